@@ -1,0 +1,130 @@
+"""The values that training takes and gives: frozen, checked, and the same in TOML, JSON and the database.
+
+This module imports neither TensorFlow nor NumPy, so whatever only reads or checks a configuration starts fast.
+The rules below are the only place where a hyperparameter's range is written down: the space file, the recipe and
+the training process all check against them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Precision = Literal["auto", "float32", "bfloat16"]
+Schedule = Literal["constant", "step"]
+
+PositiveInt = Annotated[int, Field(ge=1, strict=True)]
+
+
+class Frozen(BaseModel):
+    """A value that never changes once made, and that refuses keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class TrainConfig(Frozen):
+    """All that decides how one network is trained, next to the data it is trained on.
+
+    A variant is `config.model_copy(update={...})` followed by validation, or simply `TrainConfig(**{**old, **new})`.
+    """
+
+    batch_size: PositiveInt
+    """Images a step. An incomplete last batch of an epoch is dropped, as in the report."""
+    learning_rate: Annotated[float, Field(gt=0, le=1e3)]
+    """Learning rate of the first epoch."""
+    epochs: Annotated[int, Field(ge=1, le=100_000, strict=True)]
+    """Passes over the training images."""
+    schedule: Schedule = "constant"
+    step_epochs: PositiveInt | tuple[PositiveInt, ...] | None = None
+    """With `schedule = "step"`: a number n multiplies the learning rate by `step_factor` after every n epochs
+    (PyTorch's StepLR); a list does it after each of these epochs (MultiStepLR). The report's is [10, 20]."""
+    step_factor: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """With `schedule = "step"`: what the learning rate is multiplied by at each step. The report's is 0.1."""
+    seed: Annotated[int, Field(ge=0, lt=2**32, strict=True)] = 0
+    """Decides initial weights, the order of the images and dropout. Everything random derives from it statelessly."""
+    precision: Precision = "auto"
+    """Compute precision; weights are always float32. "auto" is resolved by `model.device` before training starts."""
+
+    @field_validator("step_epochs")
+    @classmethod
+    def _milestones_rise(cls, value: int | tuple[int, ...] | None) -> int | tuple[int, ...] | None:
+        if isinstance(value, tuple) and (not value or list(value) != sorted(set(value))):
+            raise ValueError("a list of epochs must not be empty and must rise, as in [10, 20]")
+        return value
+
+    @model_validator(mode="after")
+    def _step_belongs_to_step(self) -> Self:
+        has_step = self.step_epochs is not None and self.step_factor is not None
+        if self.schedule == "step" and not has_step:
+            raise ValueError('schedule = "step" needs both step_epochs and step_factor, as in [10, 20] and 0.1')
+        if self.schedule == "constant" and (self.step_epochs is not None or self.step_factor is not None):
+            raise ValueError('step_epochs and step_factor belong to schedule = "step"; this one is "constant"')
+        return self
+
+
+class DataSpec(Frozen):
+    """Which images a study trains and validates on. `model.data` says what each source is."""
+
+    source: Annotated[str, Field(min_length=1)] = "cifar10"
+    """`cifar10`, `digits`, `synthetic`, the path of a `.npz` file, or the path of an image folder."""
+    train_images: PositiveInt | None = None
+    """How many images to train on; None takes all that validation leaves."""
+    validation_images: PositiveInt = 5000
+    """How many of the training images are held out, stratified by class. The test set is never among them."""
+    split_seed: Annotated[int, Field(ge=0, lt=2**32, strict=True)] = 0
+    """Decides which images are held out."""
+
+
+class EpochMetrics(Frozen):
+    """What one epoch came to. `loss` and `accuracy` are means over the epoch's own training steps (dropout on)."""
+
+    epoch: PositiveInt
+    """Counted from 1."""
+    loss: float
+    accuracy: float
+    val_loss: float | None = None
+    val_accuracy: float | None = None
+    """None where there are no validation images (`retrain` uses them all)."""
+    learning_rate: float
+    seconds: float
+    """Wall time of training and validation together."""
+
+
+class TrainResult(Frozen):
+    """What a training came to."""
+
+    config: TrainConfig
+    """The configuration as it was run: `precision` is resolved."""
+    history: tuple[EpochMetrics, ...]
+    """One entry an epoch from the first, those before a resumed checkpoint included."""
+    stopped: bool
+    """True when `on_epoch` ended it before its last epoch."""
+
+class DataError(Exception):
+    """The data can't be used as asked: nothing starts. The message says what, where, why and the way out."""
+
+
+class DownloadError(DataError):
+    """The data would have to be downloaded and can't be."""
+
+
+class TrainError(Exception):
+    """A training that failed. `reason` is a short fixed word; `retry` says whether the same run could succeed."""
+
+    reason = "error"
+    retry = True
+
+
+class Diverged(TrainError):
+    """The loss became NaN or infinite: the same configuration would diverge again."""
+
+    reason = "diverged"
+    retry = False
+
+
+class OutOfMemory(TrainError):
+    """The device or host ran out of memory at this batch size."""
+
+    reason = "out-of-memory"
+    retry = False

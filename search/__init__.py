@@ -1,0 +1,1 @@
+"""How are values chosen and trials run? The top layer: may import `model` and `studies`."""
