@@ -116,14 +116,14 @@ class TrainError(Exception):
     retry = True
 
 
-class Diverged(TrainError):
+class DivergedError(TrainError):
     """The loss became NaN or infinite: the same configuration would diverge again."""
 
     reason = "diverged"
     retry = False
 
 
-class OutOfMemory(TrainError):
+class OutOfMemoryError(TrainError):
     """The device or host ran out of memory at this batch size."""
 
     reason = "out-of-memory"
