@@ -1,0 +1,373 @@
+"""The one place that knows database URLs, engines, pragmas, pools, retries and the schema.
+
+The rules, which everything that holds a `Storage` may rely on:
+
+- `open_storage` may be called by any number of processes at once, on an empty database too: the schema is built once,
+  under a lock.
+- A call that the database can't answer for a while (restarting, locked, out of connections) is repeated until it can
+  or until `patience_seconds` have passed; then `StorageError` is raised. Every method of Optuna's contract and every
+  `Storage.transaction` behaves so, hence each must be safe to repeat.
+- What has returned is committed. After a crash at any point the database holds whole transactions only.
+- No message of a `StorageError` contains a password.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import optuna
+import sqlalchemy as sa
+from filelock import FileLock
+from optuna.storages import RDBStorage
+from optuna.storages._rdb import models
+from optuna.trial import TrialState
+from sqlalchemy import exc, orm
+from sqlalchemy.engine import URL, make_url
+
+from studies.schema import metadata
+
+T = TypeVar("T")
+
+SQLITE_FILE = "alexsearch.db"
+SQLITE_BUSY_SECONDS = 60.0
+OPENING_PATIENCE_SECONDS = 5.0
+PATIENCE_SECONDS = 900.0
+SCHEMA_LOCK = 0x616C6578  # an advisory lock's number is any 64-bit integer: "alex"
+
+# SQLSTATEs of Postgres that no waiting mends: wrong password, no such database or right, disk full.
+POSTGRES_HOPELESS = ("28", "3D", "42", "22", "23", "53100")
+SQLITE_PASSING = ("locked", "busy")
+
+
+class StorageError(Exception):
+    """The study's database can't be used. The message says what, where, why and the way out."""
+
+
+def storage_url(storage: str | None, home: Path) -> URL:
+    """The database that `storage` names: an SQLite or Postgres URL; None is the SQLite file under `home`.
+
+    A Postgres URL without a password takes it from the file named by ALEXSEARCH_STORAGE_PASSWORD_FILE, and where that
+    is unset, libpq looks where it always does (PGPASSWORD, PGPASSFILE).
+
+    Raises:
+        StorageError: the URL is not one, or names another kind of database.
+    """
+    if not storage:
+        return URL.create("sqlite", database=str((home / SQLITE_FILE).absolute()))
+    known = "sqlite:///FILE or postgresql://USER@HOST/DATABASE"
+    try:
+        url = make_url(storage)
+    except exc.ArgumentError:
+        raise StorageError(f"storage {_bare(storage)}: not a database URL. Use {known}.") from None
+    backend = url.drivername.split("+")[0]
+    if backend == "sqlite":
+        if not url.database or url.database == ":memory:":
+            raise StorageError(f"storage {redacted(url)}: names no file, and a search must outlive it. Use {known}.")
+        return url.set(database=str(Path(url.database).absolute()))
+    if backend not in ("postgresql", "postgres"):
+        raise StorageError(f"storage {redacted(url)}: {backend!r} is not a kind of database we know. Use {known}.")
+    url = url.set(drivername="postgresql+psycopg")
+    password_file = os.environ.get("ALEXSEARCH_STORAGE_PASSWORD_FILE")
+    if password_file and not has_password(url):
+        try:
+            url = url.set(password=Path(password_file).read_text(encoding="utf-8").strip("\r\n"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise StorageError(
+                f"ALEXSEARCH_STORAGE_PASSWORD_FILE {password_file}: can't be read ({error}). "
+                "Name a readable file that holds the database's password."
+            ) from None
+    return url
+
+
+def has_password(url: URL) -> bool:
+    """Whether the URL itself carries a password, in either of its two places."""
+    return bool(url.password) or "password" in url.query
+
+
+def redacted(url: URL) -> str:
+    """The URL as it may be printed: `repr(URL)` shows a password that was given as `?password=`."""
+    if "password" in url.query:
+        url = url.update_query_dict({"password": "***"})
+    return url.render_as_string(hide_password=True).replace("+psycopg", "")
+
+
+def open_storage(
+    url: URL | str,
+    *,
+    create: bool = True,
+    opening_patience_seconds: float = OPENING_PATIENCE_SECONDS,
+    patience_seconds: float = PATIENCE_SECONDS,
+) -> Storage:
+    """Open the database, building file and schema first where they are missing.
+
+    Args:
+        url: As `storage_url` returns it; a text is taken through it.
+        create: False raises `StorageError` where there is no SQLite file yet.
+        opening_patience_seconds: How long a database that does not answer is waited for now.
+        patience_seconds: How long it is waited for in every later call.
+
+    Raises:
+        StorageError: It can't be opened, with the way out.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if isinstance(url, str):
+        url = storage_url(url, Path.cwd())
+    sqlite_file = Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
+    if sqlite_file is not None:
+        _prepare_sqlite_file(sqlite_file, create)
+    deadline = time.monotonic() + opening_patience_seconds
+    attempt = 0
+    while True:
+        try:
+            return _open_once(url, sqlite_file, patience_seconds)
+        except Exception as error:
+            attempt += 1
+            problem = _database_problem(error)
+            if problem is None:
+                raise
+            if not _is_passing(problem) or time.monotonic() > deadline:
+                raise _explained(problem, url) from None
+            time.sleep(_delay(attempt))
+
+
+class Storage(RDBStorage):
+    """Optuna's database storage, made safe for many processes and for a database that goes away for a while."""
+
+    def __init__(self, url: URL, *, skip_table_creation: bool, patience_seconds: float) -> None:
+        self.safe_url = url
+        self.patience_seconds = patience_seconds
+        self.giving_up = threading.Event()
+        super().__init__(
+            url.render_as_string(hide_password=False),
+            engine_kwargs=_engine_arguments(url),
+            skip_table_creation=skip_table_creation,
+        )
+
+    @staticmethod
+    def _fill_storage_url_template(template: str) -> str:
+        return template  # Optuna's own is str.format, which a password with a brace in it breaks
+
+    def __getstate__(self) -> dict[Any, Any]:
+        state = super().__getstate__()
+        del state["giving_up"]
+        return state
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        super().__setstate__(state)
+        self.giving_up = threading.Event()
+
+    @property
+    def name(self) -> str:
+        """The database as it may be printed."""
+        return redacted(self.safe_url)
+
+    def patiently(self, call: Callable[[], T]) -> T:
+        """`call()`, repeated while the database is away. Set `giving_up` to end the waiting at once.
+
+        Raises:
+            StorageError: The database stayed away for `patience_seconds`, or no waiting would help.
+        """
+        deadline = time.monotonic() + self.patience_seconds
+        attempt = 0
+        while True:
+            try:
+                return call()
+            except Exception as error:
+                attempt += 1
+                problem = _database_problem(error)
+                if problem is None:
+                    raise
+                if not _is_passing(problem) or time.monotonic() > deadline or self.giving_up.wait(_delay(attempt)):
+                    raise _explained(problem, self.safe_url) from None
+
+    def transaction(self, body: Callable[[orm.Session], T]) -> T:
+        """Run `body` in one transaction, again from its start where the database went away.
+
+        The first statement of `body` must write: that takes SQLite's write lock (see `_engine_arguments`), or the
+        row's lock in Postgres, before anything is read that a decision rests on.
+        """
+
+        def once() -> T:
+            with orm.Session(self.engine, expire_on_commit=False) as session, session.begin():
+                return body(session)
+
+        return self.patiently(once)
+
+    def read(self, body: Callable[[orm.Session], T]) -> T:
+        """Run `body`, which only reads, again from its start where the database went away."""
+        return self.transaction(body)
+
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Any = None) -> bool:
+        """As Optuna's, but a waiting trial is handed to one taker only, on SQLite too (`FOR UPDATE` is empty there)."""
+
+        def locked() -> bool:
+            trial = models.TrialModel
+            lock = sa.update(trial).where(trial.trial_id == trial_id).values(state=trial.state)
+            try:
+                self.scoped_session().execute(lock, execution_options={"synchronize_session": False})
+                return RDBStorage.set_trial_state_values(self, trial_id, state, values)
+            except BaseException:
+                self.scoped_session.remove()
+                raise
+
+        return self.patiently(locked)
+
+
+def _patient(name: str) -> Callable[..., Any]:
+    method = getattr(RDBStorage, name)
+
+    @functools.wraps(method)
+    def call(self: Storage, *args: Any, **kwargs: Any) -> Any:
+        return self.patiently(lambda: method(self, *args, **kwargs))
+
+    return call
+
+
+# Every method through which Optuna reaches the database, its cache's private doors included.
+for _name in (
+    *("create_new_study", "delete_study", "get_all_studies", "get_study_id_from_name", "get_study_name_from_id"),
+    *("set_study_user_attr", "set_study_system_attr", "get_study_user_attrs", "get_study_system_attrs"),
+    *("get_study_directions", "_create_new_trial", "get_trial", "get_best_trial", "get_n_trials", "_get_trials"),
+    *("set_trial_param", "_set_trial_param", "get_trial_param", "get_trial_id_from_study_id_trial_number"),
+    *("set_trial_user_attr", "set_trial_system_attr", "get_trial_user_attrs", "get_trial_system_attrs"),
+    *("set_trial_intermediate_value", "_get_best_trial_id"),
+):
+    setattr(Storage, _name, _patient(_name))
+
+
+def _engine_arguments(url: URL) -> dict[str, Any]:
+    if url.get_backend_name() == "sqlite":
+        # IMMEDIATE: the first write of a transaction waits its turn for the write lock. The default, DEFERRED, takes
+        # a read lock first and fails at once where another process has written in between.
+        return {"connect_args": {"timeout": SQLITE_BUSY_SECONDS, "isolation_level": "IMMEDIATE"}}
+    # One connection serves a whole process of slots; two more where calls overlap. Optuna's default (5 + 10) overruns
+    # Postgres' 100 connections at 64 workers; an overflow of 0 deadlocks Optuna's constructor, which nests two.
+    return {
+        "pool_size": 1,
+        "max_overflow": 2,
+        "pool_pre_ping": True,
+        "pool_timeout": 60,
+        "connect_args": {"connect_timeout": 10, "application_name": "alexsearch"},
+    }
+
+
+def _prepare_sqlite_file(file: Path, create: bool) -> None:
+    """Make the file readable to its owner only: SQLite itself would make it readable to everybody."""
+    if file.exists():
+        if file.is_dir() or not os.access(file, os.R_OK | os.W_OK):
+            raise StorageError(f"storage {file}: is no file that can be read and written. Check its permissions.")
+        return
+    if not create:
+        raise StorageError(
+            f"storage {file}: there is no study yet. Start one with `alexsearch run quick`, or name another place "
+            "with --home or --storage."
+        )
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise StorageError(
+            f"storage {file}: can't be made ({error.strerror}). Name a folder you can write with --home, or a "
+            "database with --storage."
+        ) from None
+
+
+def _open_once(url: URL, sqlite_file: Path | None, patience_seconds: float) -> Storage:
+    engine = sa.create_engine(url, poolclass=sa.pool.NullPool, connect_args=_engine_arguments(url)["connect_args"])
+    try:
+        if _schema_is_whole(engine):
+            return Storage(url, skip_table_creation=True, patience_seconds=patience_seconds)
+        with _schema_lock(engine, sqlite_file):
+            storage = Storage(url, skip_table_creation=False, patience_seconds=patience_seconds)
+            metadata.create_all(storage.engine)
+            return storage
+    finally:
+        engine.dispose()
+
+
+def _schema_is_whole(engine: sa.Engine) -> bool:
+    """Our own tables are made last, so they tell that Optuna's are complete."""
+    with engine.connect() as connection:
+        present = set(sa.inspect(connection).get_table_names())
+    return {*metadata.tables, "alembic_version"} <= present
+
+
+@contextmanager
+def _schema_lock(engine: sa.Engine, sqlite_file: Path | None) -> Iterator[None]:
+    """Of several processes on an empty database, one builds the schema and the others wait for it."""
+    if sqlite_file is not None:
+        with FileLock(f"{sqlite_file}.lock", timeout=SQLITE_BUSY_SECONDS):
+            with engine.connect() as connection:
+                # WAL, which the file remembers: readers never wait for the writer. `synchronous` stays FULL: NORMAL
+                # was only 16% faster and may lose the last commits when the power fails.
+                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+            yield
+        return
+    with engine.connect() as connection:
+        connection.execute(sa.select(sa.func.pg_advisory_lock(SCHEMA_LOCK)))
+        yield  # closing the connection gives the lock back, whatever happened
+
+
+def _delay(attempt: int) -> float:
+    """Seconds before the next attempt: doubling from 0.1 to 5, with jitter so that workers do not come in step."""
+    longest = min(5.0, 0.1 * 2.0 ** min(attempt, 6))
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
+
+
+def _database_problem(error: BaseException | None) -> exc.SQLAlchemyError | OSError | None:
+    """The database's own error inside `error`, where that is what it is about."""
+    while error is not None:
+        if isinstance(error, (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError)):
+            return error
+        if isinstance(error, exc.DatabaseError) and not isinstance(error, (exc.IntegrityError, exc.ProgrammingError)):
+            return error
+        if isinstance(error, exc.DBAPIError) and error.connection_invalidated:
+            return error
+        error = error.__cause__
+    return None
+
+
+def _is_passing(problem: exc.SQLAlchemyError | OSError) -> bool:
+    """Whether waiting may help."""
+    original = getattr(problem, "orig", None)
+    if original is None or isinstance(problem, exc.TimeoutError):
+        return True
+    if type(original).__module__.startswith("sqlite3"):
+        return any(word in str(original) for word in SQLITE_PASSING)
+    sqlstate = getattr(original, "sqlstate", None)
+    if sqlstate is None:  # no answer from a server: refused, reset, unknown host; or its text tells of a login
+        text = str(original)
+        return not any(word in text for word in ("authentication failed", "does not exist", "no password supplied"))
+    return not sqlstate.startswith(POSTGRES_HOPELESS)
+
+
+def _explained(problem: exc.SQLAlchemyError | OSError, url: URL) -> StorageError:
+    text = " ".join(str(getattr(problem, "orig", None) or problem).split())
+    if url.password:
+        for secret in {str(url.password), quote(str(url.password))}:
+            text = text.replace(secret, "***")
+    text = text if len(text) <= 300 else text[:297] + "..."
+    way_out = "Check the URL, the password and that the server runs, then try again: nothing was lost."
+    if url.get_backend_name() == "sqlite":
+        way_out = {
+            "readonly": "Make the file and its folder writable, or name another place with --home or --storage.",
+            "full": "Free some disk space and run the same command again: nothing that was recorded is lost.",
+            "not a database": "This file is no SQLite database. Name another with --storage.",
+            "locked": "Another program holds the file. End it, then run the same command again: nothing was lost.",
+        }.get(next((w for w in ("readonly", "full", "not a database", "locked") if w in text), ""), "")
+        way_out = way_out or "Check that the file and its folder can be read and written."
+    return StorageError(f"storage {redacted(url)}: {text}. {way_out}")
+
+
+def _bare(text: str) -> str:
+    """A text that failed to parse as a URL, without what may be a password in it."""
+    return repr(text.rpartition("@")[2])

