@@ -101,6 +101,7 @@ class TrainResult(Frozen):
     stopped: bool
     """True when `on_epoch` ended it before its last epoch."""
 
+
 class DataError(Exception):
     """The data can't be used as asked: nothing starts. The message says what, where, why and the way out."""
 

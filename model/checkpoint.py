@@ -1,0 +1,129 @@
+"""The whole state of a training after an epoch, in one folder, good for an exact continuation.
+
+Contract: one training at a time writes a folder. `save` returns when the state is on disk; whatever kills the process
+at whatever moment, `load` afterwards finds the newest state that was saved whole. The two newest are kept, so that a
+file damaged later costs one epoch. A file is one line of JSON (what it is, its length and SHA-256) and an `.npz` of
+plain arrays: nothing in it is ever unpickled, and it holds nothing but the configuration, the history and the weights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, ValidationError
+
+from model.config import EpochMetrics, Frozen, TrainConfig
+from model.files import written_aside
+
+FORMAT = 1
+KEPT = 2
+SUFFIX = ".checkpoint"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class State:
+    """A training after the last epoch of its history. Everything random derives from the seed and the epoch."""
+
+    config: TrainConfig
+    """As it was run: `precision` is resolved."""
+    data: str
+    """Fingerprint of the images it was trained on."""
+    history: tuple[EpochMetrics, ...]
+    weights: Mapping[str, npt.NDArray[np.float32]]
+
+
+class _Header(Frozen):
+    format: int = Field(ge=1)
+    sha256: str
+    config: TrainConfig
+    data: str
+    history: tuple[EpochMetrics, ...] = Field(min_length=1)
+
+
+class _DamagedError(Exception):
+    """This file can't be used; the message says why."""
+
+
+def save(folder: Path, state: State) -> Path:
+    """Write the state and drop all but the newest two; the path of the new file.
+
+    Raises:
+        OSError: the folder can't be written or the disk is full; what was saved before is still whole.
+    """
+    buffer = io.BytesIO()
+    np.savez(buffer, **dict(state.weights), allow_pickle=False)
+    payload = buffer.getvalue()
+    header = _Header(
+        format=FORMAT,
+        sha256=hashlib.sha256(payload).hexdigest(),
+        config=state.config,
+        data=state.data,
+        history=state.history,
+    )
+    path = folder / f"epoch-{len(state.history):06d}{SUFFIX}"
+    with written_aside(path) as temporary, temporary.open("wb") as file:
+        file.write(header.model_dump_json().encode() + b"\n")
+        file.write(payload)
+    # By name and not by time: a file system's clock may stand still or jump.
+    newer_first = _files(folder)
+    older = [old for old in newer_first if old.name < path.name][KEPT - 1 :]
+    for old in [*older, *(new for new in newer_first if new.name > path.name)]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def load(folder: Path, config: TrainConfig, data: str) -> State | None:
+    """The newest whole state of this very training in the folder, or None where there is none.
+
+    "This very training" has the same data and the same resolved configuration, except that it may have had fewer or
+    more epochs planned: they decide nothing about the ones before. What is damaged or of another training is passed
+    over with a warning in the log.
+    """
+    for path in _files(folder):
+        try:
+            state = _read(path)
+        except _DamagedError as error:
+            log.warning("Checkpoint %s is passed over: %s", path, error)
+            continue
+        if state.config.model_copy(update={"epochs": config.epochs}) != config:
+            log.warning("Checkpoint %s is passed over: it is of another configuration", path)
+        elif state.data != data:
+            log.warning("Checkpoint %s is passed over: it was trained on other images", path)
+        elif len(state.history) > config.epochs:
+            log.warning("Checkpoint %s is passed over: it is past epoch %d", path, config.epochs)
+        else:
+            return state
+    return None
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"epoch-*{SUFFIX}"), reverse=True)
+
+
+def _read(path: Path) -> State:
+    try:
+        line, _, payload = path.read_bytes().partition(b"\n")
+        found = json.loads(line)
+        if isinstance(found, dict) and isinstance(found.get("format"), int) and found["format"] > FORMAT:
+            raise _DamagedError(f"its format {found['format']} is from a later version than {FORMAT}")
+        header = _Header.model_validate_json(line)
+        if hashlib.sha256(payload).hexdigest() != header.sha256:
+            raise _DamagedError("its contents do not match its checksum")
+        with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
+            weights = {name: arrays[name] for name in arrays.files}
+    except ValidationError as error:
+        raise _DamagedError(f"its first line is not a checkpoint's ({error.error_count()} mistakes)") from None
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise _DamagedError(f"it can't be read ({error})") from None
+    return State(header.config, header.data, header.history, weights)

@@ -1,0 +1,207 @@
+"""Trains one configuration after another, fast, in one process.
+
+    .venv/bin/python tests/benchmarks/seed_curve.py --epochs 2
+
+follows the report's learning curve with its own settings.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from model import checkpoint, network, program
+from model.config import DataError, DivergedError, EpochMetrics, OutOfMemoryError, TrainConfig, TrainError, TrainResult
+from model.data import ImageSet, fingerprint
+from model.device import Device
+from model.files import written_aside
+from model.schedule import learning_rate
+
+SEGMENT_SECONDS = 1.0
+"""How long one call into TensorFlow is meant to take: between two, progress is told and signals are handled."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where the current epoch is."""
+
+    epoch: int
+    step: int
+    """Steps of this epoch that are done."""
+    steps: int
+    images_per_second: float
+    """Over this epoch so far, validation not included."""
+
+
+class Engine:
+    """A network, its data on the device and its compiled programs, for many trainings in turn.
+
+    One thread of one process uses an Engine. Every `train` starts from the weights that its seed means, whatever was
+    trained before, so the order of trainings changes nothing. A training that raised leaves the Engine usable.
+    On a CPU in float32 the same configuration, data and thread count give the same weights, bit for bit.
+    """
+
+    def __init__(self, train: ImageSet, validation: ImageSet | None, device: Device) -> None:
+        """Build the network and put both sets of images on the device."""
+        self._device = device
+        self._classes = len(train.class_names)
+        self._network = network.build_alexnet(self._classes)
+        self._variables = {name: weight.value for name, weight in network.weights_of(self._network).items()}
+        self._trainable = frozenset(
+            name for name, weight in network.weights_of(self._network).items() if weight.trainable
+        )
+        self._train_images = train
+        self._data = program.on_device(train)
+        self._validation = program.on_device(validation) if validation is not None else None
+        self._programs: dict[tuple[str, str], Callable[..., Any]] = {}
+        self._fingerprint: str | None = None
+
+    @property
+    def network(self) -> keras.Model:
+        """The plain Keras model with the weights of the training that ran last."""
+        return self._network
+
+    def train(
+        self,
+        config: TrainConfig,
+        on_epoch: Callable[[EpochMetrics], bool],
+        *,
+        checkpoints: Path | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> TrainResult:
+        """Train one configuration from its initial weights, or from its newest checkpoint in `checkpoints`.
+
+        `on_epoch` is called after each new epoch, when its checkpoint is on disk; False from it ends the training.
+
+        Raises:
+            DataError: a batch is larger than the training set.
+            DivergedError: the loss became NaN or infinite.
+            OutOfMemoryError: the batch size is too large for the device.
+            TrainError: a checkpoint can't be written.
+        """
+        images = len(self._train_images.labels)
+        if config.batch_size > images:
+            raise DataError(
+                f"batch_size {config.batch_size} is larger than the {images} training images. "
+                "Use a smaller batch_size or more train_images."
+            )
+        config = config.model_copy(update={"precision": self._device.resolve(config.precision)})
+        history = self._start(config, checkpoints)
+        try:
+            for epoch in range(len(history) + 1, config.epochs + 1):
+                metrics = self._epoch(config, epoch, on_progress)
+                history.append(metrics)
+                if checkpoints is not None:
+                    self._save(checkpoints, config, history)
+                if not on_epoch(metrics) and epoch < config.epochs:
+                    return TrainResult(config=config, history=tuple(history), stopped=True)
+        except tf.errors.ResourceExhaustedError as error:
+            raise OutOfMemoryError(
+                f"{self._device.name} ran out of memory at batch_size {config.batch_size}. "
+                "Use a smaller batch_size, or fewer trainings at once on this device."
+            ) from error
+        return TrainResult(config=config, history=tuple(history), stopped=False)
+
+    def _start(self, config: TrainConfig, checkpoints: Path | None) -> list[EpochMetrics]:
+        state = checkpoint.load(checkpoints, config, self._data_fingerprint()) if checkpoints is not None else None
+        if state is None:
+            network.assign_weights(self._network, network.initial_weights(self._network, config.seed))
+            return []
+        network.assign_weights(self._network, state.weights)
+        return list(state.history)
+
+    def _save(self, folder: Path, config: TrainConfig, history: list[EpochMetrics]) -> None:
+        weights = network.read_weights(self._network)
+        try:
+            checkpoint.save(folder, checkpoint.State(config, self._data_fingerprint(), tuple(history), weights))
+        except OSError as error:
+            raise TrainError(
+                f"The checkpoint of epoch {len(history)} can't be written to {folder}: {error.strerror or error}. "
+                "Free some space or make the folder writable; the checkpoint before it is still whole."
+            ) from error
+
+    def _epoch(self, config: TrainConfig, epoch: int, on_progress: Callable[[Progress], None] | None) -> EpochMetrics:
+        started = time.perf_counter()
+        rate = learning_rate(config, epoch)
+        order = program.epoch_order(config.seed, epoch, len(self._train_images.labels), config.batch_size)
+        steps = order.shape[0]
+        train = self._program("train", config.precision)
+        position = (tf.constant(0), tf.constant(0.0), tf.constant(0))
+        step, segment = 0, max(1, 2048 // config.batch_size)
+        while step < steps:
+            segment_started = time.perf_counter()
+            last = min(step + segment, steps)
+            position = train(
+                self._data,
+                order,
+                position,
+                last=tf.constant(last),
+                learning_rate=tf.constant(rate, tf.float32),
+                seed=tf.constant(config.seed, tf.int64),
+                epoch=tf.constant(epoch, tf.int64),
+            )
+            reached, loss, correct = (value.numpy().item() for value in position)
+            if not math.isfinite(loss):
+                raise DivergedError(
+                    f"The loss became {loss} in epoch {epoch}, step {reached} of {steps}, "
+                    f"at learning rate {rate:g}. Use a smaller learning_rate or a larger batch_size."
+                )
+            now = time.perf_counter()
+            segment = max(1, round((last - step) * SEGMENT_SECONDS / (now - segment_started)))
+            step = last
+            if on_progress is not None:
+                on_progress(Progress(epoch, step, steps, step * config.batch_size / (now - started)))
+        val_loss, val_accuracy = self._validate(config, epoch, rate)
+        return EpochMetrics(
+            epoch=epoch,
+            loss=loss / steps,
+            accuracy=correct / (steps * config.batch_size),
+            val_loss=val_loss,
+            val_accuracy=val_accuracy,
+            learning_rate=rate,
+            seconds=time.perf_counter() - started,
+        )
+
+    def _validate(self, config: TrainConfig, epoch: int, rate: float) -> tuple[float | None, float | None]:
+        if self._validation is None:
+            return None, None
+        loss, correct = self._program("validate", config.precision)(self._validation)
+        size = self._validation.labels.shape[0]
+        # The last step's update may overflow when all the losses before it were finite.
+        if not math.isfinite(float(loss)):
+            raise DivergedError(
+                f"The validation loss became {float(loss)} after epoch {epoch}, at learning rate {rate:g}. "
+                "Use a smaller learning_rate or a larger batch_size."
+            )
+        return float(loss) / size, int(correct) / size
+
+    def _program(self, kind: str, precision: str) -> Callable[..., Any]:
+        if (kind, precision) not in self._programs:
+            self._programs[kind, precision] = (
+                program.training_program(self._variables, self._trainable, precision, self._device.xla)
+                if kind == "train"
+                else program.validation_program(self._variables, precision, self._device.xla)
+            )
+        return self._programs[kind, precision]
+
+    def _data_fingerprint(self) -> str:
+        if self._fingerprint is None:
+            self._fingerprint = fingerprint(self._train_images)
+        return self._fingerprint
+
+
+def save_model(model: keras.Model, path: Path) -> None:
+    """Write a `.keras` file that plain Keras loads, whole or not at all.
+
+    Raises:
+        OSError: the folder can't be written or the disk is full; a file that was there before is still whole.
+    """
+    with written_aside(path.with_suffix(".keras")) as temporary:
+        model.save(temporary)
