@@ -75,10 +75,11 @@ class Engine:
         *,
         checkpoints: Path | None = None,
         on_progress: Callable[[Progress], None] | None = None,
+        on_start: Callable[[tuple[EpochMetrics, ...]], None] | None = None,
     ) -> TrainResult:
         """Train one configuration from its initial weights, or from its newest checkpoint in `checkpoints`.
 
-        `on_epoch` is called after each new epoch, when its checkpoint is on disk; False from it ends the training.
+        `on_start` is called once with the epochs that the checkpoint had, none without one. `on_epoch` is called after each new epoch, when its checkpoint is on disk; False from it ends the training.
 
         Raises:
             DataError: a batch is larger than the training set.
@@ -94,6 +95,8 @@ class Engine:
             )
         config = config.model_copy(update={"precision": self._device.resolve(config.precision)})
         history = self._start(config, checkpoints)
+        if on_start is not None:
+            on_start(tuple(history))
         try:
             for epoch in range(len(history) + 1, config.epochs + 1):
                 metrics = self._epoch(config, epoch, on_progress)

@@ -20,7 +20,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -112,7 +112,7 @@ class Queue:
         """
 
         def body(session: orm.Session) -> int:
-            self._lock_study(session)
+            self.lock_study(session)
             present = session.scalar(sa.select(sa.func.count()).where(TRIAL.c.study_id == self.study_id)) or 0
             for number in range(present, total):
                 trial = models.TrialModel(study_id=self.study_id, number=number, state=TrialState.WAITING)
@@ -320,7 +320,7 @@ class Queue:
 
         return self.storage.read(body)
 
-    def _lock_study(self, session: orm.Session) -> None:
+    def lock_study(self, session: orm.Session) -> None:
         """Hold the study's row until the transaction ends."""
         lock = sa.update(STUDY).where(STUDY.c.study_id == self.study_id).values(study_name=STUDY.c.study_name)
         session.execute(lock)
@@ -401,10 +401,9 @@ class Undertaker:
     make a live slot look dead.
     """
 
-    def __init__(self, queue: Queue, own: Iterable[str] = (), clock: Any = time.monotonic) -> None:
+    def __init__(self, queue: Queue, clock: Callable[[], float] = time.monotonic) -> None:
         self._queue = queue
         self._clock = clock
-        self._own = set(own)
         self._seen: dict[str, tuple[int, float]] = {}
         self._looked: float | None = None
 
@@ -421,11 +420,7 @@ class Undertaker:
             row.slot_id: seen if (seen := self._seen.get(row.slot_id, (-1, now)))[0] == row.beats else (row.beats, now)
             for row in rows
         }
-        return [
-            row.slot_id
-            for row in rows
-            if row.slot_id not in self._own and (_is_dead_here(row) or now - self._seen[row.slot_id][1] > GRACE_SECONDS)
-        ]
+        return [row.slot_id for row in rows if _is_dead_here(row) or now - self._seen[row.slot_id][1] > GRACE_SECONDS]
 
 
 @cache

@@ -272,7 +272,7 @@ def _work(url: str, seed: int) -> None:
     storage = open_storage(url)
     queue = Queue(storage, storage.get_study_id_from_name("s"))
     slot = queue.join("cpu")
-    undertaker = Undertaker(queue, [slot])
+    undertaker = Undertaker(queue)
     while True:
         queue.reap(undertaker.look())
         taken = queue.take(slot)

@@ -1,0 +1,339 @@
+"""A run: the slots of this host at work on one study, from opening it to its last settled trial.
+
+prepare     the data is read by a first child; nothing is written before it is known to be usable
+open        the study is made, or found to be the same question over the same data; its queue is filled
+work        every slot a thread; one more gives signs of life and takes trials back from workers that died
+end         all trials settled, or told to stop: running trials go back into the queue with their checkpoints
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import queue as queues
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import optuna
+
+from model.config import DataSpec
+from search.home import Home
+from search.mistakes import InputError
+from search.parameters import largest
+from search.places import available_cores, plan_places, visible_gpus
+from search.pruning import build_pruner
+from search.slot import Assignment, Child, Event, Place, Refused, Slot, StartError
+from search.space import SearchSpace, differences
+from studies.catalog import StudyRecord, all_studies, open_study
+from studies.queue import BEAT_SECONDS, Counts, Queue, Undertaker
+from studies.storage import Storage
+
+STOP_SECONDS = 20.0
+"""How long the slots may take to give their trials back before the run ends without them."""
+COUNT_SECONDS = 1.0
+VERSIONED = ("alexsearch", "tensorflow", "keras", "numpy", "optuna")
+
+
+class RunError(Exception):
+    """The run could not go on. The study is whole: running the same command again continues it."""
+
+
+class View(Protocol):
+    """What shows a run to people."""
+
+    def note(self, text: str) -> None:
+        """A line to be read."""
+
+    def opened(self, study: StudyRecord, places: Sequence[Place], counts: Counts) -> None:
+        """The study is open and its slots start."""
+
+    def event(self, event: Event) -> None:
+        """A slot did something."""
+
+    def counted(self, counts: Counts) -> None:
+        """How the study stands, about every second."""
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What `alexsearch run` was asked."""
+
+    space: SearchSpace
+    home: Home
+    storage: Storage
+    add: int = 0
+    """Raise the study's total by so many, beyond what it has."""
+    workers: int | None = None
+    digits_without_download: bool = False
+    """Where CIFAR-10 can't be downloaded, go on with scikit-learn's digits in a study of their own."""
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """What a run came to."""
+
+    study: StudyRecord
+    counts: Counts
+    seconds: float
+    interrupted: bool
+    notes: tuple[str, ...] = field(default=())
+    """To be said again at the end."""
+
+
+def run_search(request: RunRequest, view: View, stopping: threading.Event) -> RunOutcome:
+    """Run a study to the end of its budget, or until `stopping` is set.
+
+    Raises:
+        InputError: a setting is wrong; nothing was started.
+        RunError: no slot can train, or one met a defect of ours.
+        StorageError: the database stayed away too long.
+    """
+    started = time.monotonic()
+    request.home.check_writable()
+    existing = _existing(request)
+    if existing and not request.add and _is_done(request, existing):
+        return RunOutcome(existing, Queue(request.storage, existing.study_id).counts(), 0.0, interrupted=False)
+    places = plan_places(request.workers, visible_gpus(), available_cores())
+    prepared = _prepare(request, places, view, stopping)
+    if prepared is None:
+        raise KeyboardInterrupt
+    try:
+        study = _open(prepared)
+        queue = Queue(request.storage, study.study_id)
+        baseline = prepared.space.baseline_params()
+        total = prepared.space.study.trials
+        queue.fill(max(total, queue.counts().budget + request.add if request.add else total), baseline)
+        events: queues.Queue[Event] = queues.Queue()
+        work = Assignment(
+            home=request.home,
+            study_name=study.name,
+            study_uid=study.attributes["uid"],
+            space=prepared.space,
+            data=prepared.space.data,
+            fingerprint=prepared.ready["data"]["fingerprint"],
+            provenance=provenance(),
+            queue=queue,
+            storage=optuna.storages.get_storage(request.storage),
+            pruner=build_pruner(prepared.space.pruner, prepared.space.max_epochs),
+            tell=events.put,
+            stopping=stopping,
+        )
+        queue.reap(Undertaker(queue).look())
+        view.opened(study, prepared.places, queue.counts())
+        slots = [Slot(place, work, prepared.child if place.index == 0 else None) for place in prepared.places]
+        slots[0].accept(prepared.ready)
+    except BaseException:
+        prepared.child.kill()
+        raise
+    _work(slots, work, events, view)
+    return RunOutcome(study, queue.counts(), time.monotonic() - started, stopping.is_set(), prepared.notes)
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A child that has read the data, and what follows from it."""
+
+    request: RunRequest
+    space: SearchSpace
+    places: tuple[Place, ...]
+    child: Child
+    ready: Mapping[str, Any]
+    notes: tuple[str, ...]
+
+
+def _existing(request: RunRequest) -> StudyRecord | None:
+    """The study as it is, once it is known to ask the same question.
+
+    Raises:
+        InputError: it asks another one.
+    """
+    name = request.space.study.name
+    study = next((study for study in all_studies(request.storage) if study.name == name), None)
+    if study is None:
+        return None
+    if not study.is_ours:
+        raise InputError(f"study {name!r} was not made by alexsearch. Choose another name with --study.")
+    changed = differences(SearchSpace.from_dict(study.attributes["space"]), request.space)
+    if changed:
+        raise InputError(
+            [f"study {name!r} was started with another space:"]
+            + [f"  {line}" for line in changed]
+            + ["Take the space back to what it was, or start another study with --study NAME."]
+        )
+    return study
+
+
+def _is_done(request: RunRequest, study: StudyRecord) -> bool:
+    counts = Queue(request.storage, study.study_id).counts()
+    return counts.waiting == counts.running == 0 and counts.budget >= request.space.study.trials
+
+
+def _prepare(request: RunRequest, places: tuple[Place, ...], view: View, stopping: threading.Event) -> _Prepared | None:
+    """Start the first child and have it read the data; None where `stopping` was set meanwhile."""
+    space, notes = request.space, []
+    view.note(f"starting TensorFlow on {places[0].device}, reading {space.data.source}")
+    child = Child(places[0], space.data, request.home.data, request.home.log(space.study.name, places[0].name))
+    try:
+        ready = child.wait_ready(stopping)
+        if ready is not None and places[0].gpu and ready["device"]["kind"] == "cpu":
+            child.kill()
+            notes.append(
+                f"{places[0].device} is there, but this TensorFlow can't use it: the search runs on the CPU. "
+                "Install requirements-gpu.lock, and see `alexsearch doctor`."
+            )
+            return _prepare_again(request, plan_places(None, (), available_cores()), view, stopping, notes)
+    except Refused as refusal:
+        child.kill()
+        if not (refusal.download and request.digits_without_download):
+            raise InputError(str(refusal)) from None
+        digits = DataSpec(source="digits", validation_images=360, split_seed=space.data.split_seed)
+        notes.append(
+            "CIFAR-10 could not be downloaded: these are scikit-learn's handwritten digits instead, in a study of "
+            "their own. With the real images, run again with --data FILE.npz or an image folder."
+        )
+        space = space.with_data(digits).with_overrides(name=f"{space.study.name}-digits")
+        changed = RunRequest(space, request.home, request.storage, request.add, request.workers)
+        _existing(changed)
+        return _prepare_again(changed, places, view, stopping, notes)
+    except StartError as error:
+        child.kill()
+        raise RunError(f"{error}. `alexsearch doctor` says what is wrong.") from None
+    except BaseException:
+        child.kill()
+        raise
+    if ready is None:
+        child.kill()
+        return None
+    return _Prepared(request, space, places, child, ready, tuple(notes))
+
+
+def _prepare_again(
+    request: RunRequest, places: tuple[Place, ...], view: View, stopping: threading.Event, notes: list[str]
+) -> _Prepared | None:
+    for note in notes:
+        view.note(note)
+    again = _prepare(request, places, view, stopping)
+    if again is None:
+        return None
+    return _Prepared(again.request, again.space, again.places, again.child, again.ready, (*notes, *again.notes))
+
+
+def _open(prepared: _Prepared) -> StudyRecord:
+    """Make the study, or find it with the same space and data.
+
+    Raises:
+        InputError: it has other ones.
+    """
+    space, data = prepared.space, prepared.ready["data"]
+    largest_batch = int(largest(space.space.batch_size))
+    if largest_batch > data["train_images"]:
+        raise InputError(
+            f"[space.batch_size]: {largest_batch} is more than the {data['train_images']} training images. "
+            "Use smaller batches or more train_images."
+        )
+    attributes = {"space": space.to_dict(), "data": data}
+    study, made = open_study(prepared.request.storage, space.study.name, attributes)
+    if not made:
+        stored = study.attributes["data"]["fingerprint"]
+        if stored != data["fingerprint"]:
+            raise InputError(
+                f"study {study.name!r} was started on other data: its fingerprint is {stored}, but that of "
+                f"{space.data.source} is {data['fingerprint']}. Bring its data back, or start another study with "
+                "--study NAME."
+            )
+        _existing(prepared.request)
+    return study
+
+
+def _work(slots: list[Slot], work: Assignment, events: queues.Queue[Event], view: View) -> None:
+    """Let the slots work and show what they do, until they end."""
+    failures: list[BaseException] = []
+    ended = threading.Event()
+
+    def guarded(call: Callable[[], None]) -> Callable[[], None]:
+        def run() -> None:
+            try:
+                call()
+            except BaseException as error:  # noqa: BLE001 - raised again by the main thread
+                failures.append(error)
+                work.stopping.set()
+
+        return run
+
+    def keep_alive() -> None:
+        undertaker = Undertaker(work.queue)
+        while not ended.wait(BEAT_SECONDS):
+            work.queue.beat([slot.slot_id for slot in slots])
+            work.queue.reap(undertaker.look())
+
+    threads = [threading.Thread(target=guarded(slot.run), name=slot.place.name, daemon=True) for slot in slots]
+    beating = threading.Thread(target=guarded(keep_alive), name="signs-of-life", daemon=True)
+    for thread in (*threads, beating):
+        thread.start()
+    counted = 0.0
+    stopped_at: float | None = None
+    while any(thread.is_alive() for thread in threads) or not events.empty():
+        _show(events, view)
+        now = time.monotonic()
+        if work.stopping.is_set():
+            stopped_at = stopped_at or now
+            if now - stopped_at > STOP_SECONDS:  # the database is away: its trials are found dead by the next run
+                break
+        elif now - counted > COUNT_SECONDS and not failures:
+            counted = now
+            view.counted(work.queue.counts())
+    ended.set()
+    if not failures and not work.stopping.is_set():
+        view.counted(work.queue.counts())
+    if failures:
+        raise _as_run_error(failures[0])
+
+
+def _show(events: queues.Queue[Event], view: View) -> None:
+    try:
+        view.event(events.get(timeout=0.2))
+        while True:
+            view.event(events.get_nowait())
+    except queues.Empty:
+        pass
+
+
+def _as_run_error(error: BaseException) -> BaseException:
+    if isinstance(error, StartError):
+        return RunError(f"{error}. `alexsearch doctor` says what is wrong; the study is whole, run it again after.")
+    return error
+
+
+def provenance() -> dict[str, Any]:
+    """What it takes to run a trial again, beside its config and data: versions, git commit, host."""
+    versions = {name: _version(name) for name in VERSIONED}
+    return {
+        "versions": {"python": platform.python_version(), **versions},
+        "git_commit": git_commit(),
+        "host": socket.gethostname(),
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def git_commit(folder: Path = Path(__file__).parent) -> str | None:
+    """The commit this code was checked out at, with "-dirty" where it was changed since; None outside a checkout."""
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True, env=environment)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip() or None

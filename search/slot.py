@@ -1,0 +1,442 @@
+"""One slot of a host: takes a waiting trial, has it trained by its child process, records it, settles it; again.
+
+A slot is a thread that waits on a pipe and the database. What can happen to a trial, and what becomes of it:
+
+    trained to its last epoch     COMPLETE, with the last epoch's val_accuracy
+    the pruner says so            PRUNED, with its last report
+    diverged, out of memory       FAIL for good with the reason: the same configuration would fail again
+    child killed, hung, crashed   back into the queue, one crash more; FAIL for good after `studies.queue.RETRIES`
+    the slot is told to stop      back into the queue; its checkpoint stays
+    somebody else has it now      nothing: the slot lets go of it
+
+Never imports TensorFlow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import queue as queues
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+from model.config import DataSpec, TrainConfig
+from search.home import Home
+from search.sampling import build_sampler, training_seed
+from search.space import SearchSpace
+from studies.queue import Queue, Taken
+
+START_SECONDS = 600.0
+"""How long a child may take to start TensorFlow and read its data; decoding a large image folder is in it."""
+HANG_SECONDS = 600.0
+"""How long a child may be silent while it trains. It gives a sign of life every few seconds; the first of a batch size
+comes after its program is compiled."""
+IDLE_SECONDS = 1.0
+STARTS = 3
+"""A slot whose child fails to start so often in a row gives up: every trial would fail the same way."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a slot's child computes."""
+
+    index: int
+    device: str
+    """As the user reads it: "cpu" or "gpu 0: NVIDIA ..."."""
+    gpu: str | None = None
+    """What CUDA_VISIBLE_DEVICES is for the child; None is a CPU."""
+    threads: int | None = None
+    gpu_memory_mb: int | None = None
+
+    @property
+    def name(self) -> str:
+        return f"slot-{self.index}"
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that a slot tells its host, for people to read."""
+
+    kind: str
+    """taken, progress, epoch, complete, pruned, failed, retried, returned or note."""
+    place: Place
+    number: int = -1
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+class ChildError(Exception):
+    """The child is gone or hangs."""
+
+
+class StartError(Exception):
+    """The child did not get ready: no trial's fault."""
+
+
+class Refused(Exception):  # noqa: N818 - an answer, not an error of ours
+    """The child can't use the data."""
+
+    def __init__(self, message: str, *, download: bool) -> None:
+        super().__init__(message)
+        self.download = download
+
+
+class Child:
+    """The training process of a slot: started, spoken to, killed."""
+
+    def __init__(self, place: Place, data: DataSpec, cache: Path, log: Path) -> None:
+        self.place = place
+        self.log = log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("ALEXSEARCH_STORAGE")}
+        environment |= {"CUDA_VISIBLE_DEVICES": place.gpu or "-1", "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONUNBUFFERED": "1"}
+        if place.threads:
+            environment["OMP_NUM_THREADS"] = str(place.threads)
+        with log.open("ab") as stderr:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "search.trainer"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                env=environment,
+                text=True,
+                encoding="utf-8",
+                start_new_session=True,  # a Ctrl-C in the terminal is the host's to answer
+            )
+        self._lines: queues.Queue[dict[str, Any] | None] = queues.Queue()
+        threading.Thread(target=self._listen, daemon=True).start()
+        self.send(
+            "open",
+            data=data.model_dump(),
+            cache=str(cache),
+            threads=place.threads,
+            gpu_memory_mb=place.gpu_memory_mb,
+        )
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None  # noqa: S101 - for the type checker
+        for line in self._process.stdout:
+            with contextlib.suppress(json.JSONDecodeError):  # a line cut off by a kill
+                self._lines.put(json.loads(line))
+        self._lines.put(None)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def wait_ready(self, stopping: threading.Event) -> Mapping[str, Any] | None:
+        """The `ready` message; None where `stopping` was set first.
+
+        Raises:
+            Refused: the data can't be used.
+            StartError: the child ended or did not get ready in time.
+        """
+        until = time.monotonic() + START_SECONDS
+        while not stopping.is_set():
+            try:
+                message = self.receive(0.2)
+            except ChildError as error:
+                raise StartError(str(error)) from None
+            if message is None:
+                if time.monotonic() > until:
+                    raise StartError(f"training process not ready within {START_SECONDS:.0f} s, see {self.log}")
+            elif message["kind"] == "refused":
+                raise Refused(message["message"], download=message["download"])
+            elif message["kind"] == "ready":
+                return message
+        return None
+
+    def send(self, kind: str, **values: Any) -> None:
+        assert self._process.stdin is not None  # noqa: S101 - for the type checker
+        with contextlib.suppress(BrokenPipeError, ValueError):  # it is gone: `receive` says so
+            self._process.stdin.write(json.dumps({"kind": kind, **values}) + "\n")
+            self._process.stdin.flush()
+
+    def receive(self, timeout: float) -> dict[str, Any] | None:
+        """The next message; None after `timeout` seconds without one. Raises ChildError where the child is gone."""
+        try:
+            message = self._lines.get(timeout=timeout)
+        except queues.Empty:
+            return None
+        if message is None:
+            self._lines.put(None)
+            code = self._process.wait()
+            how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+            raise ChildError(f"training process {how}, see {self.log}")
+        return message
+
+    def kill(self) -> None:
+        """End it at once. Nothing is lost: the last epoch's checkpoint is on the disk."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(OSError, ValueError):
+                if pipe:
+                    pipe.close()
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What all slots of a run share."""
+
+    home: Home
+    study_name: str
+    study_uid: str
+    space: SearchSpace
+    data: DataSpec
+    fingerprint: str
+    provenance: Mapping[str, Any]
+    """Versions, git commit and host: stored with each trial."""
+    queue: Queue
+    storage: optuna.storages.BaseStorage
+    pruner: optuna.pruners.BasePruner
+    tell: Callable[[Event], None]
+    stopping: threading.Event
+
+
+class Slot:
+    """One place of this host at work on a study. `run` is its thread."""
+
+    def __init__(self, place: Place, work: Assignment, child: Child | None = None) -> None:
+        self.place = place
+        self.slot_id = work.queue.join(place.device)
+        self._work = work
+        self._child = child
+        self._device: Mapping[str, Any] = {"name": place.device}
+        self._study = optuna.load_study(study_name=work.study_name, storage=work.storage, pruner=work.pruner)
+        self._failed_starts = 0
+
+    def run(self) -> None:
+        """Work until every trial of the study is settled, or until told to stop."""
+        work = self._work
+        try:
+            while not work.stopping.is_set():
+                try:
+                    taken = work.queue.take(self.slot_id)
+                except LookupError:  # taken for dead, by somebody who watched while this machine slept
+                    self.slot_id = work.queue.join(self.place.device)
+                    continue
+                if taken is not None:
+                    self._run_trial(taken)
+                elif work.queue.counts().running == 0:
+                    break
+                else:  # a trial that another slot runs may yet come back
+                    work.stopping.wait(IDLE_SECONDS)
+        finally:
+            if self._child:
+                self._child.kill()
+            work.queue.leave(self.slot_id)
+
+    def _run_trial(self, taken: Taken) -> None:
+        work = self._work
+        try:
+            child = self._ready_child()
+            if child is None:
+                work.queue.give_back(self.slot_id, taken.trial_id, crashed=False)
+                return
+            config = self._configure(taken)
+            if config is None:
+                return
+            self._train(child, taken, config)
+        except StartError as error:
+            self._drop_child()
+            work.queue.give_back(self.slot_id, taken.trial_id, crashed=False)
+            self._failed_starts += 1
+            if self._failed_starts >= STARTS:
+                raise
+            self._tell("note", taken, text=f"put back: {error}")
+        except ChildError as error:
+            self._drop_child()
+            self._crashed(taken, str(error))
+
+    def _ready_child(self) -> Child | None:
+        """The slot's child, started where there is none; None where the slot was told to stop meanwhile."""
+        if self._child is None:
+            work = self._work
+            log = work.home.log(work.study_name, self.place.name)
+            self._child = Child(self.place, work.data, work.home.data, log)
+            ready = self._child.wait_ready(work.stopping)
+            if ready is None:
+                return None
+            self.accept(ready)
+            self._failed_starts = 0
+        return self._child
+
+    def accept(self, ready: Mapping[str, Any]) -> None:
+        """Take note of what the child said of its data and device. Raises StartError where it has other data."""
+        if ready["data"]["fingerprint"] != self._work.fingerprint:
+            raise StartError("the data is no longer what the study began with: its files changed during the run")
+        self._device = ready["device"]
+
+    def _configure(self, taken: Taken) -> TrainConfig | None:
+        """Ask the sampler for the trial's values; one that is run again keeps those it has."""
+        work = self._work
+        study_seed = work.space.study.seed
+        self._study.sampler = build_sampler(study_seed, taken.number)
+        self._study.get_trials(deepcopy=False)  # fills Optuna's cache, which must know the trial before it is asked
+        try:
+            trial = optuna.Trial(self._study, taken.trial_id)
+            return work.space.suggest(trial, training_seed(study_seed, taken.number))
+        except (KeyError, optuna.exceptions.UpdateFinishedTrialError):  # deleted or told from outside
+            self._lost(taken)
+            return None
+
+    def _train(self, child: Child, taken: Taken, config: TrainConfig) -> None:
+        work = self._work
+        checkpoints = work.home.checkpoints(work.study_name, work.study_uid, taken.number)
+        self._tell("taken", taken, config=config.model_dump(exclude_none=True))
+        child.send("train", trial=taken.number, config=config.model_dump(), checkpoints=str(checkpoints))
+        progress = _Progress(config)
+        heard = time.monotonic()
+        while True:
+            if work.stopping.is_set():
+                self._drop_child()
+                work.queue.give_back(self.slot_id, taken.trial_id, crashed=False)
+                self._tell("returned", taken)
+                return
+            message = child.receive(0.2)
+            if message is None:
+                if time.monotonic() - heard > HANG_SECONDS:
+                    raise ChildError(f"gave no sign of life for {HANG_SECONDS:.0f} s, see {child.log}")
+                continue
+            heard = time.monotonic()
+            if message.get("trial") != taken.number:
+                continue
+            match message["kind"]:
+                case "started":
+                    held = self._started(taken, progress, message)
+                case "progress":
+                    progress.images_per_second = message["images_per_second"]
+                    self._tell("progress", taken, **{k: message[k] for k in ("epoch", "step", "steps")})
+                    held = True
+                case "epoch":
+                    held = self._epoch(child, taken, progress, message["metrics"])
+                case "finished":
+                    self._settle(taken, progress, checkpoints)
+                    return
+                case "failed":
+                    self._failed(taken, message, progress, checkpoints)
+                    return
+            if not held:
+                self._drop_child()  # it may be in the middle of an epoch for nobody
+                self._lost(taken)
+                return
+
+    def _started(self, taken: Taken, progress: _Progress, message: Mapping[str, Any]) -> bool:
+        """Store what it takes to run the trial again, and bring the reports in line with the checkpoint."""
+        work = self._work
+        config = {key: value for key, value in message["config"].items() if value is not None}
+        attributes = {
+            "config": config,
+            "data_fingerprint": work.fingerprint,
+            "device": self._device["name"],
+            **work.provenance,
+        }
+        history = message["history"]
+        held = work.queue.describe(self.slot_id, taken.trial_id, attributes)
+        held = held and work.queue.resume_at(self.slot_id, taken.trial_id, len(history))
+        for metrics in history:
+            # The last of them may have been written to disk and never reported: the crash came in between.
+            held = held and work.queue.record_epoch(self.slot_id, taken.trial_id, metrics)
+        progress.history.extend(history)
+        return held
+
+    def _epoch(self, child: Child, taken: Taken, progress: _Progress, metrics: Mapping[str, Any]) -> bool:
+        progress.history.append(metrics)
+        if not self._work.queue.record_epoch(self.slot_id, taken.trial_id, metrics, progress.images_per_second):
+            return False
+        last = metrics["epoch"] >= progress.config.epochs
+        prune = not last and optuna.Trial(self._study, taken.trial_id).should_prune()
+        if prune:
+            progress.pruned_at = progress.pruned_at or metrics["epoch"]
+        child.send("verdict", trial=taken.number, epoch=metrics["epoch"], go=not prune)
+        self._tell("epoch", taken, epoch=metrics["epoch"], epochs=progress.config.epochs, **_scores(metrics))
+        return True
+
+    def _settle(self, taken: Taken, progress: _Progress, checkpoints: Path) -> None:
+        last = progress.history[-1]
+        value = last["val_accuracy"]
+        pruned = last["epoch"] < progress.config.epochs
+        attributes = progress.cost()
+        if pruned:
+            attributes["reason"] = f"pruned after epoch {last['epoch']} of {progress.config.epochs} at {value:.4f}"
+        state = TrialState.PRUNED if pruned else TrialState.COMPLETE
+        if not math.isfinite(value):
+            raise ChildError(f"reported the value {value}")
+        if self._work.queue.settle(self.slot_id, taken.trial_id, state, value, attributes):
+            self._tell("pruned" if pruned else "complete", taken, value=value, **attributes)
+            _remove(checkpoints)
+        else:
+            self._lost(taken)
+
+    def _failed(self, taken: Taken, message: Mapping[str, Any], progress: _Progress, checkpoints: Path) -> None:
+        if message["retry"]:
+            self._drop_child()
+            self._crashed(taken, f"{message['reason']}: {message['message']}")
+            return
+        attributes = {"reason": f"{message['reason']}: {message['message']}", **progress.cost()}
+        if self._work.queue.settle(self.slot_id, taken.trial_id, TrialState.FAIL, None, attributes):
+            self._tell("failed", taken, **attributes)
+            _remove(checkpoints)
+        else:
+            self._lost(taken)
+        if message["reason"] == "out-of-memory":
+            self._drop_child()  # its memory is surely free only when the process is gone
+
+    def _crashed(self, taken: Taken, reason: str) -> None:
+        if self._work.queue.give_back(self.slot_id, taken.trial_id, crashed=True, reason=reason):
+            self._tell("retried", taken, reason=reason, attempt=taken.attempt + 1)
+        else:
+            self._lost(taken)
+
+    def _lost(self, taken: Taken) -> None:
+        self._work.queue.give_back(self.slot_id, taken.trial_id, crashed=False)
+        self._tell("note", taken, text="no longer ours: deleted, told from outside or given to another worker")
+
+    def _drop_child(self) -> None:
+        if self._child:
+            self._child.kill()
+        self._child = None
+
+    def _tell(self, kind: str, taken: Taken, **values: Any) -> None:
+        self._work.tell(Event(kind, self.place, taken.number, values))
+
+
+@dataclass
+class _Progress:
+    """What is known of the trial in hand."""
+
+    config: TrainConfig
+    history: list[Mapping[str, Any]] = field(default_factory=list)
+    images_per_second: float = 0.0
+    pruned_at: int | None = None
+
+    def cost(self) -> dict[str, Any]:
+        """The attributes that say what the trial took: all its epochs, those before a restart included."""
+        return {
+            "epochs_run": len(self.history),
+            "seconds": round(sum(metrics["seconds"] for metrics in self.history), 3),
+            "images_per_second": round(self.images_per_second, 1),
+        }
+
+
+def _scores(metrics: Mapping[str, Any]) -> dict[str, float]:
+    return {name: metrics[name] for name in ("val_accuracy", "val_loss", "seconds")}
+
+
+def _remove(checkpoints: Path) -> None:
+    """A settled trial needs no checkpoint any more. What can't be removed does no harm."""
+    with contextlib.suppress(OSError):
+        for file in checkpoints.iterdir():
+            file.unlink()
+        checkpoints.rmdir()
