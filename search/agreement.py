@@ -111,9 +111,7 @@ def _way_in(name: str, parameter: Parameter, value: Value) -> str:
     text, inside = as_toml(value), described(parameter)
     if isinstance(parameter, Choices):
         wider = as_toml({"choices": (*parameter.choices, value)})
-        return (
-            f"must be among the choices of [space], but is {text}. Add it there, {name} = {wider}, or take one of them."
-        )
+        return f"must be a choice of [space], but is {text}. Add it there, as in {name} = {wider}, or take one of them."
     if isinstance(parameter, Range):
         return f"must be inside {inside} of [space], but is {text}. Widen the range, or take a value inside it."
     return (

@@ -39,6 +39,7 @@ _TYPES = {
     "bool_type": "true or false",
     "bool_parsing": "true or false",
     "string_type": "a text in quotes",
+    "string_unicode": "text in valid Unicode",
     "tuple_type": "a list in square brackets",
     "dict_type": "a table",
     "model_type": "a table",
@@ -68,9 +69,9 @@ class InputError(Exception):
 class Finding:
     """One mistake before it is known how its place is called: `name` and `clause` together are the sentence."""
 
-    keys: tuple[str, ...]
-    """The path of the value, such as ("study", "trials")."""
-    table: tuple[str, ...]
+    keys: tuple[str | int, ...]
+    """The path of the value, such as ("study", "trials"); numbers are places in a list, from 0."""
+    table: tuple[str | int, ...]
     """The part of `keys` that goes into the square brackets."""
     name: str
     clause: str
@@ -100,7 +101,7 @@ def explain(
     error: ValidationError,
     model: type[BaseModel],
     file: str,
-    options: Mapping[tuple[str, ...], str] | None = None,
+    options: Mapping[tuple[str | int, ...], str] | None = None,
 ) -> tuple[str, ...]:
     """All mistakes of `error`, raised by validating `model`, as lines that start with `file` and the table.
 
@@ -114,7 +115,7 @@ def explain(
         elif not finding.keys and finding.clause.startswith("["):
             lines.append(f"{file} {finding.clause}")
         else:
-            place = f"{file} [{'.'.join(finding.table)}]" if finding.table else file
+            place = f"{file} [{_joined(finding.table)}]" if finding.table else file
             lines.append(f"{place}: {finding.sentence()}")
     return tuple(lines)
 
@@ -172,7 +173,7 @@ def _without_lesser_branches(found: Sequence[Finding]) -> list[Finding]:
     result: list[Finding] = []
     for finding in found:
         rivals = [other for other in found if finding.is_type and other is not finding and _same(finding, other)]
-        if any(not other.is_type for other in rivals):
+        if any(not other.is_type or len(other.keys) > len(finding.keys) for other in rivals):
             continue
         if rivals and rivals[0] in result:
             first = result.index(rivals[0])
@@ -191,22 +192,23 @@ def _same(finding: Finding, other: Finding) -> bool:
 class _Place:
     """Where in a model an error is. Pydantic mixes the names of union branches into its paths: they are left out."""
 
-    keys: tuple[str, ...]
+    keys: tuple[str | int, ...]
     name: str
     owner: type[BaseModel] | None
     kinds: tuple[Any, ...]
 
     @classmethod
     def walk(cls, model: type[BaseModel], path: Sequence[str | int]) -> _Place:
-        keys: list[str] = []
+        keys: list[str | int] = []
         name = ""
         owner: type[BaseModel] | None = None
         kinds: tuple[Any, ...] = (model,)
         for part in path:
             models = [kind for kind in kinds if _is_model(kind)]
             if isinstance(part, int):
+                keys.append(part)
                 name = f"item {part + 1} of {name}"
-                kinds = tuple(branch for kind in kinds for item in get_args(kind) for branch in _branches(item))
+                kinds = tuple(branch for kind in kinds for item in get_args(kind)[:1] for branch in _branches(item))
             elif len(kinds) > 1:
                 kinds = tuple(kind for kind in models if part in _literals(kind)) or kinds
             elif models:
@@ -232,11 +234,17 @@ class _Place:
         return [tag for kind in self.kinds for tag in get_args(kind.model_fields[key].annotation)]
 
     def how_to_add(self) -> str:
-        if self.is_table:
-            known = ", ".join(self.kinds[0].model_fields)
-            return f"Add a table [{'.'.join(self.keys)}]; its keys are: {known}."
         field = self.owner.model_fields[self.name] if self.owner is not None else None
-        return f"Add it, e.g. {self.name} = {as_toml(field.examples[0])}." if field and field.examples else "Add it."
+        if field and field.examples:
+            return f"Add it, e.g. {self.name} = {as_toml(field.examples[0])}."
+        if self.is_table:
+            return f"Add a table [{_joined(self.keys)}]; its keys are: {', '.join(self.kinds[0].model_fields)}."
+        return "Add it."
+
+
+def _joined(keys: Sequence[str | int]) -> str:
+    parts = [f", item {key + 1}" if isinstance(key, int) else f".{toml_key(key)}" for key in keys]
+    return "".join(parts).removeprefix(".")
 
 
 def _is_model(kind: object) -> bool:
@@ -284,5 +292,6 @@ def read_toml(path: Path, called: str | None = None) -> dict[str, Any]:
     except RecursionError:
         raise InputError(f"{name}: is not TOML that can be read: its brackets are nested too deeply.") from None
     except ValueError as error:  # TOMLDecodeError is one, and so is a number of more than 4,300 digits
-        raise InputError(f"{name}: is not valid TOML: {json.dumps(str(error))[1:-1]}. Correct that line.") from None
+        way_out = "Was the file cut short?" if "end of document" in str(error) else "Correct that line."
+        raise InputError(f"{name}: is not valid TOML: {json.dumps(str(error))[1:-1]}. {way_out}") from None
     return {key: with_tuples(value) for key, value in document.items()}

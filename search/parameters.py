@@ -92,7 +92,7 @@ def checked_value(name: str, raw: object, called: str, mistakes: list[str]) -> V
     except ValidationError as error:
         found = findings(error, TrainConfig)
         mistakes += [
-            finding.sentence(finding.name.replace(name, called)) for finding in found if finding.keys == (name,)
+            finding.sentence(finding.name.replace(name, called)) for finding in found if finding.keys[:1] == (name,)
         ]
         return 0
     largest = max(value, default=0) if isinstance(value, tuple) else value
@@ -129,9 +129,7 @@ def _checked_range(name: str, table: Range, mistakes: list[str]) -> Range:
         low = checked_value(name, table.low, "low", mistakes)
     high = checked_value(name, table.high, "high", mistakes)
     if len(mistakes) == before and table.low > table.high:
-        mistakes.append(
-            f"low must be <= high, but is {as_toml(table.low)} and high is {as_toml(table.high)}. Swap them."
-        )
+        mistakes.append(f"low must be <= high, which is {as_toml(table.high)}, but is {as_toml(table.low)}. Swap them.")
     if table.log and table.step is not None:
         mistakes.append("step and log = true don't go together. Leave one of them out.")
     elif table.step is not None:
@@ -146,7 +144,8 @@ def _check_step(name: str, table: Range, step: int | float, mistakes: list[str])
         mistakes.append(f"step must be > 0, but is {as_toml(step)}.")
     elif not mistakes and _beyond_grid(table.high, table.low, step):
         # Optuna would lower `high` and only warn of it: whoever wrote 50 would never see 50 tried.
-        last = Decimal(str(table.high)) - _beyond_grid(table.high, table.low, step)
+        exact = Decimal(str(table.high)) - _beyond_grid(table.high, table.low, step)
+        last = as_toml(int(exact) if name in WHOLE else float(exact))
         mistakes.append(
             f"step = {as_toml(step)} doesn't lead from low = {as_toml(table.low)} to high = {as_toml(table.high)}: the "
             f"largest value would be {last}. Use high = {last}, or another step."

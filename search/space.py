@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
 
-_OPTIONS: dict[tuple[str, ...], str] = {
+_OPTIONS: dict[tuple[str | int, ...], str] = {
     ("study", "name"): "--study",
     ("study", "trials"): "--trials",
     ("study", "seed"): "--seed",
@@ -267,7 +267,7 @@ def load_space(name_or_path: str) -> SearchSpace:
 
 
 def parse_space(
-    document: Mapping[str, Any], called: str, options: Mapping[tuple[str, ...], str] | None = None
+    document: Mapping[str, Any], called: str, options: Mapping[tuple[str | int, ...], str] | None = None
 ) -> SearchSpace:
     """`document`, as TOML or JSON gives it, as a checked space. Raises InputError, its lines starting with `called`."""
     values = with_tuples(document)
