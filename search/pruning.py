@@ -55,7 +55,7 @@ class PercentileSpec(_Comparing):
 
 
 class PatientSpec(_Comparing):
-    """The median's verdict, put off while the trial has improved within the last `patience` epochs."""
+    """The median's verdict, given only once the last `patience` + 1 epochs all stayed below the best before them."""
 
     name: Literal["patient"] = "patient"
     patience: Count = 2

@@ -1,0 +1,142 @@
+"""Pruners from a space file, and the traps that their defaults are there for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import optuna
+import pytest
+from optuna import pruners
+from optuna.distributions import IntDistribution
+from optuna.trial import TrialState
+from pydantic import TypeAdapter, ValidationError
+
+from search.pruning import HyperbandSpec, MedianSpec, NoPruningSpec, PatientSpec, PrunerSpec, build_pruner
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def spec_of(**values: Any) -> PrunerSpec:
+    spec: PrunerSpec = TypeAdapter(PrunerSpec).validate_python(values, strict=True)
+    return spec
+
+
+def study_with(spec: PrunerSpec, curves: list[list[float]], max_epochs: int = 10) -> optuna.Study:
+    """A study whose complete trials had these accuracies, epoch by epoch."""
+    study = optuna.create_study(direction="maximize", pruner=build_pruner(spec, max_epochs))
+    for curve in curves:
+        study.add_trial(
+            optuna.trial.create_trial(
+                state=TrialState.COMPLETE,
+                value=curve[-1],
+                params={"epochs": len(curve)},
+                distributions={"epochs": IntDistribution(1, 100)},
+                intermediate_values=dict(enumerate(curve, start=1)),
+            )
+        )
+    return study
+
+
+def pruned_at(study: optuna.Study, curve: list[float]) -> int | None:
+    """The epoch at which a trial with these accuracies is stopped, or None."""
+    trial = study.ask()
+    for epoch, accuracy in enumerate(curve, start=1):
+        trial.report(accuracy, epoch)
+        if trial.should_prune():
+            return epoch
+    return None
+
+
+SHORT = [[0.30, 0.40, 0.45]] * 5
+LONGER = [0.30, 0.40, 0.45, 0.52, 0.60]
+EQUAL_BUT_FOR_NOISE = [0.30, 0.40, 0.45, 0.519, 0.601]
+
+
+def test_one_longer_trial_does_not_prune_its_equal() -> None:
+    """With Optuna's own n_min_trials = 1 it does, at the first epoch only the two of them reached."""
+    careless = study_with(MedianSpec(n_min_trials=1), [*SHORT, LONGER])
+    assert pruned_at(careless, EQUAL_BUT_FOR_NOISE) == 4
+    assert pruned_at(study_with(MedianSpec(), [*SHORT, LONGER]), EQUAL_BUT_FOR_NOISE) is None
+
+
+def test_median_prunes_the_hopeless_after_the_warm_up() -> None:
+    study = study_with(MedianSpec(), [LONGER] * 5)
+    assert pruned_at(study, [0.10, 0.10, 0.10, 0.10, 0.10]) == 2
+    assert pruned_at(study, LONGER) is None
+
+
+def test_nobody_is_pruned_before_the_startup_trials_are_complete() -> None:
+    assert pruned_at(study_with(MedianSpec(), [LONGER] * 4), [0.1] * 5) is None
+
+
+def test_percentile_prunes_all_but_the_best_quarter() -> None:
+    curves = [[level, level, level] for level in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)]
+    study = study_with(spec_of(name="percentile", percentile=25.0), curves)
+    assert pruned_at(study, [0.55] * 3) == 2
+    assert pruned_at(study, [0.75] * 3) is None
+
+
+def test_patient_waits_while_the_trial_improves() -> None:
+    study = study_with(PatientSpec(patience=1), [LONGER] * 5)
+    assert pruned_at(study, [0.10, 0.11, 0.12, 0.13, 0.14]) is None
+    assert pruned_at(study, [0.10, 0.09, 0.09, 0.09, 0.09]) == 3
+
+
+def test_none_prunes_nothing() -> None:
+    assert pruned_at(study_with(NoPruningSpec(), [LONGER] * 9), [0.0] * 5) is None
+
+
+def test_successive_halving_stops_the_worse_at_the_first_rung() -> None:
+    study = study_with(spec_of(name="successive_halving", min_resource=2), [])
+    assert pruned_at(study, [0.5, 0.6, 0.7]) is None
+    assert pruned_at(study, [0.1, 0.1, 0.1]) == 2
+
+
+def test_hyperband_places_its_rungs_by_the_longest_trial_of_the_space() -> None:
+    """Left to itself, Optuna takes the first complete trial's epochs: one bracket here, where 50 epochs have four."""
+    for max_epochs, brackets in ((2, 1), (50, 4)):
+        pruner = build_pruner(HyperbandSpec(), max_epochs)
+        study = optuna.create_study(direction="maximize", pruner=pruner)
+        assert pruned_at(study, [0.5, 0.5]) is None
+        assert isinstance(pruner, pruners.HyperbandPruner)
+        assert pruner._n_brackets == brackets
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ({"name": "median"}, pruners.MedianPruner),
+        ({"name": "percentile"}, pruners.PercentilePruner),
+        ({"name": "patient"}, pruners.PatientPruner),
+        ({"name": "successive_halving", "bootstrap_count": 3}, pruners.SuccessiveHalvingPruner),
+        ({"name": "hyperband", "bootstrap_count": 3}, pruners.HyperbandPruner),
+        ({"name": "none"}, pruners.NopPruner),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_every_name_builds_its_pruner_without_a_warning(values: dict[str, Any], kind: type[pruners.BasePruner]) -> None:
+    assert type(build_pruner(spec_of(**values), max_epochs=3)) is kind
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"name": "median", "n_startup_trials": -1},
+        {"name": "median", "n_warmup_steps": 1.5},
+        {"name": "median", "interval_steps": 0},
+        {"name": "median", "n_min_trials": 0},
+        {"name": "median", "percentile": 50.0},
+        {"name": "percentile", "percentile": 101.0},
+        {"name": "percentile", "percentile": float("nan")},
+        {"name": "patient", "patience": -1},
+        {"name": "patient", "min_delta": -0.1},
+        {"name": "successive_halving", "min_resource": "auto"},
+        {"name": "successive_halving", "reduction_factor": 1},
+        {"name": "hyperband", "max_resource": 9},
+        {"name": "hyperband", "bootstrap_count": -1},
+        {"name": "none", "patience": 1},
+    ],
+)
+def test_an_option_that_optuna_would_refuse_or_misread_is_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        spec_of(**values)
