@@ -1,0 +1,89 @@
+"""How our matplotlib pictures look and how they get onto the disk.
+
+Colours are Okabe and Ito's, which stay apart for the colour-blind; states differ in their markers as well. pyplot, and
+with it any global figure or display, is never imported, and matplotlib only when something is drawn (0.3 s).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREEN, RED, PINK, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
+INK, GREY = "#222222", "#8A8A8A"
+
+
+def new_figure(width: float, height: float, columns: int = 1) -> tuple[Figure, Any]:
+    """A figure of so many inches with one Axes, or an array of them, in the style all of them share."""
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1), facecolor="white")
+    axes = figure.subplots(1, columns)
+    for each in [axes] if columns == 1 else axes:
+        each.spines[["top", "right"]].set_visible(False)
+        each.spines[["left", "bottom"]].set_color(GREY)
+        each.grid(color="#E4E4E4", linewidth=0.8)
+        each.set_axisbelow(True)
+        each.tick_params(colors=INK, labelsize=10)
+        each.xaxis.label.set_size(11)
+        each.yaxis.label.set_size(11)
+        each.title.set_size(12)
+    return figure, axes
+
+
+def percent(axes: Axes, which: str = "y", decimals: int = 0) -> None:
+    from matplotlib.ticker import PercentFormatter
+
+    axis = axes.yaxis if which == "y" else axes.xaxis
+    axis.set_major_formatter(PercentFormatter(1.0, decimals=decimals))
+
+
+def whole_epochs(axes: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    low, high = axes.get_xlim()
+    if high - low < 1:  # one epoch only: no fractions of one around it
+        axes.set_xlim(low - 0.5, high + 0.5)
+
+
+def legend_below(figure: Figure, columns: int = 2) -> None:
+    """The legend under everything, where it can't lie on the data."""
+    figure.legend(loc="outside lower center", ncols=columns, fontsize=9, frameon=False)
+
+
+def save_both(figure: Figure, stem: Path) -> list[Path]:
+    return [save(figure, stem.with_name(f"{stem.name}.{kind}")) for kind in ("png", "svg")]
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Writes the picture beside its place and renames it, so that nobody ever sees half of one."""
+    import matplotlib as mpl
+
+    kind = path.suffix.removeprefix(".")
+    if kind not in ("png", "svg"):
+        raise ValueError(f"{path}: a figure is written as .png or .svg")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The same data gives the same bytes: no date, no random ids.
+    metadata = {"Date": None} if kind == "svg" else {"Software": None}
+    with _aside(path) as aside, mpl.rc_context({"svg.hashsalt": "alexsearch", "svg.fonttype": "path"}):
+        figure.savefig(aside, format=kind, dpi=160, metadata=metadata)
+    return path
+
+
+@contextlib.contextmanager
+def _aside(path: Path) -> Iterator[Path]:
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield aside
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
