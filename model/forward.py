@@ -109,7 +109,7 @@ def _network(
     for number, name in enumerate(HIDDEN):
         x = tf.nn.relu(_dense(weights, name, x))
         if seed is not None:
-            x = _dropout(x, seed + tf.constant([0, number], tf.int64))
+            x = dropout(x, seed, number)
     return tf.cast(_dense(weights, OUTPUT, x), tf.float32), moving
 
 
@@ -118,9 +118,10 @@ def _dense(weights: Mapping[str, Any], name: str, x: tf.Tensor) -> tf.Tensor:
     return tf.nn.bias_add(product, tf.cast(weights[f"{name}/bias"], x.dtype))
 
 
-def _dropout(x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+def dropout(x: tf.Tensor, seed: tf.Tensor, number: int) -> tf.Tensor:
+    """The step's dropout number 0 or 1: each unit is dropped or doubled, as the seed says."""
     # Philox by name: "auto" picks another generator on other devices, and then a seed would mean another training.
-    uniform = tf.random.stateless_uniform(tf.shape(x), seed, alg="philox")
+    uniform = tf.random.stateless_uniform(tf.shape(x), seed + tf.constant([0, number], tf.int64), alg="philox")
     return tf.where(uniform >= DROPOUT, x / (1 - DROPOUT), tf.zeros((), x.dtype))
 
 

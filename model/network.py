@@ -109,7 +109,7 @@ def initial_weights(network: keras.Model, seed: int) -> dict[str, npt.NDArray[np
 
 def read_weights(network: keras.Model) -> dict[str, npt.NDArray[np.float32]]:
     """A copy of the weights, by name."""
-    return {name: np.array(weight.value) for name, weight in weights_of(network).items()}
+    return {name: weight.numpy() for name, weight in weights_of(network).items()}
 
 
 def assign_weights(network: keras.Model, values: Mapping[str, npt.NDArray[np.float32]]) -> None:

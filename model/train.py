@@ -79,7 +79,8 @@ class Engine:
     ) -> TrainResult:
         """Train one configuration from its initial weights, or from its newest checkpoint in `checkpoints`.
 
-        `on_start` is called once with the epochs that the checkpoint had, none without one. `on_epoch` is called after each new epoch, when its checkpoint is on disk; False from it ends the training.
+        `on_start` is called once, with the epochs that the checkpoint had; with none where there is no checkpoint.
+        `on_epoch` is called after each new epoch, when its checkpoint is on disk; False from it ends the training.
 
         Raises:
             DataError: a batch is larger than the training set.
