@@ -75,6 +75,8 @@ def save(folder: Path, state: State) -> Path:
     with written_aside(path) as temporary, temporary.open("wb") as file:
         file.write(header.model_dump_json().encode() + b"\n")
         file.write(payload)
+    for left in folder.glob(f".epoch-*{SUFFIX}"):  # by a process that was killed while it wrote
+        left.unlink(missing_ok=True)
     # By name and not by time: a file system's clock may stand still or jump.
     newer_first = _files(folder)
     older = [old for old in newer_first if old.name < path.name][KEPT - 1 :]
