@@ -63,6 +63,10 @@ class TrainConfig(Frozen):
         return self
 
 
+BUNDLED_IMAGES = {"digits": 1500, "synthetic": 2000}
+"""Training images of the sources that need no download."""
+
+
 class DataSpec(Frozen):
     """Which images a study trains and validates on. `model.data` says what each source is."""
 

@@ -23,7 +23,7 @@ from typing import Any, Protocol
 
 import optuna
 
-from model.config import DataSpec
+from model.config import BUNDLED_IMAGES, DataSpec
 from search.home import Home
 from search.mistakes import InputError
 from search.parameters import largest
@@ -136,6 +136,14 @@ def run_search(request: RunRequest, view: View, stopping: threading.Event) -> Ru
     return RunOutcome(study, queue.counts(), time.monotonic() - started, stopping.is_set(), prepared.notes)
 
 
+def on_bundled(space: SearchSpace, source: str) -> SearchSpace:
+    """The space over a source that is in every installation, as many of its images as fit: a fifth are held out."""
+    data, there = space.data.model_copy(update={"source": source}), BUNDLED_IMAGES[source]
+    if (data.train_images or 0) + data.validation_images >= there:
+        data = DataSpec(source=source, validation_images=there // 5, split_seed=data.split_seed)
+    return space.with_data(data)
+
+
 @dataclass(frozen=True)
 class _Prepared:
     """A child that has read the data, and what follows from it."""
@@ -193,12 +201,11 @@ def _prepare(request: RunRequest, places: tuple[Place, ...], view: View, stoppin
         child.kill()
         if not (refusal.download and request.digits_without_download):
             raise InputError(str(refusal)) from None
-        digits = DataSpec(source="digits", validation_images=360, split_seed=space.data.split_seed)
         notes.append(
             "CIFAR-10 could not be downloaded: these are scikit-learn's handwritten digits instead, in a study of "
             "their own. With the real images, run again with --data FILE.npz or an image folder."
         )
-        space = space.with_data(digits).with_overrides(name=f"{space.study.name}-digits")
+        space = on_bundled(space, "digits").with_overrides(name=f"{space.study.name}-digits")
         changed = RunRequest(space, request.home, request.storage, request.add, request.workers)
         _existing(changed)
         return _prepare_again(changed, places, view, stopping, notes)

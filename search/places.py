@@ -28,7 +28,7 @@ def visible_gpus() -> tuple[Gpu, ...]:
 
     CUDA_VISIBLE_DEVICES is honoured, as indices or UUIDs. Without a driver, or with one that does not answer, none.
     """
-    import pynvml  # noqa: PLC0415 - only `run` and `doctor` need it
+    import pynvml
 
     try:
         pynvml.nvmlInit()

@@ -317,7 +317,9 @@ class Slot:
                     held = self._started(taken, progress, message)
                 case "progress":
                     progress.images_per_second = message["images_per_second"]
-                    self._tell("progress", taken, **{k: message[k] for k in ("epoch", "step", "steps")})
+                    self._tell(
+                        "progress", taken, **{k: message[k] for k in ("epoch", "step", "steps", "images_per_second")}
+                    )
                     held = True
                 case "epoch":
                     held = self._epoch(child, taken, progress, message["metrics"])

@@ -98,7 +98,7 @@ class _Trainer:
         training = load_training(spec.source, Path(opening["cache"]))
         parts = split(training, spec)
         self._device = configure(threads=opening["threads"], gpu_memory_mb=opening["gpu_memory_mb"])
-        from model.train import Engine  # noqa: PLC0415 - imports TensorFlow, which `configure` had to set up first
+        from model.train import Engine
 
         self._engine = Engine(parts.train, parts.validation, self._device)
         wire.send(

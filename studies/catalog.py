@@ -23,6 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import orm
 
 from studies.queue import Counts, Queue
+from studies.schema import EPOCHS
 from studies.storage import Storage
 
 METRIC = "val_accuracy"
@@ -113,6 +114,26 @@ def best_trial(storage: Storage, study: StudyRecord) -> FrozenTrial:
             f"study {study.name!r} has no complete trial yet ({described(counts)}). "
             "Wait for one, or go on with `alexsearch run`."
         ) from None
+
+
+def top_trials(storage: Storage, study_id: int, count: int) -> list[FrozenTrial]:
+    """The `count` complete trials with the highest values, the best first; of equals, the earlier."""
+    value = models.TrialValueModel
+    query = (
+        sa.select(value.trial_id)
+        .join(models.TrialModel, models.TrialModel.trial_id == value.trial_id)
+        .where(models.TrialModel.study_id == study_id, models.TrialModel.state == TrialState.COMPLETE)
+        .order_by(value.value.desc(), models.TrialModel.number)
+        .limit(count)
+    )
+    return [storage.get_trial(trial_id) for trial_id in storage.read(lambda session: session.scalars(query).all())]
+
+
+def epoch_history(storage: Storage, trial_id: int) -> list[dict[str, Any]]:
+    """All metrics of every epoch of a trial, from the first; the keys are the columns of `studies.schema.EPOCHS`."""
+    query = sa.select(EPOCHS).where(EPOCHS.c.trial_id == trial_id).order_by(EPOCHS.c.epoch)
+    rows = storage.read(lambda session: session.execute(query).mappings().all())
+    return [{key: value for key, value in row.items() if key != "trial_id"} for row in rows]
 
 
 def trial_by_number(storage: Storage, study: StudyRecord, number: int) -> FrozenTrial:

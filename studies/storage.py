@@ -88,8 +88,9 @@ def storage_url(storage: str | None, home: Path) -> URL:
     return url
 
 
-def has_password(url: URL) -> bool:
+def has_password(url: URL | str) -> bool:
     """Whether the URL itself carries a password, in either of its two places."""
+    url = make_url(url)
     return bool(url.password) or "password" in url.query
 
 
