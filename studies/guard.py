@@ -155,7 +155,7 @@ def guard(
         if not is_known_host(host, known):
             text = (
                 "This dashboard does not answer to the name in the address (the Host header).\n"
-                f"It knows: {', '.join(sorted(known))}. Behind a proxy, start it with --extra-host NAME.\n"
+                f"It knows: {', '.join(sorted(known))}. For another, start it with --allow-host NAME.\n"
             )
             return _answer(start, "421 Misdirected Request", text)
         if path.rstrip("/") == "/healthz" and environ["REQUEST_METHOD"] in READING:

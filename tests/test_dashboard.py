@@ -27,6 +27,7 @@ from optuna.trial import TrialState, create_trial
 
 from studies import dashboard, guard
 from studies.dashboard import DashboardError, build_app, read_password, serving
+from studies.storage import open_storage
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
@@ -37,7 +38,7 @@ LOCAL = frozenset({"localhost"})
 
 @pytest.fixture
 def storage(tmp_path: Path) -> Iterator[RDBStorage]:
-    opened = RDBStorage(f"sqlite:///{tmp_path / 'study.db'}")
+    opened = open_storage(f"sqlite:///{tmp_path / 'study.db'}")
     yield opened
     opened.engine.dispose()
 
@@ -121,7 +122,7 @@ def test_foreign_host_is_refused_before_anything_is_read(storage: RDBStorage, ho
     for path in ("/api/studies", "/", "/healthz"):
         status, _, body = request(build_app(storage, hosts=LOCAL), path, HTTP_HOST=host)
         assert status == 421
-        assert b"--extra-host" in body
+        assert b"--allow-host" in body
         assert b"cifar10" not in body
 
 
@@ -285,14 +286,14 @@ def test_a_stored_page_is_a_download_and_never_a_page_of_ours(storage: RDBStorag
 def test_a_second_poll_reads_no_finished_trial_again(storage: RDBStorage, monkeypatch: pytest.MonkeyPatch) -> None:
     add_trials(storage)
     read: list[int] = []
-    original = RDBStorage._get_trials
+    original = storage._get_trials
 
-    def counted(self: RDBStorage, *args: Any, **kwargs: Any) -> list[optuna.trial.FrozenTrial]:
-        trials = original(self, *args, **kwargs)
+    def counted(*args: Any, **kwargs: Any) -> list[optuna.trial.FrozenTrial]:
+        trials = original(*args, **kwargs)
         read.append(len(trials))
         return trials
 
-    monkeypatch.setattr(RDBStorage, "_get_trials", counted)
+    monkeypatch.setattr(storage, "_get_trials", counted)
     # The dashboard's own cache of a few seconds would hide what the storage is asked for.
     monkeypatch.setattr(
         "optuna_dashboard._app.get_trials", lambda _cache, asked, study_id: asked.get_all_trials(study_id)
@@ -301,6 +302,16 @@ def test_a_second_poll_reads_no_finished_trial_again(storage: RDBStorage, monkey
     for _ in range(2):
         assert request(app, "/api/studies/1")[0] == 200
     assert sum(read) == 10
+
+
+def test_postgres_is_shown_as_sqlite_is(postgres_url: str) -> None:
+    opened = open_storage(postgres_url)
+    add_trials(opened)
+    app = build_app(opened, hosts=LOCAL)
+    assert request(app, "/healthz")[0] == 200
+    trials = json.loads(request(app, "/api/studies/1")[2])["trials"]
+    assert [trial["state"] for trial in trials].count("Pruned") == 3
+    opened.engine.dispose()
 
 
 # ---- the server
@@ -384,9 +395,9 @@ def test_password_file_without_a_password_is_refused(tmp_path: Path, content: by
 
 SERVE = """
 import sys
-from optuna.storages import RDBStorage
 from studies.dashboard import serve
-serve(RDBStorage(sys.argv[1]), port=0, ready=lambda url: print(url, flush=True))
+from studies.storage import open_storage
+serve(open_storage(sys.argv[1]), port=0, ready=lambda url: print(url, flush=True))
 print("ended", "tensorflow" in sys.modules, flush=True)
 """
 
