@@ -51,7 +51,7 @@ def configure(*, threads: int | None = None, gpu_memory_mb: int | None = None) -
         raise ValueError(f"gpu_memory_mb must be at least 1, but is {gpu_memory_mb}")
     # Read when TensorFlow is imported: its banners would land in the trial's log, once a process.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    import tensorflow as tf  # noqa: PLC0415  (only a process that trains pays its 2 s import)
+    import tensorflow as tf
 
     tf.get_logger().setLevel("ERROR")
     tf.config.threading.set_intra_op_parallelism_threads(threads)

@@ -8,7 +8,7 @@ precision is compiled in, so one trace serves all trials of a process (on a GPU,
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -17,6 +17,28 @@ from model import forward
 from model.data import ImageSet
 
 VALIDATION_BATCH = 500
+
+
+class Settings(NamedTuple):
+    """What the steps of an epoch have in common, as scalars on the device."""
+
+    learning_rate: tf.Tensor
+    """float32"""
+    seed: tf.Tensor
+    """int64; decides dropout together with the epoch and the step"""
+    epoch: tf.Tensor
+    """int64"""
+
+
+class Position(NamedTuple):
+    """How far an epoch has come, as scalars on the device."""
+
+    steps: tf.Tensor
+    """int32: steps done"""
+    loss: tf.Tensor
+    """float32: the sum of their mean losses"""
+    correct: tf.Tensor
+    """int32: images classified correctly, in training"""
 
 
 class DeviceData(NamedTuple):
@@ -28,6 +50,26 @@ class DeviceData(NamedTuple):
     """float32 (N, 2): mean and reciprocal deviation of each image"""
     labels: tf.Tensor
     """int32 (N,)"""
+
+
+def _any(dtype: tf.DType, *shape: int | None) -> tf.TensorSpec:
+    return tf.TensorSpec(shape, dtype)
+
+
+# On a CPU the batch size stays open: one trace serves all, and the kernels, chosen when they run, are as fast.
+TRAINING_SIGNATURE: Final = (
+    DeviceData(_any(tf.uint8, None, *forward.BLOCKS), _any(tf.float32, None, 2), _any(tf.int32, None)),
+    _any(tf.int32, None, None),
+    Position(_any(tf.int32), _any(tf.float32), _any(tf.int32)),
+    _any(tf.int32),
+    Settings(_any(tf.float32), _any(tf.int64), _any(tf.int64)),
+)
+
+
+def compiled(program: Callable[..., Any], xla: bool, signature: tuple[Any, ...] | None) -> Callable[..., Any]:
+    """A `tf.function` of the program, with XLA or without; without a signature, a trace for each set of shapes."""
+    function: Callable[..., Any] = tf.function(program, input_signature=signature, autograph=False, jit_compile=xla)
+    return function
 
 
 def on_device(images: ImageSet) -> DeviceData:
@@ -42,32 +84,30 @@ def on_device(images: ImageSet) -> DeviceData:
 def training_program(
     variables: Mapping[str, tf.Variable], trainable: frozenset[str], precision: str, xla: bool
 ) -> Callable[..., Any]:
-    """The program `(data, order, position, *, last, learning_rate, seed, epoch) -> position`.
+    """The program `(data, order, position, last, settings) -> position`.
 
-    A position is (steps done, sum of their mean losses, images classified correctly). It trains up to step `last` of
-    an epoch, of which `order` (int32, steps x batch) holds the images. Sums go on from one call to the next, so that
-    where an epoch is cut changes no bit of them. It stops after the first step whose loss is not finite.
+    It trains up to step `last` of an epoch, of which `order` (int32, steps x batch) holds the images. Sums go on from
+    one call to the next, so that where an epoch is cut changes no bit of them. It stops after the first step whose
+    loss is not finite.
     """
     dtype = tf.as_dtype(precision)
 
     def program(
         data: DeviceData,
         order: tf.Tensor,
-        position: tuple[tf.Tensor, tf.Tensor, tf.Tensor],
-        *,
+        position: Position,
         last: tf.Tensor,
-        learning_rate: tf.Tensor,
-        seed: tf.Tensor,
-        epoch: tf.Tensor,
+        settings: Settings,
     ) -> Any:
-        def unfinished(step: tf.Tensor, loss: tf.Tensor, _correct: tf.Tensor) -> tf.Tensor:
-            return (step < last) & tf.math.is_finite(loss)
+        def unfinished(position: Position) -> tf.Tensor:
+            return (position.steps < last) & tf.math.is_finite(position.loss)
 
-        def one_step(step: tf.Tensor, loss: tf.Tensor, correct: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        def one_step(position: Position) -> tuple[Position]:
+            step, loss, correct = position
             chosen = order[step]
             labels = tf.gather(data.labels, chosen)
             images = forward.prepare(tf.gather(data.blocks, chosen), tf.gather(data.moments, chosen), dtype)
-            step_seed = tf.stack([seed, epoch * 2**32 + 2 * tf.cast(step, tf.int64)])
+            step_seed = tf.stack([settings.seed, settings.epoch * 2**32 + 2 * tf.cast(step, tf.int64)])
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch([variables[name] for name in trainable])
                 logits, moving = forward.train(variables, images, step_seed)
@@ -76,14 +116,16 @@ def training_program(
             gradients = tape.gradient(mean_loss, {name: variables[name] for name in trainable})
             for name, gradient in gradients.items():
                 # One pass over memory where `assign_sub(learning_rate * gradient)` takes two.
-                tf.raw_ops.ResourceApplyGradientDescent(var=variables[name].handle, alpha=learning_rate, delta=gradient)
+                tf.raw_ops.ResourceApplyGradientDescent(
+                    var=variables[name].handle, alpha=settings.learning_rate, delta=gradient
+                )
             for name, value in moving.items():
                 variables[name].assign(value)
-            return step + 1, loss + mean_loss, correct + _correct(logits, labels)
+            return (Position(step + 1, loss + mean_loss, correct + _correct(logits, labels)),)
 
-        return tf.while_loop(unfinished, one_step, position, parallel_iterations=1)
+        return tf.while_loop(unfinished, one_step, (position,), parallel_iterations=1)[0]
 
-    return _compiled(program, xla)
+    return compiled(program, xla, None if xla else TRAINING_SIGNATURE)
 
 
 def validation_program(variables: Mapping[str, tf.Variable], precision: str, xla: bool) -> Callable[..., Any]:
@@ -110,7 +152,7 @@ def validation_program(variables: Mapping[str, tf.Variable], precision: str, xla
         _, loss, correct = tf.while_loop(lambda number, *_: number < batches, one_batch, start, parallel_iterations=1)
         return loss, correct
 
-    return _compiled(program, xla)
+    return compiled(program, xla, None)
 
 
 def epoch_order(seed: int, epoch: int, images: int, batch_size: int) -> tf.Tensor:
@@ -124,9 +166,3 @@ def epoch_order(seed: int, epoch: int, images: int, batch_size: int) -> tf.Tenso
 def _correct(logits: tf.Tensor, labels: tf.Tensor, counted: tf.Tensor | None = None) -> tf.Tensor:
     hits = tf.argmax(logits, axis=1, output_type=tf.int32) == labels
     return tf.math.count_nonzero(hits if counted is None else hits & counted, dtype=tf.int32)
-
-
-def _compiled(program: Callable[..., Any], xla: bool) -> Callable[..., Any]:
-    # On a CPU shapes stay open: a new batch size then needs no new trace, and kernels are as fast (measured).
-    compiled: Callable[..., Any] = tf.function(program, autograph=False, jit_compile=xla, reduce_retracing=not xla)
-    return compiled

@@ -46,7 +46,7 @@ def cifar10(part: Part, cache: Path) -> ImageSet:
     """
 
     def decode() -> dict[Part, Arrays]:
-        import keras  # noqa: PLC0415  (starts TensorFlow, which whoever finds the cache filled need not wait for)
+        import keras
 
         try:
             train, test = keras.datasets.cifar10.load_data()

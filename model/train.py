@@ -24,6 +24,7 @@ from model.device import Device
 from model.files import written_aside
 from model.schedule import learning_rate
 
+FIRST_SEGMENT_IMAGES = 2048
 SEGMENT_SECONDS = 1.0
 """How long one call into TensorFlow is meant to take: between two, progress is told and signals are handled."""
 
@@ -137,20 +138,15 @@ class Engine:
         order = program.epoch_order(config.seed, epoch, len(self._train_images.labels), config.batch_size)
         steps = order.shape[0]
         train = self._program("train", config.precision)
-        position = (tf.constant(0), tf.constant(0.0), tf.constant(0))
-        step, segment = 0, max(1, 2048 // config.batch_size)
+        position = program.Position(tf.constant(0), tf.constant(0.0), tf.constant(0))
+        settings = program.Settings(
+            tf.constant(rate, tf.float32), tf.constant(config.seed, tf.int64), tf.constant(epoch, tf.int64)
+        )
+        step, segment = 0, max(1, FIRST_SEGMENT_IMAGES // config.batch_size)
         while step < steps:
             segment_started = time.perf_counter()
             last = min(step + segment, steps)
-            position = train(
-                self._data,
-                order,
-                position,
-                last=tf.constant(last),
-                learning_rate=tf.constant(rate, tf.float32),
-                seed=tf.constant(config.seed, tf.int64),
-                epoch=tf.constant(epoch, tf.int64),
-            )
+            position = train(self._data, order, position, tf.constant(last), settings)
             reached, loss, correct = (value.numpy().item() for value in position)
             if not math.isfinite(loss):
                 raise DivergedError(

@@ -78,7 +78,7 @@ def test_cores_are_those_this_process_may_use() -> None:
 def test_gpu_gets_its_memory_share_and_the_precision_it_is_fast_in(
     monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], precision: str
 ) -> None:
-    import tensorflow as tf  # noqa: PLC0415  (the tests above must be able to run without it)
+    import tensorflow as tf
 
     asked: dict[str, Any] = {}
     details = {"device_name": "Pretend GPU", "compute_capability": capability}

@@ -31,7 +31,7 @@ def main() -> None:
     asked = parser.parse_args()
     device = configure()
 
-    from model.train import Engine  # noqa: PLC0415  (imports TensorFlow, which `configure` has to come before)
+    from model.train import Engine
 
     engine = Engine(load_training(asked.data, asked.cache), load_test(asked.data, asked.cache), device)
     config = TrainConfig(
