@@ -58,7 +58,7 @@ def _load(source: str, part: sources.Part, cache: Path) -> ImageSet:
     if source in _NAMED:
         return _NAMED[source](part, cache)
     path = Path(source).expanduser()
-    if path.is_dir():
+    if source and path.is_dir():
         return sources.folder(path, part, cache)
     if path.is_file():
         return sources.npz(path, part)

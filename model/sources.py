@@ -6,8 +6,11 @@ renamed under a lock: of several processes that start at once one decodes, and n
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
+import sys
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -49,9 +52,14 @@ def cifar10(part: Part, cache: Path) -> ImageSet:
         import keras
 
         try:
-            train, test = keras.datasets.cifar10.load_data()
+            with contextlib.redirect_stdout(sys.stderr):  # its progress bar would garble what a command prints
+                train, test = keras.datasets.cifar10.load_data()
         except Exception as error:  # Keras wraps whatever the network did in a plain Exception
-            archive = Path(keras.config.keras_home()) / "datasets" / "cifar-10-batches-py-target_archive"
+            archive = (
+                Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
+                / "datasets"
+                / "cifar-10-batches-py-target_archive"
+            )
             raise DownloadError(
                 f"CIFAR-10 can't be downloaded ({str(error).strip() or type(error).__name__}). Bring it by hand: save "
                 f"{CIFAR10_URL} as {archive}; or give the images with --data FILE.npz (x_train, y_train, x_test, "
@@ -66,10 +74,14 @@ def cifar10(part: Part, cache: Path) -> ImageSet:
 def npz(path: Path, part: Part) -> ImageSet:
     """A `.npz` file with x_train, y_train, x_test and y_test (images uint8 (N, 32, 32, 3), labels from 0)."""
     members = (f"x_{part}", f"y_{part}")
+    # Asked first, because NumPy takes whatever is no zip file for a pickle, and says so.
+    if not zipfile.is_zipfile(path):
+        raise DataError(
+            f"{path} is not a .npz file, or is damaged or cut short. "
+            "Make it with numpy.savez, of x_train, y_train, x_test and y_test."
+        )
     try:
         with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataError(f"{path} is a single array, not a .npz file with x_train, y_train, x_test and y_test.")
             missing = [name for name in ("x_train", "y_train", "x_test", "y_test") if name not in archive.files]
             if missing:
                 raise DataError(
