@@ -17,7 +17,7 @@ from rich.text import Text
 from search.home import Home
 from search.host import provenance
 from search.mistakes import InputError
-from search.places import available_cores, visible_gpus
+from search.places import visible_gpus
 from studies.storage import StorageError, open_storage, redacted, storage_url
 
 PROBE = """

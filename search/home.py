@@ -27,6 +27,10 @@ class Home:
     def data(self) -> Path:
         return self.folder / "data"
 
+    @property
+    def tensorflow_log(self) -> Path:
+        return self.folder / "tensorflow.log"
+
     def study(self, name: str) -> Path:
         # A study made by another tool may be called anything; ours are checked when the space is read.
         return self.folder / (re.sub(r"[^A-Za-z0-9 ._-]", "_", name).strip(". ") or "_")

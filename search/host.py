@@ -24,10 +24,11 @@ from typing import Any, Protocol
 import optuna
 
 from model.config import BUNDLED_IMAGES, DataSpec
+from model.device import available_cores
 from search.home import Home
 from search.mistakes import InputError
 from search.parameters import largest
-from search.places import available_cores, plan_places, visible_gpus
+from search.places import plan_places, visible_gpus
 from search.pruning import build_pruner
 from search.slot import Assignment, Child, Event, Place, Refused, Slot, StartError
 from search.space import SearchSpace, differences

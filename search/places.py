@@ -92,8 +92,3 @@ def plan_places(workers: int | None, gpus: tuple[Gpu, ...], cores: int) -> tuple
         )
         for index, gpu in ((index, gpus[index % len(gpus)]) for index in range(count))
     )
-
-
-def available_cores() -> int:
-    """The CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -68,7 +69,7 @@ def retrain_recipe(
     _claim(out, recipe)
     if recipe.edited:
         console.print(Text("the recipe was edited since its export: its searched score is another one's", "yellow"))
-    _quiet_tensorflow()
+    _quiet_tensorflow(home)
     from model.data import fingerprint, load_test, load_training
     from model.device import configure
     from model.evaluate import evaluate, load_model
@@ -105,8 +106,12 @@ def _claim(out: Path, recipe: Recipe) -> None:
         raise InputError(f"{out}: can't be written ({error.strerror}). Name another folder with --out.") from None
 
 
-def _quiet_tensorflow() -> None:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+def _quiet_tensorflow(home: Home) -> None:
+    """From here on, what TensorFlow's C++ prints goes to a log; Python's own errors still reach the terminal."""
+    home.tensorflow_log.parent.mkdir(parents=True, exist_ok=True)
+    sys.stderr = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace", buffering=1)
+    with home.tensorflow_log.open("ab") as log:
+        os.dup2(log.fileno(), 2)
 
 
 def _train_all(
@@ -254,7 +259,7 @@ def evaluate_model(path: Path, source: str, home: Home) -> dict[str, Any]:
     """
     if not path.exists():
         raise InputError(f"model {path}: there is no such file. `alexsearch retrain` makes one.")
-    _quiet_tensorflow()
+    _quiet_tensorflow(home)
     from model.data import load_test
     from model.device import configure
     from model.evaluate import ModelError, evaluate, load_model

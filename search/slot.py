@@ -321,6 +321,11 @@ class Slot:
                         "progress", taken, **{k: message[k] for k in ("epoch", "step", "steps", "images_per_second")}
                     )
                     held = True
+                case "epoch" if not all(map(math.isfinite, message["metrics"].values())):
+                    self._drop_child()
+                    text = f"epoch {message['metrics']['epoch']} has a loss or accuracy that is no finite number"
+                    self._failed(taken, {"reason": "diverged", "retry": False, "message": text}, progress, checkpoints)
+                    return
                 case "epoch":
                     held = self._epoch(child, taken, progress, message["metrics"])
                 case "finished":
@@ -373,8 +378,6 @@ class Slot:
         if pruned:
             attributes["reason"] = f"pruned after epoch {last['epoch']} of {progress.config.epochs} at {value:.4f}"
         state = TrialState.PRUNED if pruned else TrialState.COMPLETE
-        if not math.isfinite(value):
-            raise ChildError(f"reported the value {value}")
         if self._work.queue.settle(self.slot_id, taken.trial_id, state, value, attributes):
             self._tell("pruned" if pruned else "complete", taken, value=value, **attributes)
             _remove(checkpoints)

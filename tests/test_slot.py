@@ -1,0 +1,260 @@
+"""What becomes of a trial, whatever its training process does. The process is played by a script of messages."""
+
+from __future__ import annotations
+
+import queue as queues
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+import search.slot
+from search.home import Home
+from search.slot import Assignment, ChildError, Event, Place, Slot, StartError
+from search.space import SearchSpace
+from studies.catalog import open_study
+from studies.queue import RETRIES, Queue
+from studies.storage import open_storage
+
+SPACE = SearchSpace.from_dict(
+    {
+        "study": {"name": "s", "trials": 1},
+        "data": {"source": "synthetic", "validation_images": 400},
+        "space": {"batch_size": 32, "learning_rate": {"low": 0.001, "high": 0.1, "log": True}, "epochs": 3},
+        "pruner": {"name": "none"},
+    }
+)
+READY = {"kind": "ready", "data": {"fingerprint": "f"}, "device": {"name": "pretend"}}
+
+
+def epoch(number: int, val_accuracy: float = 0.5) -> dict[str, Any]:
+    metrics = {
+        "epoch": number,
+        "loss": 1.0,
+        "accuracy": 0.5,
+        "val_loss": 1.0,
+        "val_accuracy": val_accuracy,
+        "learning_rate": 0.01,
+        "seconds": 2.0,
+    }
+    return {"kind": "epoch", "trial": 0, "metrics": metrics}
+
+
+def started(*history: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "kind": "started",
+        "trial": 0,
+        "config": {"epochs": 3, "precision": "float32"},
+        "history": [message["metrics"] for message in history],
+    }
+
+
+def finished(*, stopped: bool = False) -> dict[str, Any]:
+    return {"kind": "finished", "trial": 0, "stopped": stopped}
+
+
+class ScriptedChild:
+    """Plays a training process. Each process of a slot plays the next script; an error in it is raised."""
+
+    scripts: Iterator[list[Any]]
+    sent: list[dict[str, Any]]
+
+    def __init__(self, *_: Any) -> None:
+        self.log = Path("a.log")
+        self.killed = False
+        self._script = iter(next(self.scripts))
+
+    def wait_ready(self, _stopping: threading.Event) -> dict[str, Any] | None:
+        first = next(self._script)
+        if isinstance(first, Exception):
+            raise first
+        return first  # type: ignore[no-any-return]
+
+    def send(self, kind: str, **values: Any) -> None:
+        self.sent.append({"kind": kind, **values})
+
+    def receive(self, _timeout: float) -> dict[str, Any] | None:
+        message = next(self._script, None)
+        if isinstance(message, Exception):
+            raise message
+        if callable(message):
+            message()
+            return None
+        return message
+
+    def kill(self) -> None:
+        self.killed = True
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Assignment:
+    storage = open_storage(f"sqlite:///{tmp_path / 'study.db'}")
+    study, _ = open_study(storage, "s", {"space": SPACE.to_dict(), "data": {}})
+    queue = Queue(storage, study.study_id)
+    queue.fill(1)
+    return Assignment(
+        home=Home(tmp_path),
+        study_name="s",
+        study_uid="uid",
+        space=SPACE,
+        data=SPACE.data,
+        fingerprint="f",
+        provenance={"versions": {}, "git_commit": None, "host": "h"},
+        queue=queue,
+        storage=optuna.storages.get_storage(storage),
+        pruner=optuna.pruners.NopPruner(),
+        tell=lambda _event: None,
+        stopping=threading.Event(),
+    )
+
+
+@pytest.fixture
+def play(work: Assignment, monkeypatch: pytest.MonkeyPatch) -> Callable[..., optuna.trial.FrozenTrial]:
+    """Runs a slot whose processes play these scripts, and returns what became of the trial."""
+
+    def run(*scripts: list[Any], assignment: Assignment = work) -> optuna.trial.FrozenTrial:
+        ScriptedChild.scripts, ScriptedChild.sent = iter(scripts), []
+        monkeypatch.setattr(search.slot, "Child", ScriptedChild)
+        Slot(Place(0, "cpu"), assignment).run()
+        (trial,) = optuna.load_study(study_name="s", storage=assignment.queue.storage).trials
+        assert assignment.queue.slots() == []
+        return trial
+
+    return run
+
+
+def test_trial_trained_to_its_end_is_complete_with_its_last_value(play: Any) -> None:
+    trial = play([READY, started(), epoch(1, 0.4), epoch(2, 0.6), epoch(3, 0.5), finished()])
+    assert (trial.state, trial.value) == (TrialState.COMPLETE, 0.5)
+    assert trial.intermediate_values == {1: 0.4, 2: 0.6, 3: 0.5}
+    kept = ("config", "data_fingerprint", "versions", "git_commit", "host", "device", "seconds", "epochs_run")
+    assert set(kept) <= set(trial.user_attrs)
+    assert (trial.user_attrs["seconds"], trial.user_attrs["epochs_run"]) == (6.0, 3)
+
+
+def test_every_epoch_is_answered_go_on(play: Any) -> None:
+    play([READY, started(), epoch(1), epoch(2), epoch(3), finished()])
+    verdicts = [(m["epoch"], m["go"]) for m in ScriptedChild.sent if m["kind"] == "verdict"]
+    assert verdicts == [(1, True), (2, True), (3, True)]
+
+
+class PruneAtTwo(optuna.pruners.BasePruner):
+    def prune(self, _study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+        return trial.last_step == 2
+
+
+def test_pruned_trial_keeps_its_last_report_and_says_why(play: Any, work: Assignment) -> None:
+    work.__dict__["pruner"] = PruneAtTwo()
+    trial = play([READY, started(), epoch(1, 0.4), epoch(2, 0.3), finished(stopped=True)])
+    assert (trial.state, trial.value) == (TrialState.PRUNED, 0.3)
+    assert "pruned after epoch 2 of 3" in trial.user_attrs["reason"]
+    assert [m["go"] for m in ScriptedChild.sent if m["kind"] == "verdict"] == [True, False]
+
+
+def test_diverged_trial_fails_for_good_with_the_reason_and_is_not_retried(play: Any, work: Assignment) -> None:
+    failed = {"kind": "failed", "trial": 0, "reason": "diverged", "retry": False, "message": "the loss became nan"}
+    trial = play([READY, started(), epoch(1), failed])
+    assert trial.state == TrialState.FAIL
+    assert trial.user_attrs["reason"] == "diverged: the loss became nan"
+    assert trial.user_attrs["seconds"] == 2.0
+    assert work.queue.counts().retried == 0
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_value_that_is_no_number_never_becomes_a_value(play: Any, value: float) -> None:
+    trial = play([READY, started(), epoch(1, 0.4), epoch(2, value)])
+    assert (trial.state, trial.value) == (TrialState.FAIL, None)
+    assert trial.intermediate_values == {1: 0.4}
+    assert "diverged" in trial.user_attrs["reason"]
+
+
+def test_killed_process_is_replaced_and_the_trial_goes_on(play: Any, work: Assignment) -> None:
+    trial = play(
+        [READY, started(), epoch(1, 0.4), ChildError("was killed by signal 9")],
+        [READY, started(epoch(1, 0.4)), epoch(2, 0.5), epoch(3, 0.6), finished()],
+    )
+    assert (trial.state, trial.value) == (TrialState.COMPLETE, 0.6)
+    assert trial.intermediate_values == {1: 0.4, 2: 0.5, 3: 0.6}
+    assert work.queue.counts().retried == 1
+
+
+def test_epoch_that_was_saved_but_never_reported_is_reported_after_the_crash(play: Any) -> None:
+    trial = play(
+        [READY, started(), epoch(1, 0.4), ChildError("was killed by signal 9")],
+        [READY, started(epoch(1, 0.4), epoch(2, 0.5)), epoch(3, 0.6), finished()],
+    )
+    assert trial.intermediate_values == {1: 0.4, 2: 0.5, 3: 0.6}
+    assert trial.user_attrs["seconds"] == 6.0
+
+
+def test_trial_whose_checkpoint_is_lost_starts_anew_without_its_old_reports(play: Any) -> None:
+    trial = play(
+        [READY, started(), epoch(1, 0.4), epoch(2, 0.9), ChildError("was killed by signal 9")],
+        [READY, started(), epoch(1, 0.3), ChildError("was killed by signal 9")],
+        [READY, started(epoch(1, 0.3)), epoch(2, 0.35), epoch(3, 0.6), finished()],
+    )
+    assert trial.intermediate_values == {1: 0.3, 2: 0.35, 3: 0.6}
+
+
+def test_process_that_always_crashes_fails_the_trial_for_good(play: Any, work: Assignment) -> None:
+    trial = play(*[[READY, started(), ChildError("was killed by signal 11")]] * (RETRIES + 1))
+    assert trial.state == TrialState.FAIL
+    assert "signal 11" in trial.user_attrs["reason"]
+    assert work.queue.counts().retried == RETRIES
+
+
+def test_silent_process_is_taken_for_hung_and_killed(play: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = iter(range(0, 10**9, 100))
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(moments)))
+    trial = play(
+        [READY, started(), *[None] * 20],
+        [READY, started(), epoch(1), epoch(2), epoch(3), finished()],
+    )
+    assert trial.state == TrialState.COMPLETE
+
+
+def test_process_that_can_not_start_costs_no_trial_anything(play: Any, work: Assignment) -> None:
+    with pytest.raises(StartError):
+        play(*[[StartError("no module named tensorflow")]] * 3)
+    counts = work.queue.counts()
+    assert (counts.waiting, counts.failed, counts.retried) == (1, 0, 0)
+
+
+def test_told_to_stop_the_trial_goes_back_into_the_queue(play: Any, work: Assignment) -> None:
+    trial = play([READY, started(), epoch(1, 0.4), work.stopping.set])
+    assert trial.state == TrialState.WAITING
+    assert trial.intermediate_values == {1: 0.4}
+    assert work.queue.counts().retried == 0
+
+
+@pytest.mark.parametrize("when", ["epoch", "finished"])
+def test_trial_told_from_the_dashboard_is_let_go(play: Any, work: Assignment, when: str) -> None:
+    def meddle() -> None:
+        optuna.load_study(study_name="s", storage=work.queue.storage).tell(0, 0.123)
+
+    rest = [epoch(2), epoch(3), finished()] if when == "epoch" else [finished()]
+    trial = play([READY, started(), epoch(1), *([] if when == "epoch" else [epoch(2), epoch(3)]), meddle, *rest])
+    assert (trial.state, trial.value) == (TrialState.COMPLETE, 0.123)
+
+
+def test_slot_taken_for_dead_joins_anew_and_its_late_result_is_discarded(play: Any, work: Assignment) -> None:
+    def presume_dead() -> None:
+        work.queue.reap([slot.slot_id for slot in work.queue.slots()])
+
+    trial = play(
+        [READY, started(), epoch(1, 0.9), presume_dead, epoch(2, 0.9), epoch(3, 0.9), finished()],
+        [READY, started(epoch(1, 0.9)), epoch(2, 0.5), epoch(3, 0.6), finished()],
+    )
+    assert (trial.state, trial.value) == (TrialState.COMPLETE, 0.6)
+
+
+def test_what_happens_is_told(play: Any, work: Assignment) -> None:
+    events: queues.Queue[Event] = queues.Queue()
+    work.__dict__["tell"] = events.put
+    play([READY, started(), epoch(1), epoch(2), epoch(3), finished()])
+    assert [events.get_nowait().kind for _ in range(events.qsize())] == ["taken", "epoch", "epoch", "epoch", "complete"]
