@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -24,6 +24,8 @@ import pytest
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState, create_trial
+from optuna_dashboard import save_note
+from PIL import Image
 
 from studies import dashboard, guard
 from studies.dashboard import DashboardError, build_app, read_password, serving
@@ -446,15 +448,23 @@ def browser(tmp_path: Path) -> Iterator[Any]:
     opened.quit()
 
 
-def wait_for(browser: Any, *texts: str, seconds: float = 60) -> str:
-    """The page's text once it holds all of `texts`."""
+def wait(ask: Callable[[], Any], seconds: float = 60) -> Any:
+    """The first answer that is true, or the last one there was time for."""
     end = time.monotonic() + seconds
-    while True:
-        text = str(browser.execute_script("return document.body.innerText"))
-        if all(wanted in text for wanted in texts):
-            return text
-        assert time.monotonic() < end, f"the page never showed {texts}, only:\n{text}"
+    while not (answer := ask()) and time.monotonic() < end:
         time.sleep(0.2)
+    return answer
+
+
+def wait_for(browser: Any, *texts: str) -> None:
+    """Returns once the page shows all of `texts`."""
+
+    def shown() -> str:
+        return str(browser.execute_script("return document.body.innerText"))
+
+    wait(lambda: all(text in shown() for text in texts))
+    missing = [text for text in texts if text not in shown()]
+    assert not missing, f"{browser.current_url} never showed {missing}, only:\n{shown()}"
 
 
 def requested_urls(browser: Any) -> list[str]:
@@ -465,20 +475,40 @@ def requested_urls(browser: Any) -> list[str]:
 
 
 def test_browser_shows_the_study_and_asks_nobody_else(storage: RDBStorage, tmp_path: Path, browser: Any) -> None:
-    add_trials(storage)
+    study = add_trials(storage)
+    (tmp_path / "store").mkdir()
+    store = FileSystemArtifactStore(tmp_path / "store")
+    Image.new("RGB", (30, 20), "teal").save(tmp_path / "curve.png")
+    running = study.ask()
+    upload_artifact(artifact_store=store, file_path=str(tmp_path / "curve.png"), study_or_trial=running)
+    save_note(study, "**what came out**")
     pictures = Path(os.environ.get("ALEXSEARCH_TEST_PICTURES", tmp_path))
-    with serving(storage, port=0, study="quick on cifar10") as url:
-        browser.get(url)
-        wait_for(browser, "quick on cifar10", "val_accuracy")
-        browser.save_screenshot(str(pictures / "study.png"))
-        browser.get(f"{url}/trials")
-        text = wait_for(browser, "Trial 9", "Pruned", "Fail", "Complete")
-        browser.save_screenshot(str(pictures / "trials.png"))
-        assert "diverged" in text or "learning_rate" in text
+    with serving(storage, port=0, study="quick on cifar10", artifact_store=store) as url:
+        pages = {
+            "": ("quick on cifar10", "val_accuracy", "Hyperparameter Importance", "Intermediate values"),
+            "/analytics": ("Rank", "Empirical Distribution"),
+            "/trials": ("Trial 9", "Pruned", "Fail", "Complete", "Running", "learning_rate 0.001", "seconds 100"),
+            "/smartSelection": ("seconds", "reason", "diverged"),
+            "/note": ("what came out",),
+        }
+        for page, texts in pages.items():
+            browser.get(url + page)
+            wait_for(browser, *texts)
+            browser.save_screenshot(str(pictures / f"dashboard{page.replace('/', '-')}.png"))
+        # A stored picture is a download when it is opened, and is shown in the page all the same.
+        browser.get(f"{url}/trials?numbers={running.number}")
+        wait_for(browser, "curve.png")
+        width = "const i = document.querySelector('img[src*=artifacts]'); return i && i.complete ? i.naturalWidth : 0"
+        assert wait(lambda: browser.execute_script(width)) == 30
+        browser.save_screenshot(str(pictures / "dashboard-artifact.png"))
         browser.get(url.rsplit("/studies/", 1)[0])
         wait_for(browser, "quick on cifar10")
-        errors = [entry for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
-        assert errors == []
+        complaints = [
+            entry
+            for entry in browser.get_log("browser")
+            if entry["level"] in ("SEVERE", "WARNING") and entry["source"] != "rendering"  # WebGL without a GPU
+        ]
+        assert complaints == []
         asked = requested_urls(browser)
     assert any(urlsplit(address).path == "/static/bundle.js" for address in asked)
     assert [address for address in asked if urlsplit(address).netloc != urlsplit(url).netloc] == []
