@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from model.device import available_cores
 from search.home import Home
 from search.host import provenance
 from search.mistakes import InputError

@@ -2,6 +2,7 @@
 
 HOME/alexsearch.db            the studies, unless --storage names another database
 HOME/data/                    decoded image folders
+HOME/tensorflow.log           what TensorFlow printed in `retrain` and `evaluate`
 HOME/STUDY/checkpoints/       the training state of trials that are running or waiting to go on
 HOME/STUDY/logs/              what the training processes printed
 HOME/STUDY/retrain/           what `alexsearch retrain` made, unless --out names another folder

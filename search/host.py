@@ -28,7 +28,7 @@ from model.device import available_cores
 from search.home import Home
 from search.mistakes import InputError
 from search.parameters import largest
-from search.places import plan_places, visible_gpus
+from search.places import chosen_gpus, plan_places, visible_gpus
 from search.pruning import build_pruner
 from search.slot import Assignment, Child, Event, Place, Refused, Slot, StartError
 from search.space import SearchSpace, differences
@@ -72,6 +72,13 @@ class RunRequest:
     add: int = 0
     """Raise the study's total by so many, beyond what it has."""
     workers: int | None = None
+    """Trials at a time on this host; None is one a place that `gpus` and `trials_per_gpu` give."""
+    gpus: str = "all"
+    """ "all", "none", or indices as in "0,2"."""
+    trials_per_gpu: int | None = 1
+    """None chooses by the GPU's memory."""
+    joins: bool = False
+    """Work on what the study's queue holds and add nothing to it: a worker."""
     digits_without_download: bool = False
     """Where CIFAR-10 can't be downloaded, go on with scikit-learn's digits in a study of their own."""
 
@@ -101,16 +108,18 @@ def run_search(request: RunRequest, view: View, stopping: threading.Event) -> Ru
     existing = _existing(request)
     if existing and not request.add and _is_done(request, existing):
         return RunOutcome(existing, Queue(request.storage, existing.study_id).counts(), 0.0, interrupted=False)
-    places = plan_places(request.workers, visible_gpus(), available_cores())
+    gpus = chosen_gpus(visible_gpus(), request.gpus)
+    places = plan_places(request.workers, gpus, available_cores(), request.trials_per_gpu)
     prepared = _prepare(request, places, view, stopping)
     if prepared is None:
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt  # before there was anything to give back
     try:
         study = _open(prepared)
         queue = Queue(request.storage, study.study_id)
-        baseline = prepared.space.baseline_params()
-        total = prepared.space.study.trials
-        queue.fill(max(total, queue.counts().budget + request.add if request.add else total), baseline)
+        if not request.joins:
+            queue.clear_stop()
+            total = queue.counts().budget + request.add if request.add else 0
+            queue.fill(max(total, prepared.space.study.trials), prepared.space.baseline_params())
         events: queues.Queue[Event] = queues.Queue()
         work = Assignment(
             home=request.home,
@@ -180,8 +189,11 @@ def _existing(request: RunRequest) -> StudyRecord | None:
 
 
 def _is_done(request: RunRequest, study: StudyRecord) -> bool:
+    """Whether nothing is left to train. Other data is not "done": it is refused, once its fingerprint is known."""
     counts = Queue(request.storage, study.study_id).counts()
-    return counts.waiting == counts.running == 0 and counts.budget >= request.space.study.trials
+    if counts.waiting or counts.running or request.space.data.source != study.attributes["space"]["data"]["source"]:
+        return False
+    return request.joins or counts.budget >= request.space.study.trials
 
 
 def _prepare(request: RunRequest, places: tuple[Place, ...], view: View, stopping: threading.Event) -> _Prepared | None:
@@ -191,7 +203,7 @@ def _prepare(request: RunRequest, places: tuple[Place, ...], view: View, stoppin
     child = Child(places[0], space.data, request.home.data, request.home.log(space.study.name, places[0].name))
     try:
         ready = child.wait_ready(stopping)
-        if ready is not None and places[0].gpu and ready["device"]["kind"] == "cpu":
+        if ready is not None and places[0].gpu and not places[0].pretend and ready["device"]["kind"] == "cpu":
             child.kill()
             notes.append(
                 f"{places[0].device} is there, but this TensorFlow can't use it: the search runs on the CPU. "
@@ -280,6 +292,8 @@ def _work(slots: list[Slot], work: Assignment, events: queues.Queue[Event], view
         while not ended.wait(BEAT_SECONDS):
             work.queue.beat([slot.slot_id for slot in slots])
             work.queue.reap(undertaker.look())
+            if work.queue.stop_requested() == "now":
+                work.stopping.set()
 
     threads = [threading.Thread(target=guarded(slot.run), name=slot.place.name, daemon=True) for slot in slots]
     beating = threading.Thread(target=guarded(keep_alive), name="signs-of-life", daemon=True)

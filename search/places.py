@@ -9,6 +9,13 @@ from dataclasses import dataclass
 from search.mistakes import InputError
 from search.slot import Place
 
+PRETEND = "ALEXSEARCH_PRETEND_GPUS"
+"""For tests: a number of GPUs that are not there."""
+TRIAL_MEMORY_MB = 8192
+"""What a trial is given where the number of trials on a GPU is chosen by its memory: the images (184 MB), the network
+with its activations at batch 512 (under 2 GiB), and room for the convolutions' workspaces."""
+MOST_ON_A_GPU = 8
+
 FREE_SHARE = 0.9
 """How much of a GPU's memory slots that share it divide among them; CUDA itself takes the rest."""
 
@@ -21,6 +28,7 @@ class Gpu:
     name: str
     memory_mb: int
     uuid: str
+    pretend: bool = False
 
 
 def visible_gpus() -> tuple[Gpu, ...]:
@@ -28,6 +36,8 @@ def visible_gpus() -> tuple[Gpu, ...]:
 
     CUDA_VISIBLE_DEVICES is honoured, as indices or UUIDs. Without a driver, or with one that does not answer, none.
     """
+    if pretended := os.environ.get(PRETEND):
+        return tuple(Gpu(i, "pretend", 16384, f"GPU-pretend-{i}", pretend=True) for i in range(int(pretended)))
     import pynvml
 
     try:
@@ -61,10 +71,30 @@ def restricted(gpus: list[Gpu], visible: str | None) -> tuple[Gpu, ...]:
     return tuple(chosen)
 
 
-def plan_places(workers: int | None, gpus: tuple[Gpu, ...], cores: int) -> tuple[Place, ...]:
-    """One place a worker; without a number, one a GPU, or one on the CPU where there is no GPU.
+def chosen_gpus(gpus: tuple[Gpu, ...], wanted: str) -> tuple[Gpu, ...]:
+    """Those that `--gpus` names: "all", "none", or indices as in "0,2".
+
+    Raises:
+        InputError: an index that is not there, or something else.
+    """
+    if wanted in ("all", "none"):
+        return gpus if wanted == "all" else ()
+    by_index = {str(gpu.index): gpu for gpu in gpus}
+    names = [name.strip() for name in wanted.split(",")]
+    unknown = [name for name in names if name not in by_index]
+    if unknown or len(set(names)) < len(names):
+        there = ", ".join(f"{gpu.index} ({gpu.name})" for gpu in gpus) or "none"
+        raise InputError(f'--gpus: must be all, none or indices as in 0,2, but is "{wanted}". There are: {there}.')
+    return tuple(by_index[name] for name in names)
+
+
+def plan_places(
+    workers: int | None, gpus: tuple[Gpu, ...], cores: int, trials_per_gpu: int | None = 1
+) -> tuple[Place, ...]:
+    """One place a worker; without a number, `trials_per_gpu` a GPU, or one on the CPU where there is no GPU.
 
     Several workers on one GPU get a hard share of its memory each; workers on the CPU divide its cores.
+    `trials_per_gpu` None chooses by memory: one for each `TRIAL_MEMORY_MB`, at most four.
 
     Raises:
         InputError: more workers than can be placed.
@@ -77,11 +107,14 @@ def plan_places(workers: int | None, gpus: tuple[Gpu, ...], cores: int) -> tuple
                 f"Use at most {cores}, or a machine with GPUs."
             )
         return tuple(Place(index, "cpu", threads=max(1, cores // count)) for index in range(count))
-    count = workers or len(gpus)
+    if trials_per_gpu is None:
+        trials_per_gpu = max(1, min(4, min(gpu.memory_mb for gpu in gpus) // TRIAL_MEMORY_MB))
+    count = workers or trials_per_gpu * len(gpus)
     sharing = -(-count // len(gpus))
-    if sharing > 8:
+    if sharing > MOST_ON_A_GPU:
         raise InputError(
-            f"--workers: {count} workers on {len(gpus)} GPUs would be {sharing} on each. Use at most {8 * len(gpus)}."
+            f"--workers: {count} workers on {len(gpus)} GPUs would be {sharing} on each. "
+            f"Use at most {MOST_ON_A_GPU * len(gpus)}."
         )
     return tuple(
         Place(
@@ -89,6 +122,7 @@ def plan_places(workers: int | None, gpus: tuple[Gpu, ...], cores: int) -> tuple
             f"gpu {gpu.index}: {gpu.name}",
             gpu=gpu.uuid,
             gpu_memory_mb=int(gpu.memory_mb * FREE_SHARE / sharing) if sharing > 1 else None,
+            pretend=gpu.pretend,
         )
         for index, gpu in ((index, gpus[index % len(gpus)]) for index in range(count))
     )

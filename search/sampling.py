@@ -6,12 +6,17 @@ repeated exactly, and no two workers propose the same first trials, as they do w
 
 from __future__ import annotations
 
+import copy
 import warnings
+from collections.abc import Container
 
 import numpy as np
 import optuna
+from optuna.trial import FrozenTrial, TrialState
 
 _SAMPLING, _TRAINING = 0, 1
+LESSONS = ("diverged", "out-of-memory")
+"""Reasons of a failure that the same values would bring about again."""
 
 
 def sampler_seed(study_seed: int, number: int) -> int:
@@ -35,6 +40,28 @@ def build_sampler(study_seed: int, number: int) -> optuna.samplers.BaseSampler:
         return optuna.samplers.TPESampler(
             multivariate=True, group=True, constant_liar=True, seed=sampler_seed(study_seed, number)
         )
+
+
+class StudyOfLessons(optuna.Study):
+    """A study as the sampler sees it: what failed for what it was (it diverged, or took too much memory) is the worst.
+
+    So its neighbourhood is avoided; Optuna's samplers pass over failed trials.
+    """
+
+    def _get_trials(
+        self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
+    ) -> list[FrozenTrial]:
+        trials = [_as_lesson(trial) for trial in super()._get_trials(deepcopy, None, use_cache)]
+        return [trial for trial in trials if states is None or trial.state in states]
+
+
+def _as_lesson(trial: FrozenTrial) -> FrozenTrial:
+    if trial.state != TrialState.FAIL or not trial.user_attrs.get("reason", "").startswith(LESSONS):
+        return trial
+    lesson = copy.copy(trial)
+    lesson.state = TrialState.PRUNED  # and without a report: TPE ranks it below every other
+    lesson.intermediate_values = {}
+    return lesson
 
 
 def _derived(study_seed: int, number: int, purpose: int) -> int:

@@ -33,7 +33,7 @@ from optuna.trial import TrialState
 
 from model.config import DataSpec, TrainConfig
 from search.home import Home
-from search.sampling import build_sampler, training_seed
+from search.sampling import StudyOfLessons, build_sampler, training_seed
 from search.space import SearchSpace
 from studies.queue import Queue, Taken
 
@@ -58,6 +58,8 @@ class Place:
     """What CUDA_VISIBLE_DEVICES is for the child; None is a CPU."""
     threads: int | None = None
     gpu_memory_mb: int | None = None
+    pretend: bool = False
+    """A GPU that is not there, in tests: the child computes on the CPU."""
 
     @property
     def name(self) -> str:
@@ -213,7 +215,7 @@ class Slot:
         self._work = work
         self._child = child
         self._device: Mapping[str, Any] = {"name": place.device}
-        self._study = optuna.load_study(study_name=work.study_name, storage=work.storage, pruner=work.pruner)
+        self._study = StudyOfLessons(work.study_name, work.storage, pruner=work.pruner)
         self._failed_starts = 0
 
     def run(self) -> None:
@@ -228,7 +230,7 @@ class Slot:
                     continue
                 if taken is not None:
                     self._run_trial(taken)
-                elif work.queue.counts().running == 0:
+                elif work.queue.counts().running == 0 or work.queue.stop_requested():
                     break
                 else:  # a trial that another slot runs may yet come back
                     work.stopping.wait(IDLE_SECONDS)

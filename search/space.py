@@ -187,7 +187,8 @@ class SearchSpace(Frozen):
 
     def _essence(self) -> dict[str, Any]:
         values = self.to_dict()
-        del values["study"]["name"], values["study"]["trials"]
+        # Where the images lie may differ from host to host; whether they are the same, their fingerprint tells.
+        del values["study"]["name"], values["study"]["trials"], values["data"]["source"]
         return values
 
     def with_overrides(

@@ -16,6 +16,7 @@ Each transaction starts with a write, as `Storage.transaction` asks.
 from __future__ import annotations
 
 import datetime
+import json
 import os
 import socket
 import time
@@ -39,6 +40,9 @@ RETRIES = 3
 """How often a trial whose worker died is run again; after that it failed for good."""
 ATTEMPTS = "alexsearch:attempts"
 """System attribute of a trial: how many of its runs ended in a crash. A run that was given back does not count."""
+
+STOP = "alexsearch:stop"
+"""System attribute of a study: "after" takes no new trial, "now" also gives the running ones back; else absent."""
 
 BEAT_SECONDS = 5.0
 GRACE_SECONDS = 60.0
@@ -152,7 +156,7 @@ class Queue:
         self._release([slot_id], crashed=False, reason="")
 
     def take(self, slot_id: str) -> Taken | None:
-        """Take the waiting trial with the lowest number; None where none waits.
+        """Take the waiting trial with the lowest number; None where none waits, or where the study is to stop.
 
         Raises:
             LookupError: the slot is gone: it was taken for dead. Join anew.
@@ -162,7 +166,9 @@ class Queue:
             if not self._beat(session, [slot_id], epoch=0, images_per_second=0.0):
                 raise LookupError(f"slot {slot_id} is gone")
             held = session.scalar(sa.select(SLOTS.c.trial_id).where(SLOTS.c.slot_id == slot_id))
-            trial_id: int | None = held if held is not None else session.scalar(self._first_waiting())
+            trial_id: int | None = held
+            if held is None and self._stop(session) is None:
+                trial_id = session.scalar(self._first_waiting())
             if trial_id is None:
                 return None
             trial = session.get_one(models.TrialModel, trial_id)
@@ -265,6 +271,18 @@ class Queue:
         """Remove slots whose worker is dead; the trials that they held go back into the queue, one crash more each."""
         self._release(list(slot_ids), crashed=True, reason="the worker died")
 
+    def request_stop(self, *, now: bool) -> None:
+        """Have all workers of the study take no new trial, and `now`, give back those they run."""
+        self.storage.set_study_system_attr(self.study_id, STOP, "now" if now else "after")
+
+    def clear_stop(self) -> None:
+        """Let trials be taken again."""
+        self.storage.set_study_system_attr(self.study_id, STOP, None)
+
+    def stop_requested(self) -> str | None:
+        """ "after", "now", or None where the study is not to stop."""
+        return self.storage.read(self._stop)
+
     def counts(self) -> Counts:
         """How the study's trials stand now."""
 
@@ -324,6 +342,13 @@ class Queue:
         """Hold the study's row until the transaction ends."""
         lock = sa.update(STUDY).where(STUDY.c.study_id == self.study_id).values(study_name=STUDY.c.study_name)
         session.execute(lock)
+
+    def _stop(self, session: orm.Session) -> str | None:
+        attribute = models.StudySystemAttributeModel
+        value = session.scalar(
+            sa.select(attribute.value_json).where(attribute.study_id == self.study_id, attribute.key == STOP)
+        )
+        return json.loads(value) if value else None
 
     def _first_waiting(self) -> sa.Select[Any]:
         waiting = models.TrialModel.state == TrialState.WAITING

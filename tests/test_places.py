@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from search.mistakes import InputError
-from search.places import Gpu, plan_places, restricted, visible_gpus
+from search.places import Gpu, chosen_gpus, plan_places, restricted, visible_gpus
 
 TWO = (Gpu(0, "A", 40960, "GPU-aa"), Gpu(1, "B", 40960, "GPU-bb"))
 
@@ -51,3 +51,21 @@ def test_machine_without_a_driver_has_no_gpus(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(pynvml, "nvmlInit", missing)
     assert visible_gpus() == ()
+
+
+@pytest.mark.parametrize(("wanted", "expected"), [("all", [0, 1]), ("none", []), ("1", [1]), ("1,0", [1, 0])])
+def test_gpus_are_chosen_by_index(wanted: str, expected: list[int]) -> None:
+    assert [gpu.index for gpu in chosen_gpus(TWO, wanted)] == expected
+
+
+@pytest.mark.parametrize("wanted", ["2", "0,0", "first", ""])
+def test_gpu_that_is_not_there_is_refused_naming_those_that_are(wanted: str) -> None:
+    with pytest.raises(InputError, match=r"--gpus.*0 \(A\), 1 \(B\)"):
+        chosen_gpus(TWO, wanted)
+
+
+def test_trials_per_gpu_by_number_or_by_memory() -> None:
+    assert len(plan_places(None, TWO, 16, trials_per_gpu=3)) == 6
+    assert len(plan_places(None, TWO, 16, trials_per_gpu=None)) == 8
+    small = (Gpu(0, "A", 6000, "GPU-aa"),)
+    assert len(plan_places(None, small, 16, trials_per_gpu=None)) == 1

@@ -314,3 +314,17 @@ def test_budget_is_exact_whatever_dies(queue: Queue, study: optuna.Study, databa
     assert [trial.number for trial in trials] == list(range(40))
     assert all(set(trial.intermediate_values) == {1, 2} for trial in trials if trial.state != TrialState.FAIL)
     assert queue.counts().running == 0
+
+
+def test_study_that_is_to_stop_gives_out_no_trial_until_it_goes_on(queue: Queue) -> None:
+    queue.fill(2)
+    slot = queue.join("cpu")
+    assert queue.stop_requested() is None
+    queue.request_stop(now=False)
+    assert queue.stop_requested() == "after"
+    assert queue.take(slot) is None
+    queue.request_stop(now=True)
+    assert queue.stop_requested() == "now"
+    queue.clear_stop()
+    assert queue.stop_requested() is None
+    assert queue.take(slot) is not None

@@ -1,0 +1,260 @@
+"""Whole runs with real training processes on small data: what ends, what goes on, what is never lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import psutil
+import pytest
+from optuna.trial import TrialState
+
+from studies.catalog import epoch_history
+from studies.storage import open_storage
+
+SPACE = """
+[study]
+name = "small"
+trials = 2
+seed = 3
+[data]
+source = "synthetic"
+train_images = 320
+validation_images = 100
+[space]
+batch_size = 32
+learning_rate = { low = 0.005, high = 0.05, log = true }
+epochs = 3
+schedule = { choices = ["constant", "step"] }
+step_epochs = { low = 1, high = 2 }
+step_factor = 0.1
+[pruner]
+name = "none"
+[baseline]
+batch_size = 32
+learning_rate = 0.01
+epochs = 3
+schedule = "constant"
+"""
+SLOW = SPACE.replace("train_images = 320", "train_images = 1900").replace("epochs = 3", "epochs = 6")
+
+
+class Command:
+    """`alexsearch` as a process of its own, over one home and one database."""
+
+    def __init__(self, home: Path, storage: str | None = None) -> None:
+        self.home = home
+        self.url = storage or f"sqlite:///{home / 'alexsearch.db'}"
+        self.environment = {k: v for k, v in os.environ.items() if not k.startswith("ALEXSEARCH")}
+        self.environment |= {"ALEXSEARCH_HOME": str(home), "ALEXSEARCH_STORAGE": self.url}
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "search.cli", *arguments],
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, *arguments: str, code: int = 0) -> str:
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=240)
+        assert process.returncode == code, f"{out}\n{err}"
+        return out if code == 0 else err
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self(*arguments, "--json"))
+
+    def trials(self) -> list[optuna.trial.FrozenTrial]:
+        return optuna.load_study(study_name="small", storage=open_storage(self.url)).trials
+
+    def wait_for(self, process: subprocess.Popen[str], condition: Callable[[], bool]) -> None:
+        until = time.monotonic() + 120
+        while not condition():
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < until, "what was waited for did not happen"
+            time.sleep(0.05)
+
+    def epochs(self) -> int:
+        """Epochs reported so far, of all trials."""
+        try:
+            return sum(len(trial.intermediate_values) for trial in self.trials())
+        except (KeyError, Exception):  # noqa: BLE001 - the study is not there yet
+            return 0
+
+
+@pytest.fixture
+def alexsearch(tmp_path: Path) -> Command:
+    return Command(tmp_path / "home")
+
+
+@pytest.fixture
+def space(tmp_path: Path) -> str:
+    path = tmp_path / "small.toml"
+    path.write_text(SPACE)
+    return str(path)
+
+
+@pytest.fixture
+def slow_space(tmp_path: Path) -> str:
+    path = tmp_path / "slow.toml"
+    path.write_text(SLOW)
+    return str(path)
+
+
+@pytest.fixture(autouse=True)
+def no_process_is_left() -> Iterator[None]:
+    yield
+    until = time.monotonic() + 30
+    while orphans := [c for c in psutil.Process().children(recursive=True) if c.status() != psutil.STATUS_ZOMBIE]:
+        trainers = [child for child in orphans if "search.trainer" in child.cmdline()]
+        if not trainers:
+            return
+        assert time.monotonic() < until, trainers
+        time.sleep(0.1)
+
+
+def test_from_search_to_a_verified_score(alexsearch: Command, space: str, tmp_path: Path) -> None:
+    out = alexsearch("run", space)
+    assert "2 of 2 settled: 2 complete" in out
+    assert "next: alexsearch dashboard --study small" in out
+
+    status = alexsearch.json("status")
+    assert (status["study"], status["budget"], status["counts"]["complete"]) == ("small", 2, 2)
+    best = alexsearch.json("best")
+    assert {"study", "number", "value", "params", "config"} <= set(best)
+    baseline = alexsearch.trials()[0]
+    assert baseline.params["learning_rate"] == 0.01
+    assert best["value"] >= (baseline.value or 0)
+    assert best["config"]["precision"] in ("float32", "bfloat16")
+
+    recipe = tmp_path / "best.toml"
+    alexsearch("export", "-o", str(recipe))
+    out = alexsearch("retrain", str(recipe), "--seeds", "2", "--out", str(tmp_path / "verified"))
+    assert "2000 training images, 2 seeds" in out
+    metrics = json.loads((tmp_path / "verified" / "metrics.json").read_text())
+    assert len(metrics["seeds"]) == 2
+    assert metrics["test_images"] == 500
+    assert len(metrics["seeds"][0]["history"]) == best["config"]["epochs"]
+    for picture in ("loss", "accuracy", "score", "class_accuracy", "confusion"):
+        assert (tmp_path / "verified" / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
+
+    model = tmp_path / "verified" / "seed-0.keras"
+    evaluation = alexsearch.json("evaluate", str(model), "--data", "synthetic")
+    assert evaluation["accuracy"] == metrics["seeds"][0]["test_accuracy"]
+    assert sum(map(sum, evaluation["confusion"])) == 500
+
+
+def test_running_again_adds_nothing_and_a_larger_total_or_add_raises_it(alexsearch: Command, space: str) -> None:
+    alexsearch("run", space, "--trials", "1")
+    first = alexsearch.trials()
+    assert "nothing was left to do" in alexsearch("run", space, "--trials", "1")
+    assert alexsearch.trials() == first
+    alexsearch("run", space)
+    assert alexsearch.json("status")["counts"]["complete"] == 2
+    alexsearch("run", space, "--add", "1")
+    trials = alexsearch.trials()
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 3
+    assert trials[0] == first[0]
+
+
+def test_other_space_or_other_data_is_refused_and_changes_nothing(alexsearch: Command, space: str) -> None:
+    alexsearch("run", space, "--trials", "1")
+    before = alexsearch.trials()
+    changed = Path(space).with_name("changed.toml")
+    changed.write_text(SPACE.replace("epochs = 3", "epochs = 4"))
+    message = alexsearch("run", str(changed), code=2)
+    assert "was started with another space" in message
+    assert "[space] epochs: was 3, is now 4" in message
+    assert "--study NAME" in message
+    assert alexsearch.trials() == before
+
+
+def test_ctrl_c_gives_the_trial_back_and_the_next_run_goes_on_bit_for_bit(
+    alexsearch: Command, slow_space: str, tmp_path: Path
+) -> None:
+    text = Path(slow_space).read_text().replace("trials = 2", "trials = 1")
+    Path(slow_space).write_text(text)
+    uninterrupted = Command(tmp_path / "other")
+    uninterrupted("run", slow_space)
+
+    process = alexsearch.start("run", slow_space)
+    alexsearch.wait_for(process, lambda: alexsearch.epochs() >= 2)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "went back into the queue" in out
+    reported = alexsearch.epochs()
+    assert alexsearch.json("status")["counts"]["waiting"] == 1
+    alexsearch("run", slow_space)
+
+    def history(command: Command) -> list[dict[str, Any]]:
+        (trial,) = command.trials()
+        rows = epoch_history(open_storage(command.url), trial._trial_id)
+        return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+    assert reported >= 2
+    assert history(alexsearch) == history(uninterrupted)
+    assert alexsearch.json("status")["counts"]["retried"] == 0
+
+
+def test_killed_run_loses_no_reported_epoch_and_its_trial_is_retried(alexsearch: Command, slow_space: str) -> None:
+    process = alexsearch.start("run", slow_space)
+    alexsearch.wait_for(process, lambda: alexsearch.epochs() >= 1)
+    process.kill()
+    process.communicate()
+    before = alexsearch.trials()[0].intermediate_values
+    alexsearch("run", slow_space)
+    counts = alexsearch.json("status")["counts"]
+    assert (counts["complete"], counts["running"], counts["retried"]) == (2, 0, 1)
+    first = alexsearch.trials()[0]
+    assert set(first.intermediate_values) == set(range(1, 7))
+    assert before.items() <= first.intermediate_values.items()
+
+
+def test_killed_training_process_is_replaced_within_the_run(alexsearch: Command, slow_space: str) -> None:
+    process = alexsearch.start("run", slow_space)
+    alexsearch.wait_for(process, lambda: alexsearch.epochs() >= 1)
+    for child in psutil.Process(process.pid).children(recursive=True):
+        child.kill()
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    assert "killed by signal 9" in out
+    counts = alexsearch.json("status")["counts"]
+    assert (counts["complete"], counts["retried"]) == (2, 1)
+
+
+def test_two_runs_share_the_budget_of_one_study_on_postgres(tmp_path: Path, space: str, postgres_url: str) -> None:
+    first, second = Command(tmp_path / "a", postgres_url), Command(tmp_path / "b", postgres_url)
+    processes = [command.start("run", space, "--trials", "5") for command in (first, second)]
+    for process in processes:
+        out, err = process.communicate(timeout=240)
+        assert process.returncode == 0, f"{out}\n{err}"
+    trials = first.trials()
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 5
+    assert [trial.number for trial in trials] == list(range(5))
+    assert first.json("status")["slots"] == []
+
+
+def test_two_workers_on_one_cpu_settle_each_trial_once(alexsearch: Command, space: str) -> None:
+    alexsearch("run", space, "--trials", "4", "--workers", "2")
+    assert alexsearch.json("status")["counts"]["complete"] == 4
+
+
+def test_diverging_trial_fails_for_good_and_the_study_goes_on(alexsearch: Command, space: str) -> None:
+    text = Path(space).read_text().replace("low = 0.005, high = 0.05", "low = 0.005, high = 900.0")
+    Path(space).write_text(text.replace("learning_rate = 0.01\n", "learning_rate = 900.0\n"))
+    alexsearch("run", space)
+    counts = alexsearch.json("status")["counts"]
+    assert counts["failed"] >= 1
+    assert counts["failed"] + counts["complete"] == 2
+    assert "diverged" in alexsearch.trials()[0].user_attrs["reason"]
