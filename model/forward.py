@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from model.network import DROPOUT, HIDDEN, OUTPUT, STAGES
+from model import kernels
+from model.network import DROPOUT, HIDDEN, OUTPUT, STAGES, Stage
 
 BLOCKS: Final = (17, 17, 12)
 """Shape of an image as stored: 34x34 pixels (one repeated before, one unused behind) in blocks of 2x2."""
@@ -76,32 +77,31 @@ def prepare(blocks: tf.Tensor, moments: tf.Tensor, dtype: tf.DType) -> tf.Tensor
     return tf.cast((pixels - mean[:, :, None, None]) * scale[:, :, None, None], dtype)
 
 
-def infer(weights: Mapping[str, Any], images: tf.Tensor) -> tf.Tensor:
-    """Logits, float32 (B, classes), of prepared images, as the Keras model computes them outside training."""
-    logits, _ = _network(weights, images, None)
+def infer(weights: Mapping[str, Any], images: tf.Tensor, *, plain: bool = False) -> tf.Tensor:
+    """Logits, float32 (B, classes), of prepared images, as the Keras model computes them outside training.
+
+    `plain` takes TensorFlow's own convolutions, for XLA and GPUs, instead of those of `model.kernels`.
+    """
+    logits, _ = _network(weights, images, None, plain)
     return logits
 
 
-def train(weights: Mapping[str, Any], images: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+def train(
+    weights: Mapping[str, Any], images: tf.Tensor, seed: tf.Tensor, *, plain: bool = False
+) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
     """Logits, float32 (B, classes), in training, and what the moving statistics become.
 
     `seed` (int64, 2) decides dropout, and nothing else does; the next step's second number is to be 2 higher or more.
     """
-    return _network(weights, images, seed)
+    return _network(weights, images, seed, plain)
 
 
 def _network(
-    weights: Mapping[str, Any], x: tf.Tensor, seed: tf.Tensor | None
+    weights: Mapping[str, Any], x: tf.Tensor, seed: tf.Tensor | None, plain: bool
 ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-    dtype = x.dtype
     moving: dict[str, tf.Tensor] = {}
     for stage in STAGES:
-        kernel = weights[f"{stage.convolution}/kernel"]
-        padding = stage.padding.upper()
-        if stage.number == 1:
-            kernel, padding = fold_kernel(kernel), "VALID"
-        x = tf.nn.conv2d(x, tf.cast(kernel, dtype), 1, padding)
-        x = tf.nn.relu(tf.nn.bias_add(x, tf.cast(weights[f"{stage.convolution}/bias"], dtype)))
+        x = _convolve(weights, stage, x, plain)
         x = _normalize(weights, stage.normalization, x, moving if seed is not None else None)
         if stage.pool > 1:
             x = tf.nn.max_pool2d(x, stage.pool, stage.pool, "VALID")
@@ -113,6 +113,21 @@ def _network(
     return tf.cast(_dense(weights, OUTPUT, x), tf.float32), moving
 
 
+def _convolve(weights: Mapping[str, Any], stage: Stage, x: tf.Tensor, plain: bool) -> tf.Tensor:
+    kernel = weights[f"{stage.convolution}/kernel"]
+    bias = tf.cast(weights[f"{stage.convolution}/bias"], x.dtype)
+    if stage.number == 1:
+        return tf.nn.relu(tf.nn.bias_add(tf.nn.conv2d(x, tf.cast(fold_kernel(kernel), x.dtype), 1, "VALID"), bias))
+    kernel = tf.cast(kernel, x.dtype)
+    if plain:
+        return tf.nn.relu(tf.nn.bias_add(tf.nn.conv2d(x, kernel, 1, "SAME"), bias))
+    if stage.kernel == 1:
+        return kernels.pointwise(x, kernel, bias)
+    if stage.kernel == 3 and x.shape[1:3] == (2, 2):
+        return kernels.convolution_on_2x2(x, kernel, bias)
+    return kernels.convolution(x, kernel, bias)
+
+
 def _dense(weights: Mapping[str, Any], name: str, x: tf.Tensor) -> tf.Tensor:
     product = tf.linalg.matmul(x, tf.cast(weights[f"{name}/kernel"], x.dtype))
     return tf.nn.bias_add(product, tf.cast(weights[f"{name}/bias"], x.dtype))
@@ -122,7 +137,7 @@ def dropout(x: tf.Tensor, seed: tf.Tensor, number: int) -> tf.Tensor:
     """The step's dropout number 0 or 1: each unit is dropped or doubled, as the seed says."""
     # Philox by name: "auto" picks another generator on other devices, and then a seed would mean another training.
     uniform = tf.random.stateless_uniform(tf.shape(x), seed + tf.constant([0, number], tf.int64), alg="philox")
-    return tf.where(uniform >= DROPOUT, x / (1 - DROPOUT), tf.zeros((), x.dtype))
+    return x * tf.where(uniform >= DROPOUT, tf.constant(1 / (1 - DROPOUT), x.dtype), tf.zeros((), x.dtype))
 
 
 def _normalize(weights: Mapping[str, Any], name: str, x: tf.Tensor, moving: dict[str, tf.Tensor] | None) -> tf.Tensor:

@@ -110,7 +110,7 @@ def training_program(
             step_seed = tf.stack([settings.seed, settings.epoch * 2**32 + 2 * tf.cast(step, tf.int64)])
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch([variables[name] for name in trainable])
-                logits, moving = forward.train(variables, images, step_seed)
+                logits, moving = forward.train(variables, images, step_seed, plain=xla)
                 losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
                 mean_loss = tf.reduce_mean(losses)
             gradients = tape.gradient(mean_loss, {name: variables[name] for name in trainable})
@@ -143,7 +143,7 @@ def validation_program(variables: Mapping[str, tf.Variable], precision: str, xla
             fresh = start + tf.range(batch) >= number * batch
             blocks, moments, labels = (tensor[start : start + batch] for tensor in data)
             blocks = tf.ensure_shape(blocks, (batch, *forward.BLOCKS))
-            logits = forward.infer(variables, forward.prepare(blocks, moments, dtype))
+            logits = forward.infer(variables, forward.prepare(blocks, moments, dtype), plain=xla)
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
             loss += tf.reduce_sum(tf.where(fresh, losses, 0.0))
             return number + 1, loss, correct + _correct(logits, labels, fresh)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 import tensorflow as tf
 
-from model import forward, network
+from model import forward, kernels, network
 from model.data import load_training
 
 Images = npt.NDArray[np.uint8]
@@ -167,14 +167,21 @@ def dropout_masks(seed: tf.Tensor, batch: int) -> list[tf.Tensor]:
     return [forward.dropout(ones, seed, number) for number in range(len(network.HIDDEN))]
 
 
-def fast_step(net: keras.Model, images: Images, labels: npt.NDArray[np.int32], dtype: tf.DType, seed: tf.Tensor) -> Any:
+def fast_step(
+    net: keras.Model,
+    images: Images,
+    labels: npt.NDArray[np.int32],
+    dtype: tf.DType,
+    seed: tf.Tensor,
+    plain: bool = False,
+) -> Any:
     """Loss, gradients and new moving statistics of the fast forward pass, compiled."""
     weights = variables(net)
     trainable = {name: weights[name] for name, weight in network.weights_of(net).items() if weight.trainable}
 
     def step() -> Any:
         with tf.GradientTape() as tape:
-            logits, moving = forward.train(weights, prepared(images, dtype), seed)
+            logits, moving = forward.train(weights, prepared(images, dtype), seed, plain=plain)
             loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
         return loss, tape.gradient(loss, trainable), moving
 
@@ -193,7 +200,10 @@ def learnable() -> tuple[Images, npt.NDArray[np.int32]]:
     return synthetic.images[:64], synthetic.labels[:64]
 
 
-def test_fast_float32_step_is_plain_keras_step(learnable: tuple[Images, npt.NDArray[np.int32]]) -> None:
+@pytest.mark.parametrize("plain_convolutions", [False, True])
+def test_fast_float32_step_is_plain_keras_step(
+    learnable: tuple[Images, npt.NDArray[np.int32]], plain_convolutions: bool
+) -> None:
     """Loss and statistics within 1e-5, gradients within 0.03 of their norm.
 
     Rounding flips a ReLU or the choice of a max pooling here and there, and with 64 images one flip moves all the
@@ -203,7 +213,7 @@ def test_fast_float32_step_is_plain_keras_step(learnable: tuple[Images, npt.NDAr
     net = network.build_alexnet()
     network.assign_weights(net, network.initial_weights(net, seed=2))
     seed = tf.constant([3, 14], tf.int64)
-    loss, gradients, moving = fast_step(net, images, labels, tf.float32, seed)
+    loss, gradients, moving = fast_step(net, images, labels, tf.float32, seed, plain_convolutions)
     plain_loss, plain = plain_step(net, images, labels, dropout_masks(seed, len(images)))
     assert float(loss) == pytest.approx(float(plain_loss), rel=1e-5)
     found = errors(gradients, plain)
@@ -236,6 +246,42 @@ def test_bfloat16_step_is_as_exact_as_keras_own_mixed_precision(
     assert float(loss) == pytest.approx(float(plain_loss), rel=1e-2)
     ours, theirs = errors(gradients, plain), errors(keras_mixed, plain)
     assert all(ours[name] < 1.3 * theirs[name] + 0.005 for name in ours), (ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("fast", "shape", "size"),
+    [
+        (kernels.convolution, (6, 7, 7, 16), 5),
+        (kernels.convolution, (3, 4, 4, 8), 3),
+        (kernels.convolution_on_2x2, (9, 2, 2, 16), 3),
+        (kernels.pointwise, (9, 2, 2, 16), 1),
+    ],
+)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(tf.float32, 1e-5), (tf.bfloat16, 0.02)])
+def test_fast_convolutions_are_the_plain_one(
+    fast: Any, shape: tuple[int, ...], size: int, dtype: tf.DType, tolerance: float
+) -> None:
+    """`tolerance` bounds the largest error over the largest value, of the result and of each gradient."""
+    random = np.random.default_rng(0)
+    shapes = (shape, (size, size, shape[-1], 32), (32,), (*shape[:3], 32))
+    values = [tf.constant(random.standard_normal(each), tf.float32) for each in shapes]
+    x, kernel, bias, upstream = (tf.cast(value, dtype) for value in values)
+
+    def plain(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+        return tf.nn.relu(tf.nn.conv2d(x, kernel, 1, "SAME") + bias)
+
+    def of(function: Any, *arguments: tf.Tensor) -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch(arguments[:3])
+            y = function(*arguments[:3])
+        return [y, *tape.gradient(y, arguments[:3], output_gradients=arguments[3])]
+
+    # The reference rounds what it is given as the fast one does, and then computes in float32.
+    reference = of(plain, *(tf.cast(value, tf.float32) for value in (x, kernel, bias, upstream)))
+    for ours, exact in zip(tf.function(of)(fast, x, kernel, bias, upstream), reference, strict=True):
+        assert ours.dtype == dtype
+        error = tf.reduce_max(tf.abs(tf.cast(ours, tf.float32) - exact)) / tf.reduce_max(tf.abs(exact))
+        assert float(error) < tolerance
 
 
 def test_dropout_drops_half_and_depends_on_its_seed_alone() -> None:
