@@ -106,8 +106,11 @@ def run_search(request: RunRequest, view: View, stopping: threading.Event) -> Ru
     started = time.monotonic()
     request.home.check_writable()
     existing = _existing(request)
-    if existing and not request.add and _is_done(request, existing):
-        return RunOutcome(existing, Queue(request.storage, existing.study_id).counts(), 0.0, interrupted=False)
+    if existing:
+        queue = Queue(request.storage, existing.study_id)
+        queue.reap(Undertaker(queue).look())  # a finished study too may have the slot of a worker that was killed
+        if not request.add and _is_done(request, existing):
+            return RunOutcome(existing, queue.counts(), 0.0, interrupted=False)
     gpus = chosen_gpus(visible_gpus(), request.gpus)
     places = plan_places(request.workers, gpus, available_cores(), request.trials_per_gpu)
     prepared = _prepare(request, places, view, stopping)

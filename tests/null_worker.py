@@ -1,0 +1,348 @@
+"""A worker process whose training is played; its host, slots, queue and storage are the real ones.
+
+`work(orders)` runs `search.host.run_search` to its end, with three things put in their place from outside:
+
+- the training process: a thread that "trains" as `search.trainer` does (checkpoint aside, synced, renamed; then the
+  epoch is told; then a verdict is waited for, but not for long), with no TensorFlow in it;
+- the queue: the same one, which writes down when the worker holds which trial and what was acknowledged;
+- the clocks of life and death, where a test can't wait a minute.
+
+What it writes down (one JSON line a moment, appended whole, so that `kill -9` cuts none) is what `fleet.py` judges by.
+The worker can be told a point at which it kills itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import queue as queues
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import search.host
+import search.places
+import search.slot
+import studies.queue
+from search.home import Home
+from search.host import RunRequest
+from search.slot import ChildError, Event, Place
+from search.space import SearchSpace
+from studies.queue import Queue, Taken
+from studies.storage import Storage, open_storage
+
+READY = {
+    "kind": "ready",
+    "data": {"fingerprint": "null", "train_images": 1000, "validation_images": 100, "classes": ["a", "b"]},
+    "device": {"kind": "cpu", "name": "null", "precision": "float32"},
+}
+DYING_POINTS = (
+    *("join:after", "take:before", "take:middle", "take:after"),
+    *("started:before", "describe:middle", "describe:after", "resume_at:middle", "resume_at:after"),
+    *("record_epoch:before", "record_epoch:middle", "record_epoch:after", "checkpoint:before", "checkpoint:after"),
+    *("settle:before", "settle:middle", "settle:after", "leave:before", "leave:after"),
+    *("give_back:before", "give_back:middle", "give_back:after", "reap:before", "reap:middle", "reap:after"),
+)
+"""Where a worker can be told to die. `middle` is inside the transaction: all is written, nothing committed."""
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What a worker is to do."""
+
+    url: str
+    home: Path
+    log: Path
+    trials: int
+    epochs: int
+    epoch_seconds: float = 0.0
+    verdict_seconds: float = 2.0
+    slots: int = 1
+    die_at: str | None = None
+    die_on_visit: int = 1
+    """The how manieth time it comes to `die_at`."""
+    crash_after: int | None = None
+    """The played training process of a trial's first run dies after this epoch."""
+    grace_seconds: float | None = None
+    pruner: str = "none"
+
+
+def value_of(number: int, epoch: int) -> float:
+    """The val_accuracy that every worker reports for this epoch of this trial."""
+    return round(0.3 + 0.6 * ((number * 7919 + epoch * 104729) % 1000) / 1000, 6)
+
+
+def space_of(orders: Orders) -> SearchSpace:
+    return SearchSpace.from_dict(
+        {
+            "study": {"name": "s", "trials": orders.trials},
+            "data": {"source": "synthetic", "validation_images": 400},
+            "space": {
+                "batch_size": {"choices": [32, 64]},
+                "learning_rate": {"low": 0.001, "high": 0.1, "log": True},
+                "epochs": orders.epochs,
+            },
+            "pruner": {"name": orders.pruner},
+        }
+    )
+
+
+class Evidence:
+    """The log that all workers append to. Moments are CLOCK_MONOTONIC, which the processes of a machine share."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+    def write(self, what: str, **values: Any) -> None:
+        line = {"what": what, "pid": os.getpid(), "at": time.monotonic(), **values}
+        os.write(self._file, (json.dumps(line) + "\n").encode())
+
+
+class Reaper:
+    """Kills this process when it comes to the point that its orders name."""
+
+    def __init__(self, orders: Orders, evidence: Evidence) -> None:
+        self._orders = orders
+        self._evidence = evidence
+        self._visits = 0
+        self.inside = threading.local()
+
+    def at(self, point: str) -> None:
+        if point == self._orders.die_at:
+            self._visits += 1
+            if self._visits == self._orders.die_on_visit:
+                self._evidence.write("dies", point=point)
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    @contextlib.contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        self.at(f"{name}:before")
+        self.inside.step = name
+        yield
+        self.inside.step = None
+        self.at(f"{name}:after")
+
+    def watch(self, storage: Storage) -> None:
+        """Have the transactions of `storage` come to the point `<step>:middle` before they are committed."""
+        transaction = storage.transaction
+
+        def watched(body: Callable[[Any], Any]) -> Any:
+            def whole(session: Any) -> Any:
+                result = body(session)
+                session.flush()
+                self.at(f"{getattr(self.inside, 'step', None)}:middle")
+                return result
+
+            return transaction(whole)
+
+        storage.transaction = watched  # type: ignore[method-assign]
+
+
+class WatchedQueue(Queue):
+    """The real queue, which writes down what it acknowledged."""
+
+    evidence: Evidence
+    reaper: Reaper
+
+    def join(self, device: str) -> str:
+        with self.reaper.step("join"):
+            return super().join(device)
+
+    def leave(self, slot_id: str) -> None:
+        with self.reaper.step("leave"):
+            super().leave(slot_id)
+
+    def take(self, slot_id: str) -> Taken | None:
+        begun = time.monotonic()
+        with self.reaper.step("take"):
+            taken = super().take(slot_id)
+        if taken:
+            self.evidence.write(
+                "take", slot=slot_id, trial=taken.number, id=taken.trial_id, took=time.monotonic() - begun
+            )
+            self.reaper.at("started:before")
+        return taken
+
+    def describe(self, slot_id: str, trial_id: int, attributes: Mapping[str, Any]) -> bool:
+        with self.reaper.step("describe"):
+            return self._held("describe", slot_id, trial_id, super().describe(slot_id, trial_id, attributes))
+
+    def resume_at(self, slot_id: str, trial_id: int, epoch: int) -> bool:
+        with self.reaper.step("resume_at"):
+            return self._held("resume_at", slot_id, trial_id, super().resume_at(slot_id, trial_id, epoch))
+
+    def record_epoch(
+        self, slot_id: str, trial_id: int, metrics: Mapping[str, Any], images_per_second: float = 0.0
+    ) -> bool:
+        begun = time.monotonic()
+        with self.reaper.step("record_epoch"):
+            held = super().record_epoch(slot_id, trial_id, metrics, images_per_second)
+            took = time.monotonic() - begun
+            self._held("report", slot_id, trial_id, held, epoch=metrics["epoch"], took=took)
+        return held
+
+    def settle(self, slot_id: str, trial_id: int, state: Any, value: float | None, attributes: Any) -> bool:
+        self.evidence.write("lets go", slot=slot_id, id=trial_id)
+        with self.reaper.step("settle"):
+            return self._held("settle", slot_id, trial_id, super().settle(slot_id, trial_id, state, value, attributes))
+
+    def give_back(self, slot_id: str, trial_id: int, *, crashed: bool, reason: str = "") -> bool:
+        self.evidence.write("lets go", slot=slot_id, id=trial_id)
+        with self.reaper.step("give_back"):
+            held = super().give_back(slot_id, trial_id, crashed=crashed, reason=reason)
+            return self._held("give_back", slot_id, trial_id, held)
+
+    def reap(self, slot_ids: Any) -> None:
+        dead = list(slot_ids)
+        if not dead:
+            return
+        self.evidence.write("reap", slots=dead)
+        with self.reaper.step("reap"):
+            super().reap(dead)
+
+    def _held(self, what: str, slot_id: str, trial_id: int, held: bool, **values: Any) -> bool:
+        self.evidence.write(what if held else "no longer held", slot=slot_id, id=trial_id, **values)
+        return held
+
+
+class NullChild:
+    """Plays the training process of a slot."""
+
+    orders: Orders
+    evidence: Evidence
+    reaper: Reaper
+
+    def __init__(self, place: Place, _data: Any, _cache: Path, log: Path) -> None:
+        self.place, self.log, self.pid = place, log, os.getpid()
+        self._told: queues.Queue[dict[str, Any] | ChildError] = queues.Queue()
+        self._verdicts: queues.Queue[dict[str, Any]] = queues.Queue()
+        self._killed = threading.Event()
+
+    def wait_ready(self, _stopping: threading.Event) -> Mapping[str, Any]:
+        return READY
+
+    def send(self, kind: str, **values: Any) -> None:
+        if kind == "train":
+            threading.Thread(target=self._train, kwargs=values, daemon=True).start()
+        elif kind == "verdict":
+            self._verdicts.put(values)
+
+    def receive(self, timeout: float) -> dict[str, Any] | None:
+        try:
+            message = self._told.get(timeout=timeout)
+        except queues.Empty:
+            return None
+        if isinstance(message, ChildError):
+            raise message
+        return message
+
+    def kill(self) -> None:
+        self._killed.set()
+
+    def _train(self, trial: int, config: dict[str, Any], checkpoints: str) -> None:
+        file = Path(checkpoints) / "history.json"
+        resumed: list[dict[str, Any]] = json.loads(file.read_text()) if file.exists() else []
+        self._told.put({"kind": "started", "trial": trial, "config": config, "history": list(resumed)})
+        for epoch in range(len(resumed) + 1, config["epochs"] + 1):
+            if self._killed.wait(self.orders.epoch_seconds):
+                return
+            resumed.append(_metrics(trial, epoch))
+            self.reaper.at("checkpoint:before")
+            _save(file, resumed)
+            self.reaper.at("checkpoint:after")
+            self.evidence.write("trained", trial=trial, epoch=epoch)
+            self._told.put({"kind": "epoch", "trial": trial, "metrics": resumed[-1]})
+            if not self._go(epoch):
+                break
+            if epoch == self.orders.crash_after and not (file.parent / "crashed").exists():
+                (file.parent / "crashed").touch()
+                self._told.put(ChildError("training process was killed by signal 9"))
+                return
+        self._told.put({"kind": "finished", "trial": trial, "stopped": False})
+
+    def _go(self, epoch: int) -> bool:
+        until = time.monotonic() + self.orders.verdict_seconds
+        while (left := until - time.monotonic()) > 0 and not self._killed.is_set():
+            with contextlib.suppress(queues.Empty):
+                verdict = self._verdicts.get(timeout=min(left, 0.2))
+                if not verdict["go"]:
+                    return False
+                if verdict["epoch"] >= epoch:
+                    return True
+        return True
+
+
+def _metrics(trial: int, epoch: int) -> dict[str, Any]:
+    value = value_of(trial, epoch)
+    fixed = {"loss": 1.0, "accuracy": 0.5, "val_loss": 1.0, "learning_rate": 0.01, "seconds": 0.1}
+    return {"epoch": epoch, "val_accuracy": value, **fixed}
+
+
+def _save(file: Path, history: list[dict[str, Any]]) -> None:
+    with contextlib.suppress(FileNotFoundError):  # settled meanwhile, and its checkpoints removed
+        file.parent.mkdir(parents=True, exist_ok=True)
+        aside = file.with_name(f"{file.name}.{os.getpid()}")
+        aside.write_text(json.dumps(history))
+        aside.replace(file)
+
+
+@dataclass
+class _NullView:
+    """Shows nothing, and writes down what people would be told."""
+
+    evidence: Evidence
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        pass
+
+    def opened(self, *_: Any) -> None:
+        self.evidence.write("opened")
+
+    def event(self, event: Event) -> None:
+        if event.kind in ("note", "retried", "returned"):
+            self.evidence.write("told", kind=event.kind, trial=event.number, text=str(event.values))
+
+    def counted(self, *_: Any) -> None:
+        pass
+
+
+def work(orders: Orders) -> None:
+    """Be a worker, to the end of the study or until SIGTERM. The process exits with 1 where it met an error."""
+    evidence = Evidence(orders.log)
+    reaper = Reaper(orders, evidence)
+    WatchedQueue.evidence = NullChild.evidence = evidence
+    WatchedQueue.reaper = NullChild.reaper = reaper
+    NullChild.orders = orders
+    played: dict[str, Any] = {
+        "Child": NullChild,
+        "Queue": WatchedQueue,
+        "provenance": functools.partial(dict, host="null"),  # no `git describe` for every worker
+    }
+    if orders.grace_seconds is not None:
+        played |= {"GRACE_SECONDS": orders.grace_seconds, "BEAT_SECONDS": orders.grace_seconds / 12}
+    for name, value in played.items():
+        for module in (search.host, search.slot, studies.queue):
+            if hasattr(module, name):
+                setattr(module, name, value)
+    os.environ[search.places.PRETEND] = str(orders.slots)
+    stopping = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    begun = time.monotonic()
+    try:
+        storage = open_storage(orders.url, opening_patience_seconds=60)
+        reaper.watch(storage)
+        evidence.write("storage open", took=time.monotonic() - begun)
+        request = RunRequest(space=space_of(orders), home=Home(orders.home), storage=storage)
+        outcome = search.host.run_search(request, _NullView(evidence), stopping)
+        evidence.write("ends", settled=outcome.counts.settled)
+    except BaseException as error:  # noqa: BLE001 - written down, and told by the exit code
+        evidence.write("error", text=f"{type(error).__name__}: {error}", trace=traceback.format_exc())
+        raise SystemExit(1) from None
