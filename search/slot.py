@@ -71,7 +71,7 @@ class Event:
     """Something that a slot tells its host, for people to read."""
 
     kind: str
-    """taken, progress, epoch, complete, pruned, failed, retried, returned or note."""
+    """taken, resumed, progress, epoch, complete, pruned, failed, retried, returned or note."""
     place: Place
     number: int = -1
     values: Mapping[str, Any] = field(default_factory=dict)
@@ -358,6 +358,8 @@ class Slot:
             # The last of them may have been written to disk and never reported: the crash came in between.
             held = held and work.queue.record_epoch(self.slot_id, taken.trial_id, metrics)
         progress.history.extend(history)
+        if held and history:
+            self._tell("resumed", taken, epoch=len(history))
         return held
 
     def _epoch(self, child: Child, taken: Taken, progress: _Progress, metrics: Mapping[str, Any]) -> bool:
