@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from optuna.trial import FrozenTrial
 
 from model.config import DataSpec, EpochMetrics, TrainConfig
 from search.mistakes import InputError
-from search.recipe import Recipe, make_recipe, write_recipe
+from search.recipe import Recipe, make_recipe, recipe_toml, write_recipe
 from studies.catalog import StudyRecord, best_trial, epoch_history, find_study, trial_by_number
 from studies.storage import Storage
 
@@ -22,7 +23,8 @@ def recipe_of(storage: Storage, study: StudyRecord, trial: FrozenTrial) -> Recip
     stored = trial.user_attrs
     if not study.is_ours or "config" not in stored or trial.value is None:
         raise InputError(
-            f"trial {trial.number} of study {study.name!r} has no configuration of ours: alexsearch did not train it."
+            f"trial {trial.number} of study {study.shown!r} has no configuration: alexsearch did not train it. "
+            "Export one that `alexsearch run` has trained."
         )
     return make_recipe(
         study=study.name,
@@ -39,7 +41,7 @@ def recipe_of(storage: Storage, study: StudyRecord, trial: FrozenTrial) -> Recip
 
 
 def export_recipe(storage: Storage, name: str | None, number: int | None, output: Path) -> Recipe:
-    """Write the recipe of a trial, the best by default, to `output`.
+    """Write the recipe of a trial, the best by default, to `output`; "-" is standard output.
 
     Raises:
         StudyError: no such study or trial, or none that is complete yet.
@@ -48,5 +50,8 @@ def export_recipe(storage: Storage, name: str | None, number: int | None, output
     study = find_study(storage, name)
     trial = best_trial(storage, study) if number is None else trial_by_number(storage, study, number)
     recipe = recipe_of(storage, study, trial)
-    write_recipe(recipe, output)
+    if str(output) == "-":
+        sys.stdout.write(recipe_toml(recipe))
+    else:
+        write_recipe(recipe, output)
     return recipe

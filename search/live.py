@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from search.slot import Event, Place
+from search.terminal import Output
 from studies.catalog import StudyRecord
 from studies.queue import Counts
 
 PLAIN_EPOCH_SECONDS = 15.0
 """In a pipe, a slot's epochs are lines at most this often: a log should be readable after a night."""
+WIDE = 100
+"""Columns from which a slot's row has room for its schedule."""
 
 _SETTLED = {"complete": "green", "pruned": "yellow", "failed": "red"}
 
@@ -26,21 +30,27 @@ _SETTLED = {"complete": "green", "pruned": "yellow", "failed": "red"}
 @dataclass
 class _SlotState:
     number: int | None = None
-    config: str = ""
-    epochs: int = 0
+    config: Mapping[str, Any] = field(default_factory=dict)
     epoch: int = 0
+    """The one in hand, from 1."""
     share: float = 0.0
     """Of the epoch in hand, 0 to 1."""
+    done: int = 0
+    """Epochs that are recorded."""
     val_accuracy: float | None = None
     images_per_second: float = 0.0
     printed: float = field(default_factory=lambda: -PLAIN_EPOCH_SECONDS)
 
 
 class Screen:
-    """Implements `search.host.View`. Use as a context manager: it gives the terminal back."""
+    """Implements `search.host.View`. Use as a context manager: it gives the terminal back.
 
-    def __init__(self, console: Console) -> None:
+    A terminal or log that can't be written to any more ends the printing, never the run.
+    """
+
+    def __init__(self, console: Output, stopping: threading.Event | None = None) -> None:
         self._console = console
+        self._stopping = stopping or threading.Event()
         self._slots: dict[int, _SlotState] = {}
         self._places: Sequence[Place] = ()
         self._counts: Counts | None = None
@@ -50,13 +60,15 @@ class Screen:
         self._live = Live(console=console, get_renderable=self._table, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> Screen:
-        if self._console.is_terminal:
+        if self._console.is_interactive:
             self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._console.is_terminal:
+        try:
             self._live.stop()
+        except OSError:
+            self._console.go_silent()
 
     def best_so_far(self, value: float, number: int) -> None:
         """What the study had reached before this run."""
@@ -80,31 +92,40 @@ class Screen:
         values = event.values
         match event.kind:
             case "taken":
-                config = values["config"]
-                self._slots[event.place.index] = _SlotState(event.number, short(config), config["epochs"])
-                self._print(f"trial {event.number} started: {short(config)}", style="dim")
+                self._slots[event.place.index] = _SlotState(event.number, values["config"])
+                self._print(f"trial {event.number} started: {short(values['config'])}", style="dim")
+            case "resumed":
+                slot.epoch = slot.done = values["epoch"]
+                slot.share = 1.0
+                self._print(f"trial {event.number} goes on after epoch {slot.done} of {slot.config['epochs']}")
             case "progress":
                 slot.epoch, slot.share = values["epoch"], values["step"] / values["steps"]
                 slot.images_per_second = values["images_per_second"]
             case "epoch":
-                slot.epoch, slot.share, slot.val_accuracy = values["epoch"], 1.0, values["val_accuracy"]
+                slot.epoch = slot.done = values["epoch"]
+                slot.share, slot.val_accuracy = 1.0, values["val_accuracy"]
                 self._plain_epoch(event, slot)
-            case "complete" | "pruned" | "failed":
+            case _:
                 self._slots[event.place.index] = _SlotState()
-                self._settled(event)
-            case "retried":
-                self._slots[event.place.index] = _SlotState()
-                text = f"trial {event.number} will be run again ({values['attempt']}. crash): {values['reason']}"
-                self._print(text, style="yellow")
-            case "returned":
-                self._slots[event.place.index] = _SlotState()
-                self._print(f"trial {event.number} went back into the queue; it goes on from its last epoch")
-            case "note":
-                self._slots[event.place.index] = _SlotState()
-                self._print(f"trial {event.number}: {values['text']}", style="yellow")
+                self._let_go(event, slot.done)
 
     def counted(self, counts: Counts) -> None:
         self._counts = counts
+
+    def _let_go(self, event: Event, done: int) -> None:
+        """The slot has done with the trial."""
+        values = event.values
+        match event.kind:
+            case "complete" | "pruned" | "failed":
+                self._settled(event)
+            case "retried":
+                text = f"trial {event.number} will be run again ({values['attempt']}. crash): {values['reason']}"
+                self._print(text, style="yellow")
+            case "returned":
+                on = f" and goes on after epoch {done}" if done else ""
+                self._print(f"trial {event.number} went back into the queue{on}")
+            case _:
+                self._print(f"trial {event.number}: {values['text']}", style="yellow")
 
     def _settled(self, event: Event) -> None:
         values = event.values
@@ -117,7 +138,7 @@ class Screen:
 
     def _plain_epoch(self, event: Event, slot: _SlotState) -> None:
         now = time.monotonic()
-        if not self._console.is_terminal and now - slot.printed > PLAIN_EPOCH_SECONDS:
+        if not self._console.is_interactive and now - slot.printed > PLAIN_EPOCH_SECONDS:
             slot.printed = now
             values = event.values
             self._print(
@@ -126,50 +147,79 @@ class Screen:
             )
 
     def _print(self, text: str, style: str | None = None) -> None:
-        self._console.print(Text(text, style=style or ""), soft_wrap=True)
+        try:
+            self._console.print(Text(text, style=style or ""), soft_wrap=True)
+        except OSError:  # the terminal was closed, or the log's disk is full
+            self._console.go_silent()
 
     def _table(self) -> Group:
         if self._counts is None:
             return Group()
-        counts, elapsed = self._counts, time.monotonic() - self._started
-        head = Table.grid(padding=(0, 2))
-        best = f"best {self._best[0]:.4f} (trial {self._best[1]})" if self._best else "no complete trial yet"
-        done = counts.settled - self._settled_before
-        left = counts.budget - counts.settled
-        to_go = f"about {duration(elapsed / done * left)} to go" if done and left else ""
-        head.add_row(
-            ProgressBar(total=max(1, counts.budget), completed=counts.settled, width=24),
-            f"{counts.settled}/{counts.budget} settled",
-            best,
-            duration(elapsed),
-            to_go,
-        )
-        rows = Table(box=None, padding=(0, 2), header_style="dim")
-        for column in ("where", "trial", "epoch", "val_accuracy", "images/s", "config"):
+        return Group(self._progress(self._counts), self._best_and_time(self._counts), self._rows())
+
+    def _progress(self, counts: Counts) -> Table:
+        line = Table.grid(padding=(0, 2))
+        state = "stopping: running trials go back into the queue" if self._stopping.is_set() else ""
+        if not state:
+            state = ", ".join(
+                f"{n} {kind}" for n, kind in ((counts.running, "running"), (counts.waiting, "waiting")) if n
+            )
+        bar = ProgressBar(total=max(1, counts.budget), completed=counts.settled, width=24)
+        line.add_row(bar, f"{counts.settled}/{counts.budget} settled", state)
+        return line
+
+    def _best_and_time(self, counts: Counts) -> Text:
+        elapsed = time.monotonic() - self._started
+        words = [f"best {self._best[0]:.4f} (trial {self._best[1]})" if self._best else "no complete trial yet"]
+        words.append(duration(elapsed))
+        done, left = counts.settled - self._settled_before, counts.budget - counts.settled
+        if done and left:
+            words.append(f"about {duration(elapsed / done * left)} to go")
+        return Text("   ".join(words), no_wrap=True, overflow="ellipsis")
+
+    def _rows(self) -> Table:
+        rows = plain_table()
+        columns = ["where", "trial", "epoch", "val_accuracy", "images/s", "batch_size", "learning_rate"]
+        wide = self._console.width >= WIDE
+        for column in columns + ["schedule"] * wide:
             rows.add_column(column, no_wrap=True, overflow="ellipsis")
         for place in self._places:
             slot = self._slots.get(place.index, _SlotState())
+            where = place.device.partition(":")[0]  # a GPU's name stands in the first line
             if slot.number is None:
-                rows.add_row(place.device, "-", "", "", "", "")
+                rows.add_row(where, "-")
                 continue
             accuracy = "" if slot.val_accuracy is None else f"{slot.val_accuracy:.4f}"
-            epoch = f"{slot.epoch or 1}/{slot.epochs} {slot.share:4.0%}"
+            epoch = f"{slot.epoch or 1}/{slot.config['epochs']} {slot.share:4.0%}"
             rate = f"{slot.images_per_second:.0f}" if slot.images_per_second else ""
-            rows.add_row(place.device, str(slot.number), epoch, accuracy, rate, slot.config)
-        return Group(head, rows)
+            row = [where, str(slot.number), epoch, accuracy, rate, *columns_of(slot.config)]
+            rows.add_row(*row[: len(rows.columns)])
+        return rows
+
+
+def plain_table() -> Table:
+    """A table without lines, its columns two blanks apart."""
+    return Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+
+
+def columns_of(config: Mapping[str, Any]) -> tuple[str, str, str]:
+    """A configuration's batch size, learning rate and schedule, as cells of a table."""
+    return str(config["batch_size"]), f"{config['learning_rate']:.3g}", schedule_of(config)
+
+
+def schedule_of(config: Mapping[str, Any]) -> str:
+    """ "constant", "x 0.1 every 4" or "x 0.1 after 10, 20"."""
+    if config["schedule"] != "step":
+        return str(config["schedule"])
+    step = config["step_epochs"]
+    after = f"every {step}" if isinstance(step, int) else "after " + ", ".join(str(epoch) for epoch in step)
+    return f"x {config['step_factor']:g} {after}"
 
 
 def short(config: Mapping[str, Any]) -> str:
     """A configuration on one line: what decides it, without seed and precision."""
     words = [f"batch_size {config['batch_size']}", f"learning_rate {config['learning_rate']:.3g}"]
-    words.append(f"epochs {config['epochs']}")
-    if config["schedule"] == "step":
-        step = config["step_epochs"]
-        after = f"every {step}" if isinstance(step, int) else "after " + ", ".join(str(epoch) for epoch in step)
-        words.append(f"x {config['step_factor']:g} {after}")
-    else:
-        words.append("constant")
-    return ", ".join(words)
+    return ", ".join([*words, f"epochs {config['epochs']}", schedule_of(config)])
 
 
 def duration(seconds: float) -> str:

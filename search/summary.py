@@ -2,45 +2,55 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from optuna.trial import FrozenTrial
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from search.host import RunOutcome
-from search.live import duration, short
+from search.live import columns_of, duration, plain_table
 from studies.catalog import (
+    METRIC,
     StudyError,
     StudyRecord,
     all_studies,
     best_trial,
     described,
     find_study,
+    last_failures,
     top_trials,
 )
 from studies.queue import Counts, Queue
 from studies.storage import Storage
 
+if TYPE_CHECKING:
+    from search.host import RunOutcome
+
 SHOWN = 5
-"""How many of the best trials the end of a run shows."""
-DEFAULT_HOME = Path("runs")
+"""How many of the best trials `best` and the end of a run show."""
+SHOWN_FAILURES = 3
+DOCUMENTED_FAILURES = 20
 
 
 def status_document(storage: Storage, name: str | None) -> dict[str, Any]:
     """How a study stands; `alexsearch status --help` documents the keys. Raises StudyError where there is none."""
     study = find_study(storage, name)
-    slots = [asdict(slot) for slot in Queue(storage, study.study_id).slots()]
-    return {**_brief(storage, study), "slots": slots, "storage": storage.name}
+    queue = Queue(storage, study.study_id)
+    slots = [asdict(slot) for slot in queue.slots()]
+    failures = [asdict(failure) for failure in last_failures(storage, study, DOCUMENTED_FAILURES)]
+    return {
+        **_brief(storage, study),
+        "slots": slots,
+        "failures": failures,
+        "stop": queue.stop_requested(),
+        "storage": storage.name,
+    }
 
 
 def studies_document(storage: Storage) -> list[dict[str, Any]]:
-    """All studies of a database, oldest first."""
+    """All studies of a database, oldest first; `alexsearch studies --help` documents the keys."""
     return [_brief(storage, study) for study in all_studies(storage)]
 
 
@@ -51,6 +61,7 @@ def best_document(storage: Storage, name: str | None) -> dict[str, Any]:
     kept = ("epochs_run", "seconds", "device", "data_fingerprint", "versions", "git_commit")
     return {
         "study": study.name,
+        "ours": study.is_ours,
         "number": trial.number,
         "value": trial.value,
         "params": trial.params,
@@ -62,100 +73,154 @@ def best_document(storage: Storage, name: str | None) -> dict[str, Any]:
 def best_trials(storage: Storage, name: str, count: int) -> list[FrozenTrial]:
     """The best complete trials of a study that may not be there yet."""
     try:
-        return top_trials(storage, find_study(storage, name).study_id, count)
+        return top_trials(storage, find_study(storage, name), count)
     except StudyError:
         return []
 
 
 def _brief(storage: Storage, study: StudyRecord) -> dict[str, Any]:
     counts = Queue(storage, study.study_id).counts()
-    top = top_trials(storage, study.study_id, 1)
+    top = top_trials(storage, study, 1)
     best = {"number": top[0].number, "value": top[0].value, "params": top[0].params} if top else None
-    return {"study": study.name, "budget": counts.budget, "counts": asdict(counts), "best": best}
+    return {
+        "study": study.name,
+        "ours": study.is_ours,
+        "budget": counts.budget,
+        "counts": asdict(counts),
+        "best": best,
+    }
 
 
 def print_status(console: Console, document: Mapping[str, Any]) -> None:
     """The document of `status_document` for people."""
-    console.print(f"study {document['study']} in {document['storage']}", soft_wrap=True)
-    console.print(described(Counts(**document["counts"])))
+    counts = Counts(**document["counts"])
+    by = "" if document["ours"] else " (made by another program)"
+    console.print(f"study {_one_line(document['study'])}{by} in {document['storage']}", soft_wrap=True)
+    console.print(described(counts), soft_wrap=True)
     best = document["best"]
     if best:
-        params = ", ".join(f"{key} {_number(value)}" for key, value in best["params"].items())
-        console.print(f"best: trial {best['number']}, val_accuracy {best['value']:.4f} ({params})", soft_wrap=True)
+        params = ", ".join(f"{_one_line(key)} {_number(value)}" for key, value in best["params"].items())
+        value = f"{_metric(document)} {_number(best['value'], 4)}"
+        console.print(f"best: trial {best['number']}, {value} ({params})", soft_wrap=True)
+    _print_failures(console, document["failures"], counts.failed)
     if document["slots"]:
-        table = Table(box=None, padding=(0, 2), header_style="dim")
+        table = plain_table()
         for column in ("host", "where", "trial", "epoch", "images/s", "last sign of life"):
             table.add_column(column)
         for slot in document["slots"]:
-            age = f"{duration(slot['age_seconds'])} ago" + (" - stale" if slot["stale"] else "")
+            age = f"{duration(slot['age_seconds'])} ago" + (", stale" if slot["stale"] else "")
             trial = "-" if slot["trial"] is None else str(slot["trial"])
             rate = f"{slot['images_per_second']:.0f}" if slot["images_per_second"] else ""
             table.add_row(slot["host"], slot["device"], trial, str(slot["epoch"] or ""), rate, age)
         console.print(table)
+    if document["stop"]:
+        running = "; those running go back into the queue" if document["stop"] == "now" else ""
+        console.print(f"told to stop: no trial is taken{running}. `alexsearch run` goes on.")
+    elif any(slot["stale"] for slot in document["slots"]):
+        console.print("stale: that worker is gone or hangs; another one, or the next `alexsearch run`, takes its trial")
+    elif document["ours"] and counts.waiting + counts.running and not document["slots"]:
+        console.print("nobody works on it: `alexsearch run` goes on")
 
 
 def print_studies(console: Console, storage: Storage, document: Sequence[Mapping[str, Any]]) -> None:
     """The document of `studies_document` for people."""
     if not document:
-        console.print(f"no study in {storage.name} yet. Start one with: alexsearch run quick", soft_wrap=True)
+        console.print(f"no study in {storage.name} yet. Start one with `alexsearch run quick`.", soft_wrap=True)
         return
-    table = Table(box=None, padding=(0, 2), header_style="dim")
-    for column in ("study", "settled", "best val_accuracy", "trial"):
+    table = plain_table()
+    for column in ("study", "settled", f"best {METRIC}", "trial", ""):
         table.add_column(column)
     for study in document:
         best, counts = study["best"], Counts(**study["counts"])
-        value, number = (f"{best['value']:.4f}", str(best["number"])) if best else ("-", "-")
-        table.add_row(study["study"], f"{counts.settled}/{counts.budget}", value, number)
+        value, number = (_number(best["value"], 4), str(best["number"])) if best else ("-", "-")
+        note = "" if study["ours"] else "made by another program: its own best value"
+        table.add_row(_one_line(study["study"]), f"{counts.settled}/{counts.budget}", value, number, note)
     console.print(table)
 
 
-def print_best(console: Console, storage: Storage, document: Mapping[str, Any]) -> None:
-    """The document of `best_document` for people, with the next best below."""
+def print_best(console: Console, storage: Storage, document: Mapping[str, Any], where: str) -> None:
+    """The document of `best_document` for people, with the next best below.
+
+    `where` holds the options that the next command needs, with a blank before each.
+    """
     study = find_study(storage, document["study"])
-    console.print(f"study {study.name}: trial {document['number']}, val_accuracy {document['value']:.4f}")
-    for key, value in document["config"].items():
-        console.print(f"  {key:14} {_number(value)}")
-    print_trials(console, top_trials(storage, study.study_id, SHOWN))
+    value = f"{_metric(document)} {_number(document['value'], 4)}"
+    console.print(f"study {study.shown}: trial {document['number']}, {value}", soft_wrap=True)
+    for key, value in (document["config"] or document["params"]).items():
+        console.print(f"  {_one_line(key):14} {_number(value)}", soft_wrap=True)
+    trials = top_trials(storage, study, SHOWN)
+    if len(trials) > 1:
+        console.print()
+        print_trials(console, trials)
+    if document["config"]:
+        console.print(f"next: alexsearch export{where} -o best.toml", soft_wrap=True)
 
 
 def print_trials(console: Console, trials: Sequence[FrozenTrial]) -> None:
-    """A table of trials, in their order."""
-    table = Table(box=None, padding=(0, 2), header_style="dim")
-    for column in ("trial", "val_accuracy", "took"):
+    """A table of trials, in their order. With the usual values it fits 80 columns."""
+    configured = all("config" in trial.user_attrs for trial in trials)
+    table = plain_table()
+    for column in ("trial", METRIC if configured else "value", "took"):
         table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("configuration")
+    for column in ("batch_size", "learning_rate", "epochs") if configured else ():
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("schedule" if configured else "params")
     for trial in trials:
-        config = trial.user_attrs.get("config")
-        words = short(config) if config else str(trial.params)
         took = duration(trial.user_attrs["seconds"]) if "seconds" in trial.user_attrs else ""
-        value = f"{trial.value:.4f}" if trial.value is not None else "-"
-        table.add_row(str(trial.number), value, took, words)
+        value = "-" if trial.value is None else _number(trial.value, 4)
+        if configured:
+            config = trial.user_attrs["config"]
+            batch_size, learning_rate, schedule = columns_of(config)
+            cells = [batch_size, learning_rate, str(config["epochs"]), schedule]
+        else:
+            cells = [", ".join(f"{_one_line(key)} {_number(value)}" for key, value in trial.params.items())]
+        table.add_row(str(trial.number), value, took, *cells)
     console.print(table)
 
 
-def print_outcome(console: Console, storage: Storage, outcome: RunOutcome, home: Path) -> None:
-    """The end of a run: the best trials, where the study is, what to type next."""
+def print_outcome(console: Console, storage: Storage, outcome: RunOutcome, where: str, logs: str) -> None:
+    """The end of a run: the best trials, where the study is, what to type next.
+
+    `where` holds the options that the next commands need beside --study; `logs` is the folder of the training logs.
+    """
     study, counts = outcome.study, outcome.counts
-    took = f" in {duration(outcome.seconds)}" if outcome.seconds else ", nothing was left to do"
+    took = f"after {duration(outcome.seconds)}" if outcome.seconds else "nothing was left to do"
     console.print()
-    console.print(f"study {study.name}: {described(counts)}{took}", soft_wrap=True)
-    trials = top_trials(storage, study.study_id, SHOWN)
+    console.print(f"study {study.shown}, {took}: {described(counts)}", soft_wrap=True)
+    trials = top_trials(storage, study, SHOWN)
     if trials:
         print_trials(console, trials)
+    if counts.failed:
+        _print_failures(console, [asdict(f) for f in last_failures(storage, study, SHOWN_FAILURES)], counts.failed)
+        console.print(f"what the training processes printed: {logs}", soft_wrap=True)
     for note in outcome.notes:
         console.print(Text(note, style="yellow"), soft_wrap=True)
     console.print(f"kept in {storage.name}", soft_wrap=True)
-    where = "" if home == DEFAULT_HOME else f" --home {shlex.quote(str(home))}"
-    if storage.safe_url.get_backend_name() != "sqlite":
-        where += f" --storage {shlex.quote(storage.name)}"
-    name = shlex.quote(study.name)
-    if counts.settled < counts.budget:
-        console.print("next: run the same command again to go on from here")
-    console.print(f"next: alexsearch dashboard --study {name}{where}", soft_wrap=True)
+    lines = ["run the same command again to go on from here"] if counts.settled < counts.budget else []
+    lines.append(f"alexsearch dashboard{where}")
     if trials:
-        console.print(f"      alexsearch export --study {name}{where} -o best.toml", soft_wrap=True)
-        console.print("      alexsearch retrain best.toml")
+        lines += [f"alexsearch export{where} -o best.toml", "alexsearch retrain best.toml"]
+    for index, line in enumerate(lines):
+        console.print(f"{'     ' if index else 'next:'} {line}", soft_wrap=True)
 
 
-def _number(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _print_failures(console: Console, failures: Sequence[Mapping[str, Any]], failed: int) -> None:
+    for failure in failures[:SHOWN_FAILURES]:
+        console.print(f"trial {failure['number']} failed: {_one_line(failure['reason'])}", soft_wrap=True)
+    if failed > SHOWN_FAILURES:
+        console.print(f"... and {failed - SHOWN_FAILURES} that failed before", soft_wrap=True)
+
+
+def _metric(document: Mapping[str, Any]) -> str:
+    return METRIC if document["ours"] else "value"
+
+
+def _number(value: Any, digits: int | None = None) -> str:
+    if isinstance(value, float):
+        return f"{value:.{digits}f}" if digits and abs(value) < 1e4 else f"{value:.4g}"
+    return _one_line(str(value))
+
+
+def _one_line(text: str) -> str:
+    """Without line breaks and control codes, which another program's names and an error's text may hold."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,8 @@ from studies.schema import EPOCHS
 from studies.storage import Storage
 
 METRIC = "val_accuracy"
+LISTED = 20
+"""How many studies an error message names."""
 
 
 class StudyError(Exception):
@@ -40,39 +43,61 @@ class StudyRecord:
     study_id: int
     name: str
     attributes: Mapping[str, Any]
+    directions: tuple[StudyDirection, ...] = (StudyDirection.MAXIMIZE,)
+    """One an objective. Ours have one, to be maximised; another program's may have several."""
 
     @property
     def is_ours(self) -> bool:
         """Whether alexsearch made it: other Optuna studies may live in the same database."""
         return "space" in self.attributes
 
+    @property
+    def shown(self) -> str:
+        """The name as it may be printed: another program's may hold line breaks or a terminal's control codes."""
+        return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in self.name)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A trial that failed for good."""
+
+    number: int
+    reason: str
+
 
 def all_studies(storage: Storage) -> list[StudyRecord]:
     """Every study of the database, oldest first."""
     found = storage.get_all_studies()
-    return [StudyRecord(study._study_id, study.study_name, study.user_attrs) for study in found]
+    return [
+        StudyRecord(study._study_id, study.study_name, study.user_attrs, tuple(study.directions)) for study in found
+    ]
 
 
 def find_study(storage: Storage, name: str | None) -> StudyRecord:
-    """The study called `name`; without a name, the only one there is.
+    """The study called `name`; without a name, the only one of ours there is, or the only one at all.
 
     Raises:
         StudyError: there is none, or without a name, more than one.
     """
     studies = all_studies(storage)
-    names = ", ".join(sorted(study.name for study in studies))
     if name is not None:
         for study in studies:
             if study.name == name:
                 return study
-        there = f"There are: {names}." if studies else "There is none yet: start one with `alexsearch run quick`."
+        there = f"There are: {_names(studies)}." if studies else "It has none yet: `alexsearch run quick` starts one."
         raise StudyError(f"study {name!r} is not in {storage.name}. {there}")
-    ours = [study for study in studies if study.is_ours] or studies
-    if not ours:
+    candidates = [study for study in studies if study.is_ours] or studies
+    if not candidates:
         raise StudyError(f"no study in {storage.name} yet. Start one with `alexsearch run quick`.")
-    if len(ours) > 1:
-        raise StudyError(f"{storage.name} has several studies. Say which with --study NAME: {names}.")
-    return ours[0]
+    if len(candidates) > 1:
+        raise StudyError(f"{storage.name} has several studies. Say which with --study NAME: {_names(candidates)}.")
+    return candidates[0]
+
+
+def _names(studies: Sequence[StudyRecord]) -> str:
+    names = [shlex.quote(study.shown) for study in sorted(studies, key=lambda study: study.name)]
+    more = f" and {len(names) - LISTED} more, see `alexsearch studies`" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more
 
 
 def open_study(storage: Storage, name: str, attributes: Mapping[str, Any]) -> tuple[StudyRecord, bool]:
@@ -101,32 +126,61 @@ def open_study(storage: Storage, name: str, attributes: Mapping[str, Any]) -> tu
 
 
 def best_trial(storage: Storage, study: StudyRecord) -> FrozenTrial:
-    """The complete trial with the highest val_accuracy.
+    """The complete trial with the best value: in a study of ours, the highest val_accuracy.
 
     Raises:
-        StudyError: no trial is complete yet.
+        StudyError: no trial is complete yet, or the study has several objectives and thus no best trial.
     """
-    try:
-        return storage.get_best_trial(study.study_id)
-    except ValueError:
-        counts = Queue(storage, study.study_id).counts()
+    if len(study.directions) > 1:
         raise StudyError(
-            f"study {study.name!r} has no complete trial yet ({described(counts)}). "
-            "Wait for one, or go on with `alexsearch run`."
-        ) from None
+            f"study {study.shown!r} has {len(study.directions)} objectives, so no trial of it is the best. alexsearch "
+            "did not make it: look at it in `alexsearch dashboard`."
+        )
+    trials = top_trials(storage, study, 1)
+    if trials:
+        return trials[0]
+    counts = Queue(storage, study.study_id).counts()
+    raise StudyError(
+        f"study {study.shown!r} has no complete trial with a value yet ({described(counts)}). "
+        "Wait for one, or go on with `alexsearch run`."
+    )
 
 
-def top_trials(storage: Storage, study_id: int, count: int) -> list[FrozenTrial]:
-    """The `count` complete trials with the highest values, the best first; of equals, the earlier."""
+def top_trials(storage: Storage, study: StudyRecord, count: int) -> list[FrozenTrial]:
+    """The `count` complete trials with the best finite values, the best first; of equals, the earlier.
+
+    None where the study, another program's, has several objectives.
+    """
+    if len(study.directions) > 1:
+        return []
     value = models.TrialValueModel
+    best_first = value.value.asc() if study.directions[0] is StudyDirection.MINIMIZE else value.value.desc()
     query = (
         sa.select(value.trial_id)
         .join(models.TrialModel, models.TrialModel.trial_id == value.trial_id)
-        .where(models.TrialModel.study_id == study_id, models.TrialModel.state == TrialState.COMPLETE)
-        .order_by(value.value.desc(), models.TrialModel.number)
+        .where(
+            models.TrialModel.study_id == study.study_id,
+            models.TrialModel.state == TrialState.COMPLETE,
+            value.value_type == value.TrialValueType.FINITE,
+        )
+        .order_by(best_first, models.TrialModel.number)
         .limit(count)
     )
     return [storage.get_trial(trial_id) for trial_id in storage.read(lambda session: session.scalars(query).all())]
+
+
+def last_failures(storage: Storage, study: StudyRecord, count: int) -> list[Failure]:
+    """The `count` trials with the highest numbers among those that failed for good, the last first."""
+    trial, attribute = models.TrialModel, models.TrialUserAttributeModel
+    query = (
+        sa.select(trial.number, attribute.value_json)
+        .join(attribute, sa.and_(attribute.trial_id == trial.trial_id, attribute.key == "reason"), isouter=True)
+        .where(trial.study_id == study.study_id, trial.state == TrialState.FAIL)
+        .order_by(trial.number.desc())
+        .limit(count)
+    )
+    rows = storage.read(lambda session: session.execute(query).all())
+    return [Failure(number, str(json.loads(reason)) if reason else "not recorded") for number, reason in rows]
 
 
 def epoch_history(storage: Storage, trial_id: int) -> list[dict[str, Any]]:
@@ -146,14 +200,17 @@ def trial_by_number(storage: Storage, study: StudyRecord, number: int) -> Frozen
         trial = storage.get_trial(storage.get_trial_id_from_study_id_trial_number(study.study_id, number))
     except KeyError:
         budget = Queue(storage, study.study_id).counts().budget
-        raise StudyError(f"study {study.name!r} has no trial {number}: its numbers are 0 to {budget - 1}.") from None
-    if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
-        state = trial.state.name.lower().replace("fail", "failed")
-        raise StudyError(
-            f"trial {number} of study {study.name!r} is {state}: only a complete or pruned one has a value. "
-            "`alexsearch best` shows the best."
-        )
-    return trial
+        numbers = f"its numbers are 0 to {budget - 1}" if budget else "it has none yet"
+        raise StudyError(f"study {study.shown!r} has no trial {number}: {numbers}.") from None
+    if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
+        return trial
+    is_now = f"is {trial.state.name.lower()}"
+    if trial.state is TrialState.FAIL:
+        is_now = f"failed ({trial.user_attrs.get('reason', 'for no recorded reason')})"
+    raise StudyError(
+        f"trial {number} of study {study.shown!r} {is_now}: only a complete or pruned one has a value. "
+        "`alexsearch best` shows the best."
+    )
 
 
 def described(counts: Counts) -> str:

@@ -1,0 +1,47 @@
+"""Standard output as it is found: a terminal, a pipe, a log on a full disk, one whose reader has left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+
+from rich.console import Console
+
+PIPE_WIDTH = 160
+"""Columns of a table in a pipe or a log: its lines are not broken for a width that nobody has."""
+
+
+class Output(Console):
+    """Standard output for people. Text is printed as it is: names of studies are no markup.
+
+    Where the reader leaves (`alexsearch best | head -1`) the rest is dropped, and the command ends as ever.
+    """
+
+    def __init__(self) -> None:
+        width = None if sys.stdout is not None and sys.stdout.isatty() else PIPE_WIDTH
+        super().__init__(highlight=False, markup=False, emoji=False, width=width)
+
+    def on_broken_pipe(self) -> None:
+        self.go_silent()
+
+    def go_silent(self) -> None:
+        """Print nothing from here on."""
+        self.quiet = True
+        drop_output()
+
+
+def drop_output() -> None:
+    """Let what was not written yet go nowhere: Python would try once more at its end, and complain."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or no file behind it
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def tolerate_any_text() -> None:
+    """Letters that the terminal's encoding lacks are printed as escapes: under LC_ALL=C an é would end the command."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)  # a test's capture has none
+        if reconfigure:
+            reconfigure(errors="backslashreplace")
