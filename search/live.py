@@ -148,7 +148,7 @@ class Screen:
 
     def _print(self, text: str, style: str | None = None) -> None:
         try:
-            self._console.print(Text(text, style=style or ""), soft_wrap=True)
+            self._console.print(Text(text, style=style or ""), soft_wrap=not self._console.is_interactive)
         except OSError:  # the terminal was closed, or the log's disk is full
             self._console.go_silent()
 

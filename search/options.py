@@ -102,6 +102,13 @@ class Space(click.types.StringParamType):
 
 def _checked_home(_ctx: click.Context, _param: click.Parameter, home: Path) -> Path:
     """Refuse a home where a file stands in the way, before anything else is said about what is missing in it."""
+    try:
+        str(home.absolute()).encode()
+    except UnicodeEncodeError:  # undecodable bytes arrive as lone surrogates, which no database URL can hold
+        raise click.UsageError(
+            f"home {ascii(str(home))}: is not valid UTF-8 here. Name another folder with --home or ALEXSEARCH_HOME, or "
+            "work in a UTF-8 locale (LC_ALL=C.UTF-8)."
+        ) from None
     in_the_way = next((path for path in (home, *home.parents) if path.exists() and not path.is_dir()), None)
     if in_the_way:
         raise click.UsageError(
