@@ -47,6 +47,14 @@ def main() -> None:
     """
 
 
+def _number_or_auto(_ctx: click.Context, _param: click.Parameter, given: str) -> int | None:
+    if given == "auto":
+        return None
+    if given.isdecimal() and int(given) >= 1:
+        return int(given)
+    raise click.BadParameter(f'must be a number from 1, or auto, but is "{given}".')
+
+
 _gpus_option = click.option(
     "--gpus", default="all", show_default=True, metavar="WHICH", help="all, none, or indices as in 0,2."
 )
@@ -55,6 +63,7 @@ _trials_per_gpu_option = click.option(
     default="1",
     show_default=True,
     metavar="K",
+    callback=_number_or_auto,
     help="How many share one GPU, each with its part of the memory; auto chooses by its memory.",
 )
 _workers_option = click.option(
@@ -86,7 +95,7 @@ def run(
     add: int | None,
     workers: int | None,
     gpus: str,
-    trials_per_gpu: str,
+    trials_per_gpu: int | None,
     data: str | None,
     seed: int | None,
 ) -> None:
@@ -119,7 +128,7 @@ def run(
         add=add or 0,
         workers=workers,
         gpus=gpus,
-        trials_per_gpu=_trials_per_gpu(trials_per_gpu),
+        trials_per_gpu=trials_per_gpu,
         digits_without_download=space == "quick" and not data,
     )
     _search(request, trials)
@@ -138,7 +147,7 @@ def worker(
     storage: str | None,
     workers: int | None,
     gpus: str,
-    trials_per_gpu: str,
+    trials_per_gpu: int | None,
     data: str | None,
 ) -> None:
     """Join a study from another shell or host.
@@ -166,18 +175,10 @@ def worker(
         storage=opened,
         workers=workers,
         gpus=gpus,
-        trials_per_gpu=_trials_per_gpu(trials_per_gpu),
+        trials_per_gpu=trials_per_gpu,
         joins=True,
     )
     _search(request, None)
-
-
-def _trials_per_gpu(given: str) -> int | None:
-    if given == "auto":
-        return None
-    if given.isdecimal() and int(given) >= 1:
-        return int(given)
-    raise click.BadParameter(f'must be a number from 1, or auto, but is "{given}".', param_hint="--trials-per-gpu")
 
 
 def _search(request: RunRequest, trials: int | None) -> None:
@@ -294,7 +295,9 @@ def best(study: str | None, home: Path, storage: str | None, as_json: bool) -> N
 def studies(home: Path, storage: str | None, as_json: bool) -> None:
     """List the studies of a database.
 
-    JSON: a list with, for each, the keys study, ours, budget, counts and best, as in `status`.
+    JSON keys: study, ours, budget, counts, best.
+
+    The document is a list of these, oldest study first; their meaning is that of `status`.
 
     \b
     alexsearch studies

@@ -127,7 +127,7 @@ def _storage(home: Home, storage: str | None) -> Finding:
         studies = len(opened.get_all_studies())
     except StorageError as error:
         return Finding("storage", False, str(error), "Mend what it says, or use the default SQLite file.")
-    return Finding("storage", True, f"{redacted(url)}: {studies} studies")
+    return Finding("storage", True, f"{redacted(url)}: {studies} {'study' if studies == 1 else 'studies'}")
 
 
 def _probe(program: str, arguments: Sequence[str], *, hide_gpus: bool) -> tuple[dict[str, Any] | None, str]:
