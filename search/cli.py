@@ -199,7 +199,7 @@ def _search(request: RunRequest, trials: int | None) -> None:
         except (RunError, StorageError) as error:
             fail(str(error), EXIT_FAILED)
         except KeyboardInterrupt:
-            fail("interrupted before a trial was started. Nothing was changed.", stopping.exit_code)
+            fail("interrupted before a trial was started. Nothing was changed.", stopping.exit_code or EXIT_INTERRUPTED)
     study = outcome.study
     where = f" --study {shlex.quote(study.shown)}{typed_options(request.home.folder, request.storage)}"
     print_outcome(output, request.storage, outcome, where, str(request.home.log(study.name, "slot-0").parent))

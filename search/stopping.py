@@ -23,7 +23,8 @@ class Stopping:
 
     def __init__(self, storage: Storage) -> None:
         self.event = threading.Event()
-        self.exit_code = 128 + signal.SIGINT
+        self.exit_code = 0
+        """128 and the signal's number; 0 without one, also where `alexsearch stop` ended the run."""
         self._storage = storage
         self._previous: dict[signal.Signals, Any] = {}
 

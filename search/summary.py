@@ -114,7 +114,7 @@ def print_status(console: Console, document: Mapping[str, Any]) -> None:
             table.add_row(slot["host"], slot["device"], trial, str(slot["epoch"] or ""), rate, age)
         console.print(table)
     if document["stop"]:
-        running = "; those running go back into the queue" if document["stop"] == "now" else ""
+        running = "; those running go back into the queue" if document["stop"] == "now" and counts.running else ""
         console.print(f"told to stop: no trial is taken{running}. `alexsearch run` goes on.")
     elif any(slot["stale"] for slot in document["slots"]):
         console.print("stale: that worker is gone or hangs; another one, or the next `alexsearch run`, takes its trial")

@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from study_maker import make_foreign, make_study
 
 import search.host
 from search.cli import main
-from search.host import RunError, RunRequest
+from search.host import RunError, RunOutcome, RunRequest
 from search.stopping import Stopping
 from studies.queue import Queue
 from studies.storage import StorageError, open_storage
@@ -327,6 +328,22 @@ def test_failure_of_a_run_ends_with_one(ends_with: Callable[..., Result]) -> Non
 
 def test_database_lost_during_a_run_is_a_failure_not_a_wrong_input(ends_with: Callable[..., Result]) -> None:
     assert "stayed away" in ends_with(StorageError("the database stayed away"), 1).stderr
+
+
+@pytest.mark.parametrize("by_signal", [True, False])
+def test_run_that_was_stopped_by_command_has_done_what_it_was_told(
+    home: Path, monkeypatch: pytest.MonkeyPatch, by_signal: bool
+) -> None:
+    def is_stopped(request: RunRequest, _view: Any, stopping: threading.Event) -> RunOutcome:
+        if by_signal:
+            signal.raise_signal(signal.SIGTERM)
+        stopping.set()
+        study = make_study(request.storage)
+        return RunOutcome(study, Queue(request.storage, study.study_id).counts(), 5.0, interrupted=True)
+
+    monkeypatch.setattr(search.host, "run_search", is_stopped)
+    result = run("run", "quick", "--home", home, "--data", "synthetic", code=143 if by_signal else 0)
+    assert "next: run the same command again to go on from here" in result.stdout
 
 
 def test_interruption_before_the_first_trial_ends_with_130(ends_with: Callable[..., Result]) -> None:
