@@ -19,6 +19,7 @@ import datetime
 import json
 import os
 import socket
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -51,6 +52,7 @@ GRACE_SECONDS = 60.0
 STUDY = models.StudyModel.__table__
 TRIAL = models.TrialModel.__table__
 REPORT = models.TrialIntermediateValueModel
+VALUE = models.TrialValueModel
 
 
 @dataclass(frozen=True)
@@ -166,11 +168,14 @@ class Queue:
             if not self._beat(session, [slot_id], epoch=0, images_per_second=0.0):
                 raise LookupError(f"slot {slot_id} is gone")
             held = session.scalar(sa.select(SLOTS.c.trial_id).where(SLOTS.c.slot_id == slot_id))
-            trial_id: int | None = held
-            if held is None and self._stop(session) is None:
-                trial_id = session.scalar(self._first_waiting())
+            if held is not None and self._holds(session, slot_id, held):
+                number = session.scalar(sa.select(TRIAL.c.number).where(TRIAL.c.trial_id == held))
+                return Taken(held, int(number or 0), _attempts(session, held))
+            trial_id = session.scalar(self._first_waiting()) if self._stop(session) is None else None
             if trial_id is None:
                 return None
+            # SQLite gives the id of a deleted trial to a new one, and a slot may still name the old.
+            session.execute(sa.update(SLOTS).where(SLOTS.c.trial_id == trial_id).values(trial_id=None))
             trial = session.get_one(models.TrialModel, trial_id)
             trial.state = TrialState.RUNNING
             trial.datetime_start = datetime.datetime.now()  # naive and local: Optuna's model makes it UTC
@@ -239,7 +244,7 @@ class Queue:
 
         def body(session: orm.Session) -> bool:
             if not self._holds(session, slot_id, trial_id):
-                return False
+                return self._settled_already(session, slot_id, trial_id, state, value)
             self._set_attributes(session, trial_id, attributes)
             self._finish(session, trial_id, state, value)
             session.execute(sa.update(SLOTS).where(SLOTS.c.slot_id == slot_id).values(trial_id=None, epoch=0))
@@ -374,6 +379,17 @@ class Queue:
         session.execute(sa.update(SLOTS).where(SLOTS.c.slot_id == slot_id).values(trial_id=None, epoch=0))
         return False
 
+    def _settled_already(
+        self, session: orm.Session, slot_id: str, trial_id: int, state: TrialState, value: float | None
+    ) -> bool:
+        """Whether this very slot settled the trial before: its answer was lost on the way, and it asks again."""
+        trial = session.get(models.TrialModel, trial_id)
+        slot = session.scalar(sa.select(SLOTS.c.slot_id).where(SLOTS.c.slot_id == slot_id, SLOTS.c.trial_id.is_(None)))
+        if trial is None or slot is None or trial.state != state:
+            return False
+        stored = session.scalar(sa.select(VALUE.value).where(VALUE.trial_id == trial_id))
+        return value is None or stored == value
+
     def _release(self, slot_ids: Sequence[str], *, crashed: bool, reason: str) -> None:
         def body(session: orm.Session) -> None:
             gone = session.execute(sa.delete(SLOTS).where(SLOTS.c.slot_id.in_(slot_ids)).returning(SLOTS.c.trial_id))
@@ -459,18 +475,35 @@ def machine() -> str:
 
 
 def _process_started(pid: int) -> float | None:
-    try:
-        process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
-    except psutil.Error:
-        return None
+    """Seconds from the start of the machine to that of the process; None where it is gone but for its entry.
+
+    Not the time of day: that is reckoned back from the clock, and a clock that is set would make every process another.
+
+    Raises:
+        OSError, psutil.Error: this user may not see it, or it is gone.
+    """
+    if sys.platform == "linux":
+        # proc(5): the name, in parentheses, may hold anything; the third field, after it, is the state.
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        return None if fields[0] in "ZX" else int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    process = psutil.Process(pid)
+    return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time() - psutil.boot_time()
 
 
 def _is_dead_here(row: Any) -> bool:
     """Whether the row's process was on this machine and is gone (its pid may belong to another by now)."""
     if row.machine != machine():
         return False
-    started = _process_started(row.pid)
+    try:
+        os.kill(row.pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass  # another user's
+    try:
+        started = _process_started(row.pid)
+    except (OSError, psutil.Error):
+        return False  # /proc can be mounted so that it hides what others run: then its beats tell
     return started is None or abs(started - row.process_started) > 2.0
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import multiprocessing
 import random
+import subprocess
 import time
 from collections.abc import Callable
 from typing import Any
 
 import optuna
+import psutil
 import pytest
 import sqlalchemy as sa
 from optuna.trial import TrialState
 
+import studies.queue
 from studies.queue import GRACE_SECONDS, RETRIES, Queue, Undertaker
 from studies.schema import EPOCHS, SLOTS
 from studies.storage import open_storage
@@ -158,6 +161,49 @@ def test_late_result_of_a_slot_taken_for_dead_is_discarded(queue: Queue, study: 
     assert study.best_value == 0.5
 
 
+def test_settling_again_after_a_lost_answer_finds_it_done(queue: Queue, study: optuna.Study) -> None:
+    queue.fill(1)
+    slot = queue.join("cpu")
+    taken = queue.take(slot)
+    assert taken is not None
+    for _ in range(2):
+        assert queue.settle(slot, taken.trial_id, TrialState.COMPLETE, 0.5, {"seconds": 1.0})
+    assert not queue.settle(slot, taken.trial_id, TrialState.COMPLETE, 0.6, {})  # what somebody else told of it
+    assert not queue.settle(queue.join("cpu"), taken.trial_id, TrialState.PRUNED, 0.5, {})
+    assert study.trials[0].value == 0.5
+
+
+@pytest.mark.parametrize("meddle", ["delete", "tell"])
+def test_taking_again_passes_over_a_trial_that_was_deleted_or_told_meanwhile(
+    queue: Queue, study: optuna.Study, meddle: str
+) -> None:
+    queue.fill(2)
+    slot = queue.join("cpu")
+    queue.take(slot)
+    if meddle == "tell":
+        study.tell(0, 0.1)
+    else:
+        with queue.storage.engine.begin() as connection:
+            connection.execute(sa.text("DELETE FROM trials WHERE number = 0"))
+    taken = queue.take(slot)
+    assert taken is not None
+    assert taken.number == 1
+    assert meddle == "delete" or study.trials[0].state == TrialState.COMPLETE
+
+
+def test_new_trial_with_the_id_of_a_deleted_one_can_be_taken(queue: Queue) -> None:
+    queue.fill(1)
+    stale, slot = queue.join("cpu"), queue.join("cpu")
+    assert queue.take(stale) is not None
+    with queue.storage.engine.begin() as connection:
+        connection.execute(sa.text("DELETE FROM trials"))
+    queue.fill(1)
+    taken = queue.take(slot)
+    assert taken is not None
+    assert not queue.record_epoch(stale, taken.trial_id, metrics(1, 0.9)) or queue.storage.engine.name != "sqlite"
+    assert queue.record_epoch(slot, taken.trial_id, metrics(1, 0.5))
+
+
 @pytest.mark.parametrize("meddle", ["delete", "tell", "rename"])
 def test_meddling_from_the_dashboard_stops_no_worker(queue: Queue, study: optuna.Study, meddle: str) -> None:
     queue.fill(2)
@@ -217,6 +263,31 @@ def _take_one_and_vanish(url: str) -> None:
     storage = open_storage(url)
     queue = Queue(storage, storage.get_study_id_from_name("s"))
     queue.take(queue.join("cpu"))
+
+
+def test_clock_that_is_set_makes_no_live_process_dead(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue.join("cpu")
+    before = psutil.boot_time()  # the kernel reckons it back from the clock
+    for module in (psutil, psutil._psplatform):
+        monkeypatch.setattr(module, "boot_time", lambda: before + 3600)
+    assert Undertaker(queue).look() == []
+    assert not queue.slots()[0].stale
+
+
+def test_live_process_that_this_user_may_not_see_is_not_dead(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on machines whose /proc hides what others run (hidepid)."""
+    queue.join("cpu")
+
+    def hidden(_pid: int) -> float:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(studies.queue, "_process_started", hidden)
+    assert Undertaker(queue).look() == []
+    with subprocess.Popen(["sleep", "0"]) as gone:
+        gone.wait()
+    with queue.storage.engine.begin() as connection:
+        connection.execute(sa.update(SLOTS).values(pid=gone.pid))
+    assert len(Undertaker(queue).look()) == 1
 
 
 class Clock:
