@@ -44,7 +44,7 @@ HANG_SECONDS = 600.0
 comes after its program is compiled."""
 IDLE_SECONDS = 1.0
 STARTS = 3
-"""A slot whose child fails to start so often in a row gives up: every trial would fail the same way."""
+"""So many failures of a child in a row to start or to write its checkpoints end its slot: each trial would fail so."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class ChildError(Exception):
 
 
 class StartError(Exception):
-    """The child did not get ready: no trial's fault."""
+    """The child did not get ready, or can't work here: no trial's fault."""
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not an error of ours
@@ -230,9 +230,9 @@ class Slot:
                     continue
                 if taken is not None:
                     self._run_trial(taken)
-                elif work.queue.counts().running == 0 or work.queue.stop_requested():
+                elif (counts := work.queue.counts()).settled == counts.budget or work.queue.stop_requested():
                     break
-                else:  # a trial that another slot runs may yet come back
+                else:  # a trial that another slot runs may yet come back, or has come back since we asked
                     work.stopping.wait(IDLE_SECONDS)
         finally:
             if self._child:
@@ -271,7 +271,6 @@ class Slot:
             if ready is None:
                 return None
             self.accept(ready)
-            self._failed_starts = 0
         return self._child
 
     def accept(self, ready: Mapping[str, Any]) -> None:
@@ -285,8 +284,8 @@ class Slot:
         work = self._work
         study_seed = work.space.study.seed
         self._study.sampler = build_sampler(study_seed, taken.number)
-        self._study.get_trials(deepcopy=False)  # fills Optuna's cache, which must know the trial before it is asked
         try:
+            self._study.get_trials(deepcopy=False)  # fills the cache, which must know the trial before it is asked
             trial = optuna.Trial(self._study, taken.trial_id)
             return work.space.suggest(trial, training_seed(study_seed, taken.number))
         except (KeyError, optuna.exceptions.UpdateFinishedTrialError):  # deleted or told from outside
@@ -366,8 +365,12 @@ class Slot:
         progress.history.append(metrics)
         if not self._work.queue.record_epoch(self.slot_id, taken.trial_id, metrics, progress.images_per_second):
             return False
+        self._failed_starts = 0
         last = metrics["epoch"] >= progress.config.epochs
-        prune = not last and optuna.Trial(self._study, taken.trial_id).should_prune()
+        try:
+            prune = not last and optuna.Trial(self._study, taken.trial_id).should_prune()
+        except KeyError:  # deleted a moment ago
+            return False
         if prune:
             progress.pruned_at = progress.pruned_at or metrics["epoch"]
         child.send("verdict", trial=taken.number, epoch=metrics["epoch"], go=not prune)
@@ -389,12 +392,16 @@ class Slot:
             self._lost(taken)
 
     def _failed(self, taken: Taken, message: Mapping[str, Any], progress: _Progress, checkpoints: Path) -> None:
+        work = self._work
+        if message["reason"] == "disk":
+            # No trial's fault: as crashes, a full disk would within seconds fail every trial of the queue for good.
+            raise StartError(f"what it trains can't be written below {work.home.folder} ({message['message']})")
         if message["retry"]:
             self._drop_child()
             self._crashed(taken, f"{message['reason']}: {message['message']}")
             return
         attributes = {"reason": f"{message['reason']}: {message['message']}", **progress.cost()}
-        if self._work.queue.settle(self.slot_id, taken.trial_id, TrialState.FAIL, None, attributes):
+        if work.queue.settle(self.slot_id, taken.trial_id, TrialState.FAIL, None, attributes):
             self._tell("failed", taken, **attributes)
             _remove(checkpoints)
         else:

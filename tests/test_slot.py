@@ -11,6 +11,7 @@ from typing import Any
 
 import optuna
 import pytest
+import sqlalchemy as sa
 from optuna.trial import TrialState
 
 import search.slot
@@ -18,7 +19,7 @@ from search.home import Home
 from search.slot import Assignment, ChildError, Event, Place, Slot, StartError
 from search.space import SearchSpace
 from studies.catalog import open_study
-from studies.queue import RETRIES, Queue
+from studies.queue import RETRIES, Counts, Queue
 from studies.storage import open_storage
 
 SPACE = SearchSpace.from_dict(
@@ -223,6 +224,56 @@ def test_process_that_can_not_start_costs_no_trial_anything(play: Any, work: Ass
         play(*[[StartError("no module named tensorflow")]] * 3)
     counts = work.queue.counts()
     assert (counts.waiting, counts.failed, counts.retried) == (1, 0, 0)
+
+
+def test_full_disk_fails_no_trial_and_stops_the_slot(play: Any, work: Assignment) -> None:
+    full = {"kind": "failed", "trial": 0, "reason": "disk", "retry": True, "message": "No space left on device"}
+    with pytest.raises(StartError, match=r"can't be written.*No space left"):
+        play(*[[READY, started(), full]] * 3)
+    counts = work.queue.counts()
+    assert (counts.waiting, counts.failed, counts.retried) == (1, 0, 0)
+
+
+def test_disk_that_fills_up_now_and_then_stops_nothing(play: Any, work: Assignment) -> None:
+    full = {"kind": "failed", "trial": 0, "reason": "disk", "retry": True, "message": "No space left on device"}
+    script = [READY, started(), epoch(1), full]
+    assert play(*[script] * 4, [READY, started(epoch(1)), epoch(2), epoch(3), finished()]).value == 0.5
+    assert work.queue.counts().retried == 0
+
+
+def test_slot_does_not_leave_a_trial_that_came_back_while_it_looked(
+    play: Any, work: Assignment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = work.queue.join("elsewhere")
+    work.queue.take(other)
+    counts = work.queue.counts
+
+    def comes_back_first() -> Counts:
+        work.queue.leave(other)
+        return counts()
+
+    monkeypatch.setattr(work.queue, "counts", comes_back_first)
+    trial = play([READY, started(), epoch(1), epoch(2), epoch(3), finished()])
+    assert trial.state == TrialState.COMPLETE
+
+
+def test_trial_deleted_just_before_its_verdict_stops_no_slot(
+    play: Any, work: Assignment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work.queue.fill(2)
+    record = work.queue.record_epoch
+
+    def record_and_delete(slot_id: str, trial_id: int, *rest: Any) -> bool:
+        held = record(slot_id, trial_id, *rest)
+        if trial_id == 1:
+            with work.queue.storage.engine.begin() as connection:
+                connection.execute(sa.text("DELETE FROM trials WHERE trial_id = 1"))
+        return held
+
+    monkeypatch.setattr(work.queue, "record_epoch", record_and_delete)
+    second: list[Any] = [READY, started(), epoch(1), epoch(2), epoch(3), finished()]
+    second[1:] = [message | {"trial": 1} for message in second[1:]]
+    assert play([READY, started(), epoch(1)], second).number == 1
 
 
 def test_told_to_stop_the_trial_goes_back_into_the_queue(play: Any, work: Assignment) -> None:
