@@ -21,8 +21,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import optuna
-
 from model.config import BUNDLED_IMAGES, DataSpec
 from model.device import available_cores
 from search.home import Home
@@ -32,6 +30,7 @@ from search.places import chosen_gpus, plan_places, visible_gpus
 from search.pruning import build_pruner
 from search.slot import Assignment, Child, Event, Place, Refused, Slot, StartError
 from search.space import SearchSpace, differences
+from studies.cache import StartedTrials
 from studies.catalog import StudyRecord, all_studies, open_study
 from studies.queue import BEAT_SECONDS, Counts, Queue, Undertaker
 from studies.storage import Storage
@@ -133,7 +132,7 @@ def run_search(request: RunRequest, view: View, stopping: threading.Event) -> Ru
             fingerprint=prepared.ready["data"]["fingerprint"],
             provenance=provenance(),
             queue=queue,
-            storage=optuna.storages.get_storage(request.storage),
+            storage=StartedTrials(request.storage),
             pruner=build_pruner(prepared.space.pruner, prepared.space.max_epochs),
             tell=events.put,
             stopping=stopping,

@@ -1,0 +1,84 @@
+"""What sampler and pruner see of a study: every trial that started, as the database has it now."""
+
+from __future__ import annotations
+
+import optuna
+import pytest
+import sqlalchemy as sa
+from optuna.trial import TrialState
+
+import studies.cache
+from studies.cache import StartedTrials
+from studies.queue import Queue
+from studies.storage import open_storage
+
+
+@pytest.fixture
+def queue(database_url: str) -> Queue:
+    study = optuna.create_study(study_name="s", storage=open_storage(database_url), direction="maximize")
+    return Queue(open_storage(database_url), study._study_id)
+
+
+@pytest.fixture
+def seen(queue: Queue) -> optuna.Study:
+    database_url = queue.storage.safe_url
+    return optuna.load_study(study_name="s", storage=StartedTrials(open_storage(database_url)))
+
+
+def take(queue: Queue) -> tuple[str, int]:
+    slot = queue.join("cpu")
+    taken = queue.take(slot)
+    assert taken is not None
+    return slot, taken.trial_id
+
+
+def states(study: optuna.Study) -> dict[int, TrialState]:
+    return {trial.number: trial.state for trial in study.get_trials(deepcopy=False)}
+
+
+@pytest.mark.parametrize("many", [0, 500])
+def test_trials_are_seen_from_their_start_to_their_end(
+    queue: Queue, seen: optuna.Study, many: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(studies.cache, "MANY", many)  # 0: all at once
+    queue.fill(5)
+    assert states(seen) == {}
+    held = [take(queue) for _ in range(3)]
+    assert states(seen) == dict.fromkeys(range(3), TrialState.RUNNING)
+    queue.settle(*held[2], TrialState.COMPLETE, 0.7, {})
+    queue.settle(*held[1], TrialState.PRUNED, 0.2, {})
+    assert states(seen) == {0: TrialState.RUNNING, 1: TrialState.PRUNED, 2: TrialState.COMPLETE}
+    take(queue)
+    assert states(seen)[3] == TrialState.RUNNING
+    assert seen.best_value == 0.7
+
+
+def test_trial_that_went_back_and_is_run_by_another_is_seen_anew(queue: Queue, seen: optuna.Study) -> None:
+    queue.fill(2)
+    first, second = take(queue), take(queue)
+    queue.settle(*second, TrialState.COMPLETE, 0.5, {})
+    assert states(seen)[0] == TrialState.RUNNING
+    queue.give_back(*first, crashed=True)
+    assert states(seen) == {1: TrialState.COMPLETE}
+    again = take(queue)
+    queue.settle(*again, TrialState.COMPLETE, 0.6, {})
+    assert seen.get_trials(deepcopy=False)[0].value == 0.6
+
+
+def test_deleted_trial_is_forgotten(queue: Queue, seen: optuna.Study) -> None:
+    queue.fill(2)
+    for value in (0.1, 0.2):
+        queue.settle(*take(queue), TrialState.COMPLETE, value, {})
+    assert len(states(seen)) == 2
+    with queue.storage.engine.begin() as connection:
+        connection.execute(sa.text("DELETE FROM trial_values WHERE trial_id = 1"))
+        connection.execute(sa.text("DELETE FROM trials WHERE trial_id = 1"))
+    assert states(seen) == {1: TrialState.COMPLETE}
+
+
+def test_trial_in_hand_can_be_given_its_values(queue: Queue, seen: optuna.Study) -> None:
+    queue.fill(3)
+    _, trial_id = take(queue)
+    seen.get_trials(deepcopy=False)
+    optuna.Trial(seen, trial_id).suggest_float("x", 0, 1)
+    assert "x" in seen.get_trials(deepcopy=False)[0].params
