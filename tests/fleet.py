@@ -106,6 +106,8 @@ class Verdict:
 
     trials: list[FrozenTrial]
     problems: list[str]
+    overlaps: list[str]
+    """Those of the problems that are a trial run by two live workers at a time."""
     errors: list[str]
     reports: list[float]
     """Seconds of each acknowledged report."""
@@ -117,8 +119,11 @@ class Verdict:
         return dict(Counter(trial.state.name.lower() for trial in self.trials))
 
 
-def judge(fleet: Fleet) -> Verdict:
-    """Hold what is in the database against what the workers wrote down."""
+def judge(fleet: Fleet, *, to_the_end: bool = True) -> Verdict:
+    """Hold what is in the database against what the workers wrote down; all of them are gone.
+
+    `to_the_end` False: they were told to stop before the study was settled, so trials may wait.
+    """
     orders, evidence = fleet.orders, fleet.evidence()
     storage = open_storage(orders.url)
     trials = optuna.load_study(study_name="s", storage=storage).trials
@@ -129,7 +134,8 @@ def judge(fleet: Fleet) -> Verdict:
     problems = []
     if [trial.number for trial in trials] != list(range(orders.trials)):
         problems.append(f"budget: {len(trials)} trials instead of {orders.trials}")
-    problems += [f"trial {t.number} is {t.state.name}" for t in trials if not t.state.is_finished()]
+    allowed = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, *([] if to_the_end else [TrialState.WAITING]))
+    problems += [f"trial {t.number} is {t.state.name}" for t in trials if t.state not in allowed]
     problems += [f"slot {slot.slot_id} is left" for slot in slots]
     by_id = {trial._trial_id: trial for trial in trials}
     for line in evidence:
@@ -145,10 +151,11 @@ def judge(fleet: Fleet) -> Verdict:
             problems.append(f"trial {trial.number} failed for good after {attempts} crashes: {trial.user_attrs}")
         if trial.state == TrialState.COMPLETE and set(trial.intermediate_values) != set(range(1, orders.epochs + 1)):
             problems.append(f"trial {trial.number} is complete with epochs {sorted(trial.intermediate_values)}")
-    problems += _overlaps(evidence)
+    overlaps = _overlaps(evidence)
     return Verdict(
         trials=trials,
-        problems=problems,
+        overlaps=overlaps,
+        problems=problems + overlaps,
         errors=[line["text"] for line in evidence if line["what"] == "error"],
         reports=[line["took"] for line in evidence if line["what"] == "report"],
         takes=sum(line["what"] == "take" for line in evidence),
