@@ -120,8 +120,10 @@ def run_search(request: RunRequest, view: View, stopping: threading.Event) -> Ru
         queue = Queue(request.storage, study.study_id)
         if not request.joins:
             queue.clear_stop()
-            total = queue.counts().budget + request.add if request.add else 0
-            queue.fill(max(total, prepared.space.study.trials), prepared.space.baseline_params())
+            total = prepared.space.study.trials
+            if request.add:
+                total = (queue.counts().budget or total) + request.add
+            queue.fill(total, prepared.space.baseline_params())
         events: queues.Queue[Event] = queues.Queue()
         work = Assignment(
             home=request.home,

@@ -106,7 +106,7 @@ def _checked_home(_ctx: click.Context, _param: click.Parameter, home: Path) -> P
         str(home.absolute()).encode()
     except UnicodeEncodeError:  # undecodable bytes arrive as lone surrogates, which no database URL can hold
         raise click.UsageError(
-            f"home {ascii(str(home))}: is not valid UTF-8 here. Name another folder with --home or ALEXSEARCH_HOME, or "
+            f"home {str(home)!a}: is not valid UTF-8 here. Name another folder with --home or ALEXSEARCH_HOME, or "
             "work in a UTF-8 locale (LC_ALL=C.UTF-8)."
         ) from None
     in_the_way = next((path for path in (home, *home.parents) if path.exists() and not path.is_dir()), None)

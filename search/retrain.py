@@ -257,7 +257,7 @@ def evaluate_model(path: Path, source: str, home: Home) -> dict[str, Any]:
         model.evaluate.ModelError: the file is missing, damaged or unsafe, or does not fit the data.
         DataError: the data can't be used.
     """
-    if not path.exists():
+    if not path.is_file():
         raise InputError(f"model {path}: there is no such file. `alexsearch retrain` makes one.")
     _quiet_tensorflow(home)
     from model.data import load_test

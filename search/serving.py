@@ -11,6 +11,9 @@ from studies.catalog import find_study
 from studies.dashboard import read_password, serve
 from studies.storage import Storage
 
+PAGE_PATIENCE_SECONDS = 5.0
+"""A page that waits longer for a database that is away holds a thread of the server: better it says so."""
+
 
 def serve_dashboard(
     storage: Storage,
@@ -24,6 +27,7 @@ def serve_dashboard(
 ) -> None:
     """Serve until Ctrl-C or SIGTERM. Raises DashboardError or StudyError where it can't start as asked."""
     name = find_study(storage, study).name if study else None
+    storage.patience_seconds = PAGE_PATIENCE_SECONDS
 
     def ready(url: str) -> None:
         click.echo(f"dashboard: {url}  (Ctrl-C ends it)")

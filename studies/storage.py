@@ -375,8 +375,9 @@ def _explained(problem: exc.SQLAlchemyError | OSError, url: URL) -> StorageError
             "readonly": "Make the file and its folder writable, or name another place with --home or --storage.",
             "full": "Free some disk space and run the same command again: nothing that was recorded is lost.",
             "not a database": "This file is no SQLite database. Name another with --storage.",
+            "malformed": "The file is damaged: restore a copy, or rescue what it holds with `sqlite3 FILE .recover`.",
             "locked": "Another program holds the file. End it, then run the same command again: nothing was lost.",
-        }.get(next((w for w in ("readonly", "full", "not a database", "locked") if w in text), ""), "")
+        }.get(next((w for w in ("readonly", "full", "not a database", "malformed", "locked") if w in text), ""), "")
         way_out = way_out or "Check that the file and its folder can be read and written."
     return StorageError(f"storage {redacted(url)}: {text}. {way_out}")
 
