@@ -14,20 +14,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from multiprocessing.process import BaseProcess
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
 import sqlalchemy as sa
+from null_worker import Orders, value_of, work
 from optuna.trial import FrozenTrial, TrialState
 
 from studies.queue import RETRIES
 from studies.schema import EPOCHS, SLOTS
 from studies.storage import open_storage
-
-if TYPE_CHECKING:
-    from tests.null_worker import Orders, value_of, work
-else:
-    from null_worker import Orders, value_of, work
 
 # A process a worker, as in earnest; but forked from one that has imported Optuna and SQLAlchemy already.
 _context = multiprocessing.get_context("forkserver")

@@ -6,17 +6,11 @@ import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
+from fleet import Fleet, Verdict, judge
+from null_worker import DYING_POINTS, Orders
 from optuna.trial import TrialState
-
-if TYPE_CHECKING:
-    from tests.fleet import Fleet, Verdict, judge
-    from tests.null_worker import DYING_POINTS, Orders
-else:
-    from fleet import Fleet, Verdict, judge
-    from null_worker import DYING_POINTS, Orders
 
 
 @pytest.fixture

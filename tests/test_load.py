@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-
-if TYPE_CHECKING:
-    from tests.benchmarks import load
-else:
-    from benchmarks import load
+from benchmarks import load
 
 
 def hold(figures: list[load.Figure]) -> dict[str, float]:

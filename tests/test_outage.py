@@ -13,20 +13,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
+from fleet import Fleet, Verdict, ended, judge
+from null_worker import Orders
+from postgres_server import PostgresServer
 
 from studies.storage import open_storage
-
-if TYPE_CHECKING:
-    from tests.fleet import Fleet, Verdict, ended, judge
-    from tests.null_worker import Orders
-    from tests.postgres_server import PostgresServer
-else:
-    from fleet import Fleet, Verdict, ended, judge
-    from null_worker import Orders
-    from postgres_server import PostgresServer
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
 import sqlalchemy as sa
@@ -38,15 +38,10 @@ from studies.catalog import open_study
 from studies.queue import Queue
 from studies.storage import open_storage
 
-if TYPE_CHECKING:
-    from tests.fleet import Fleet, Verdict, judge
-    from tests.null_worker import Orders, space_of
-    from tests.postgres_server import PostgresServer
-else:
-    sys.path.insert(0, str(Path(__file__).parents[1]))
-    from fleet import Fleet, Verdict, judge
-    from null_worker import Orders, space_of
-    from postgres_server import PostgresServer
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from fleet import Fleet, Verdict, judge
+from null_worker import Orders, space_of
+from postgres_server import PostgresServer
 
 REPORTS = 20
 
