@@ -133,3 +133,9 @@ class OutOfMemoryError(TrainError):
 
     reason = "out-of-memory"
     retry = False
+
+
+class DiskError(TrainError):
+    """What is trained can't be written: no fault of the configuration's."""
+
+    reason = "disk"

@@ -18,7 +18,7 @@ import keras
 import tensorflow as tf
 
 from model import checkpoint, network, program
-from model.config import DataError, DivergedError, EpochMetrics, OutOfMemoryError, TrainConfig, TrainError, TrainResult
+from model.config import DataError, DiskError, DivergedError, EpochMetrics, OutOfMemoryError, TrainConfig, TrainResult
 from model.data import ImageSet, fingerprint
 from model.device import Device
 from model.files import written_aside
@@ -87,7 +87,7 @@ class Engine:
             DataError: a batch is larger than the training set.
             DivergedError: the loss became NaN or infinite.
             OutOfMemoryError: the batch size is too large for the device.
-            TrainError: a checkpoint can't be written.
+            DiskError: a checkpoint can't be written.
         """
         images = len(self._train_images.labels)
         if config.batch_size > images:
@@ -127,7 +127,7 @@ class Engine:
         try:
             checkpoint.save(folder, checkpoint.State(config, self._data_fingerprint(), tuple(history), weights))
         except OSError as error:
-            raise TrainError(
+            raise DiskError(
                 f"The checkpoint of epoch {len(history)} can't be written to {folder}: {error.strerror or error}. "
                 "Free some space or make the folder writable; the checkpoint before it is still whole."
             ) from error

@@ -13,11 +13,11 @@ from model import checkpoint, network, program
 from model.config import (
     DataError,
     DataSpec,
+    DiskError,
     DivergedError,
     EpochMetrics,
     OutOfMemoryError,
     TrainConfig,
-    TrainError,
     TrainResult,
 )
 from model.data import ImageSet, Split, load_training, split
@@ -281,6 +281,6 @@ def test_damaged_checkpoint_costs_one_epoch(engine: Engine, tmp_path: Path) -> N
 
 def test_unwritable_checkpoint_folder_is_a_failure_worth_a_retry(engine: Engine, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(TrainError, match="checkpoint of epoch 1 can't be written") as caught:
+    with pytest.raises(DiskError, match="checkpoint of epoch 1 can't be written") as caught:
         engine.train(CONFIG, go_on, checkpoints=tmp_path / "file" / "folder")
     assert caught.value.retry

@@ -146,7 +146,7 @@ def kill(orders: Orders, kills: int = 200, workers: int = 6) -> list[Figure]:
     try:
         killed = fleet.kill_at_random(kills, workers, random.Random(200), between=(0.02, 0.6))
         fleet.wait(lambda: not any(worker.is_alive() for worker in fleet.workers), 3600)
-        fleet.run(seconds=3600)
+        fleet.start().join(3600)  # what it met is judged
         verdict = judge(fleet)
     finally:
         fleet.close()
