@@ -28,7 +28,7 @@ from search.toml import as_shown, as_toml, toml_key, with_tuples
 FORMAT_VERSION = 1
 
 _COMMENTS = {
-    "value": "best validation accuracy of that trial",
+    "value": "validation accuracy of its last epoch",
     "created": "UTC",
     "device": "what it ran on",
     "data_fingerprint": "of the images and their split",
