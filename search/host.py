@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from optuna.study import StudyDirection
+
 from model.config import BUNDLED_IMAGES, DataSpec
 from model.device import available_cores
 from search.home import Home
@@ -181,6 +183,8 @@ def _existing(request: RunRequest) -> StudyRecord | None:
     if study is None:
         return None
     if not study.is_ours:
+        if _is_blank(request.storage, study):
+            return None
         raise InputError(f"study {name!r} was not made by alexsearch. Choose another name with --study.")
     changed = differences(SearchSpace.from_dict(study.attributes["space"]), request.space)
     if changed:
@@ -190,6 +194,13 @@ def _existing(request: RunRequest) -> StudyRecord | None:
             + ["Take the space back to what it was, or start another study with --study NAME."]
         )
     return study
+
+
+def _is_blank(storage: Storage, study: StudyRecord) -> bool:
+    """Whether another worker is just making the study, or died while it did: `open_study` makes it whole."""
+    if study.attributes or storage.get_n_trials(study.study_id):
+        return False
+    return storage.get_study_directions(study.study_id) == [StudyDirection.MAXIMIZE]
 
 
 def _is_done(request: RunRequest, study: StudyRecord) -> bool:

@@ -36,6 +36,8 @@ class Fleet:
 
     orders: Orders
     workers: list[BaseProcess] = field(default_factory=list)
+    _lines: list[dict[str, Any]] = field(default_factory=list)
+    _read: int = 0
 
     def start(self, **changes: Any) -> BaseProcess:
         worker = _context.Process(target=work, args=(replace(self.orders, **changes),), daemon=True)
@@ -65,8 +67,15 @@ class Fleet:
             worker.join(30)
 
     def evidence(self) -> list[dict[str, Any]]:
-        log = self.orders.log
-        return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+        """All that was written down so far; what was read before is not read again."""
+        if self.orders.log.exists():
+            with self.orders.log.open("rb") as log:
+                log.seek(self._read)
+                new = log.read()
+            whole = new[: new.rfind(b"\n") + 1]
+            self._read += len(whole)
+            self._lines += [json.loads(line) for line in whole.splitlines()]
+        return self._lines
 
     def seen(self, what: str, **values: Any) -> list[dict[str, Any]]:
         return [
@@ -79,7 +88,7 @@ class Fleet:
         until = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < until, f"what was waited for did not happen; the last: {self.evidence()[-5:]}"
-            time.sleep(0.02)
+            time.sleep(0.05)
 
     def kill_at_random(self, kills: int, workers: int, chance: random.Random, between: tuple[float, float]) -> int:
         """Keep `workers` running and kill one after another, until the study is settled or so many are killed."""

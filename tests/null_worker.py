@@ -44,7 +44,7 @@ READY = {
     "device": {"kind": "cpu", "name": "null", "precision": "float32"},
 }
 DYING_POINTS = (
-    *("join:after", "take:before", "take:middle", "take:after"),
+    *("create:before", "create:after", "join:after", "take:before", "take:middle", "take:after"),
     *("started:before", "describe:middle", "describe:after", "resume_at:middle", "resume_at:after"),
     *("record_epoch:before", "record_epoch:middle", "record_epoch:after", "checkpoint:before", "checkpoint:after"),
     *("settle:before", "settle:middle", "settle:after", "leave:before", "leave:after"),
@@ -142,7 +142,14 @@ class Reaper:
 
             return transaction(whole)
 
+        create = storage.create_new_study
+
+        def created(*arguments: Any) -> int:
+            with self.step("create"):
+                return create(*arguments)
+
         storage.transaction = watched  # type: ignore[method-assign]
+        storage.create_new_study = created  # type: ignore[method-assign, assignment]
 
 
 class WatchedQueue(Queue):
