@@ -248,7 +248,8 @@ def status(study: str | None, home: Path, storage: str | None, as_json: bool) ->
     JSON keys: study, ours (false: another program made it), budget, counts (waiting, running, complete, pruned, failed,
     retried), best (number, value, params; null without a complete trial), slots (slot_id, host, pid, device, trial,
     epoch, images_per_second, age_seconds, stale), failures (number, reason; the last 20), stop (null, "after" or "now":
-    see `alexsearch stop`), storage.
+    see `alexsearch stop`), cost (device_seconds, saved_seconds; what pruning saved is an
+    estimate), storage.
 
     \b
     alexsearch status

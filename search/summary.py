@@ -22,6 +22,7 @@ from studies.catalog import (
     last_failures,
     top_trials,
 )
+from studies.cost import study_ledger
 from studies.queue import Counts, Queue
 from studies.storage import Storage
 
@@ -40,11 +41,13 @@ def status_document(storage: Storage, name: str | None) -> dict[str, Any]:
     queue = Queue(storage, study.study_id)
     slots = [asdict(slot) for slot in queue.slots()]
     failures = [asdict(failure) for failure in last_failures(storage, study, DOCUMENTED_FAILURES)]
+    cost = study_ledger(storage, study.study_id)
     return {
         **_brief(storage, study),
         "slots": slots,
         "failures": failures,
         "stop": queue.stop_requested(),
+        "cost": {"device_seconds": cost.device_seconds, "saved_seconds": cost.saved_seconds},
         "storage": storage.name,
     }
 
@@ -102,6 +105,7 @@ def print_status(console: Console, document: Mapping[str, Any]) -> None:
         params = ", ".join(f"{_one_line(key)} {_number(value)}" for key, value in best["params"].items())
         value = f"{_metric(document)} {_number(best['value'], 4)}"
         console.print(f"best: trial {best['number']}, {value} ({params})", soft_wrap=True)
+    _print_cost(console, **document["cost"])
     _print_failures(console, document["failures"], counts.failed)
     if document["slots"]:
         table = plain_table()
@@ -190,6 +194,8 @@ def print_outcome(console: Console, storage: Storage, outcome: RunOutcome, where
     trials = top_trials(storage, study, SHOWN)
     if trials:
         print_trials(console, trials)
+    cost = study_ledger(storage, study.study_id)
+    _print_cost(console, cost.device_seconds, cost.saved_seconds)
     if counts.failed:
         _print_failures(console, [asdict(f) for f in last_failures(storage, study, SHOWN_FAILURES)], counts.failed)
         console.print(f"what the training processes printed: {logs}", soft_wrap=True)
@@ -202,6 +208,13 @@ def print_outcome(console: Console, storage: Storage, outcome: RunOutcome, where
         lines += [f"alexsearch export{where} -o best.toml", "alexsearch retrain best.toml"]
     for index, line in enumerate(lines):
         console.print(f"{'     ' if index else 'next:'} {line}", soft_wrap=True)
+
+
+def _print_cost(console: Console, device_seconds: float, saved_seconds: float) -> None:
+    if device_seconds:
+        share = saved_seconds / (device_seconds + saved_seconds)
+        saved = f"; pruning saved about {duration(saved_seconds)} ({share:.0%})" if saved_seconds else ""
+        console.print(f"cost: {duration(device_seconds)} of device time{saved}")
 
 
 def _print_failures(console: Console, failures: Sequence[Mapping[str, Any]], failed: int) -> None:

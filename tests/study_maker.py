@@ -48,11 +48,12 @@ def make_study(storage: Storage, *outcomes: Outcome, name: str = "small", trials
         stored = {"config": config, "data_fingerprint": DATA["fingerprint"], "device": "cpu", "git_commit": None}
         queue.describe(slot, taken.trial_id, {**stored, "versions": {"python": "3.11"}, "host": "here"})
         value = outcome if isinstance(outcome, float) else 0.2
-        for epoch in range(1, EPOCHS + 1 if isinstance(outcome, float) else 2):
+        epochs_run = EPOCHS if isinstance(outcome, float) else 1
+        for epoch in range(1, epochs_run + 1):
             metrics = {"loss": 1.0, "accuracy": value, "val_loss": 1.0, "val_accuracy": value, "seconds": 2.0}
             queue.record_epoch(slot, taken.trial_id, {**metrics, "epoch": epoch, "learning_rate": rate})
         state = TrialState.COMPLETE if isinstance(outcome, float) else outcome
-        attributes: dict[str, Any] = {"epochs_run": EPOCHS, "seconds": 6.0}
+        attributes: dict[str, Any] = {"epochs_run": epochs_run, "seconds": 2.0 * epochs_run}
         if state is TrialState.FAIL:
             attributes["reason"] = "diverged: the loss became NaN"
         queue.settle(slot, taken.trial_id, state, None if state is TrialState.FAIL else value, attributes)

@@ -123,7 +123,7 @@ def test_nested_json_keys_are_those_that_help_documents(study: Path) -> None:
     queue.take(queue.join("cpu"))
     document = json.loads(run("status", "--home", study, "--json").stdout)
     text = " ".join((main.commands["status"].help or "").split())
-    for key in ("counts", "best", "slots", "failures"):
+    for key in ("counts", "best", "slots", "failures", "cost"):
         (listed,) = re.findall(rf"{key} \(([^)]*)\)", text)
         inside = document[key][0] if isinstance(document[key], list) else document[key]
         assert set(inside) == set(re.split(r", ", listed.partition(";")[0])), key

@@ -72,9 +72,16 @@ def test_status_for_people_says_best_failures_and_that_nobody_works(storage: Sto
     assert lines[1:] == [
         "2 of 3 settled: 1 complete, 1 failed; 1 waiting",
         "best: trial 0, val_accuracy 0.5000 (learning_rate 0.01)",
+        "cost: 8 s of device time",
         "trial 1 failed: diverged: the loss became NaN",
         "nobody works on it: `alexsearch run` goes on",
     ]
+
+
+def test_status_says_what_pruning_saved(storage: Storage) -> None:
+    make_study(storage, 0.5, TrialState.PRUNED)
+    assert status_document(storage, None)["cost"] == {"device_seconds": 8.0, "saved_seconds": 4.0}
+    assert "cost: 8 s of device time; pruning saved about 4 s (33%)" in status_lines(storage)
 
 
 def test_status_shows_who_works_at_what(storage: Storage) -> None:
@@ -186,7 +193,8 @@ def test_end_of_a_run_says_what_came_out_and_what_to_type_next(storage: Storage)
     outcome = RunOutcome(study, Queue(storage, study.study_id).counts(), 61.0, interrupted=True, notes=("a note",))
     print_outcome(sheet, storage, outcome, " --study small", "runs/small/logs")
     assert sheet.lines()[1] == "study small, after 1 min 01 s: 2 of 3 settled: 1 complete, 1 failed; 1 waiting"
-    assert sheet.lines()[-8:] == [
+    assert sheet.lines()[-9:] == [
+        "cost: 8 s of device time",
         "trial 1 failed: diverged: the loss became NaN",
         "what the training processes printed: runs/small/logs",
         "a note",
