@@ -7,6 +7,7 @@ with it any global figure or display, is never imported, and matplotlib only whe
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,6 +63,13 @@ def legend_below(figure: Figure, columns: int = 2) -> None:
 
 def save_both(figure: Figure, stem: Path) -> list[Path]:
     return [save(figure, stem.with_name(f"{stem.name}.{kind}")) for kind in ("png", "svg")]
+
+
+def as_png(figure: Figure) -> bytes:
+    """The picture as a file's content, for whoever keeps it elsewhere."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=160, metadata={"Software": None})
+    return content.getvalue()
 
 
 def save(figure: Figure, path: Path) -> Path:

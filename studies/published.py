@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 # "Application of the AlexNet convolutional neural network to CIFAR-10", University of Kragujevac, 2022 (in Serbian),
 # sections 5 to 8: batch size 32, learning rate 0.001, 50 epochs, the test set as validation set. Epochs whose line its
@@ -27,3 +28,13 @@ REPORT_CURVE: Mapping[str, Mapping[int, float]] = MappingProxyType(
 """What the report published: validation accuracy (share of images, 0 to 1) and loss (nats), by epoch from 1."""
 REPORT_SCORE = 0.7081
 """The report's final accuracy: its best epoch on the test set, which it had also validated on."""
+
+CIFAR10_IMAGES, CIFAR10_CLASSES = 50_000, 10
+"""Training images and classes of CIFAR-10: by them it is known whatever file it comes from."""
+
+
+def is_cifar10(data: Mapping[str, Any]) -> bool:
+    """Whether a study's stored data is CIFAR-10, or a part of it: the report's numbers say nothing about others."""
+    if "source_images" in data:
+        return (data["source_images"], len(data.get("classes", ()))) == (CIFAR10_IMAGES, CIFAR10_CLASSES)
+    return data.get("source") == "cifar10"  # before it was written down how many images the source has

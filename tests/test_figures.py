@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from PIL import Image
 
 from model.config import EpochMetrics
-from studies import figures, picture, study_figures
+from studies import figures, picture, study_figures, study_picture
 from studies.figures import EpochRow, Score
 from studies.published import REPORT_ACCURACY, REPORT_CURVE, REPORT_LOSS, REPORT_SCORE
 
@@ -74,7 +74,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         return original(figure, path)
 
     monkeypatch.setattr(picture, "save", caught_save)
-    monkeypatch.setattr(study_figures, "save", caught_save)
+    monkeypatch.setattr(study_picture, "save", caught_save)
     return caught
 
 
@@ -162,9 +162,9 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, trials: list[FrozenTrial])
     with pytest.raises(ValueError, match=r"\(2, 2\).*3 class names"):
         figures.confusion_figure(np.eye(2, dtype=int), NAMES, tmp_path, title="")
     with pytest.raises(ValueError, match="no trial has reported"):
-        study_figures.study_figure(trials[-1:], tmp_path / "study.png", title="")
+        study_picture.study_figure(trials[-1:], tmp_path / "study.png", title="")
     with pytest.raises(ValueError, match=r"study\.pdf: .*\.png or \.svg"):
-        study_figures.study_figure(trials, tmp_path / "study.pdf", title="")
+        study_picture.study_figure(trials, tmp_path / "study.pdf", title="")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -172,7 +172,7 @@ def test_study_figure_shows_states_best_baseline_and_report(
     tmp_path: Path, trials: list[FrozenTrial], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caught = drawn(monkeypatch)
-    path = study_figures.study_figure(trials, tmp_path / "study.png", title="quick", baseline=0.55)
+    path = study_picture.study_figure(trials, tmp_path / "study.png", title="quick", baseline=0.55)
     assert path == tmp_path / "study.png"
     curves, progress = (lines(axes) for axes in caught[0].axes)
     assert curves["best: trial 2"] == [(1, 0.50), (2, 0.72)]
@@ -189,7 +189,7 @@ def test_study_figure_shows_states_best_baseline_and_report(
 
 def test_study_without_a_complete_trial_is_drawn_all_the_same(tmp_path: Path, trials: list[FrozenTrial]) -> None:
     unfinished = [each for each in trials if each.state != TrialState.COMPLETE]
-    study_figures.study_figure(unfinished, tmp_path / "study.svg", title="quick", report=False)
+    study_picture.study_figure(unfinished, tmp_path / "study.svg", title="quick", report=False)
     assert ET.parse(tmp_path / "study.svg").getroot().tag.endswith("svg")  # noqa: S314 (our own file)
     assert len(study_figures.learning_curves(unfinished, report=False).data) == 3
 
@@ -197,7 +197,7 @@ def test_study_without_a_complete_trial_is_drawn_all_the_same(tmp_path: Path, tr
 def test_study_itself_may_be_given_in_place_of_its_trials(tmp_path: Path, trials: list[FrozenTrial]) -> None:
     study = optuna.create_study(direction="maximize")
     study.add_trials(trials)
-    study_figures.study_figure(study, tmp_path / "study.png", title="quick")
+    study_picture.study_figure(study, tmp_path / "study.png", title="quick")
     assert len(study_figures.learning_curves(study).data) == len(study_figures.learning_curves(trials).data)
 
 
@@ -217,8 +217,8 @@ def test_pictures_have_their_sizes_and_the_same_data_gives_the_same_bytes(
     tmp_path: Path, trials: list[FrozenTrial]
 ) -> None:
     for name in ("a", "b"):
-        study_figures.study_figure(trials, tmp_path / f"{name}.png", title="quick")
-        study_figures.study_figure(trials, tmp_path / f"{name}.svg", title="quick")
+        study_picture.study_figure(trials, tmp_path / f"{name}.png", title="quick")
+        study_picture.study_figure(trials, tmp_path / f"{name}.svg", title="quick")
     assert Image.open(tmp_path / "a.png").size == (1760, 704)
     for kind in ("png", "svg"):
         assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
@@ -237,7 +237,7 @@ def test_failed_drawing_leaves_the_old_picture(
 
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", full)
     with pytest.raises(OSError, match="No space"):
-        study_figures.study_figure(trials, path, title="quick")
+        study_picture.study_figure(trials, path, title="quick")
     assert [(each.name, each.read_bytes()) for each in tmp_path.iterdir()] == [("study.png", b"old")]
 
 
@@ -248,7 +248,7 @@ def test_any_rows_with_the_fields_will_do(tmp_path: Path) -> None:
 
 def test_modules_load_neither_matplotlib_nor_plotly() -> None:
     code = (
-        "import sys, studies.figures, studies.study_figures;"
+        "import sys, studies.figures, studies.study_figures, studies.study_picture;"
         "print({'matplotlib', 'plotly', 'numpy', 'optuna', 'tensorflow'} & set(sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

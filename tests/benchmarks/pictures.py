@@ -20,7 +20,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from studies.catalog import find_study
 from studies.dashboard import serving
 from studies.storage import open_storage, storage_url
-from studies.study_figures import study_figure
+from studies.study_picture import study_figure
 
 OPTIONS = (
     *("headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking"),

@@ -1,0 +1,98 @@
+"""Studies in words: durations, values, spaces, and why a trial ended as it did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+STATE_WORDS: Mapping[str, str] = MappingProxyType(
+    {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}
+)
+
+_FAILURES: Mapping[str, str] = MappingProxyType(
+    {
+        "diverged": "Its loss or accuracy stopped being a finite number: with these values training runs away. It is "
+        "not repeated, and the sampler learns to avoid them.",
+        "out-of-memory": "Network and batch did not fit into the device's memory: it would fail again, so it is not "
+        "repeated. Smaller batches, or fewer trials on a GPU, fit.",
+        "data": "The images did not fit the configuration: it would fail again, so it is not repeated.",
+        "crashed": "Its training process died again and again, which need not be the trial's own fault.",
+    }
+)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: "8 s", "3 min 20 s", "2 h 05 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def number(value: Any) -> str:
+    """A value as it is read: at most three digits that count, a list as "10, 20", a text on one line."""
+    if isinstance(value, bool) or value is None:
+        return str(value)
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(number, value))
+    return one_line(str(value))
+
+
+def one_line(text: str) -> str:
+    """Without line breaks and control codes, which another program's names and an error's text may hold."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def listed(words: Sequence[str], last: str = "and") -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return f" {last} ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def parameter(stored: Any) -> str:
+    """One entry of a stored space's `space` table: "0.001 to 0.1, log", "16, 32 or 64", "always 0.1"."""
+    if isinstance(stored, Mapping) and "choices" in stored:
+        choices = [f"[{number(each)}]" if isinstance(each, list) else number(each) for each in stored["choices"]]
+        return listed(choices, "or")
+    if isinstance(stored, Mapping) and "low" in stored:
+        steps = f", in steps of {number(stored['step'])}" if stored.get("step") else ""
+        return f"{number(stored['low'])} to {number(stored['high'])}{', log' if stored.get('log') else ''}{steps}"
+    return f"always {number(stored)}"
+
+
+def is_searched(stored: Any) -> bool:
+    """Whether an entry of a stored space leaves something to choose."""
+    return isinstance(stored, Mapping)
+
+
+def why(trial: FrozenTrial) -> str:
+    """Why a trial ended as it did, in whole sentences; empty for one that has not ended."""
+    stored = trial.user_attrs
+    reason = one_line(str(stored.get("reason") or ""))
+    epochs, planned = stored.get("epochs_run"), stored.get("config", {}).get("epochs")
+    match trial.state.name:
+        case "COMPLETE":
+            return f"Trained to its last epoch, the {ordinal(epochs)}." if epochs else "Trained to its last epoch."
+        case "PRUNED":
+            of = f" of {planned}" if planned else ""
+            at = f" at {trial.value:.4f}" if trial.value is not None else ""
+            after = f" after epoch {epochs}{of}{at}" if epochs else ""
+            return f"Stopped{after}: the pruner held it against the trials before it and saw no hope for it."
+        case "FAIL":
+            kind = reason.partition(":")[0].partition(" ")[0]
+            meant = _FAILURES.get(kind, "What it ran into need not be its own fault.")
+            return f"{reason[:1].upper()}{reason[1:].rstrip('.')}. {meant}" if reason else "No reason was recorded."
+    return ""
+
+
+def ordinal(count: int) -> str:
+    """ "1st", "2nd", "12th"."""
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(count % 10 if count % 100 // 10 != 1 else 0, "th")
+    return f"{count}{ending}"
