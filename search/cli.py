@@ -437,7 +437,7 @@ def dashboard(
     from search.serving import serve_dashboard
 
     serve_dashboard(
-        open_database(home, storage),
+        open_database(home, storage, connections=4),  # one for each thread that serves pages
         study=study,
         host=host,
         port=port,

@@ -173,7 +173,7 @@ def data_option(default: str, *, help_end: str = "") -> Callable[[Command], Comm
     )
 
 
-def open_database(home: Path, storage: str | None, *, create: bool = False) -> Storage:
+def open_database(home: Path, storage: str | None, *, create: bool = False, connections: int = 1) -> Storage:
     """The database that the options name. Raises StorageError where it can't be used."""
     from studies.storage import has_password, open_storage, storage_url
 
@@ -184,7 +184,7 @@ def open_database(home: Path, storage: str | None, *, create: bool = False) -> S
             "Put the URL into ALEXSEARCH_STORAGE instead.",
             err=True,
         )
-    return open_storage(url, create=create)
+    return open_storage(url, create=create, connections=connections)
 
 
 def typed_options(home: Path, storage: Storage | None = None) -> str:

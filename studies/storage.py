@@ -114,6 +114,7 @@ def open_storage(
     create: bool = True,
     opening_patience_seconds: float = OPENING_PATIENCE_SECONDS,
     patience_seconds: float = PATIENCE_SECONDS,
+    connections: int = 1,
 ) -> Storage:
     """Open the database, building file and schema first where they are missing.
 
@@ -122,6 +123,8 @@ def open_storage(
         create: False raises `StorageError` where there is no SQLite file yet.
         opening_patience_seconds: How long a database that does not answer is waited for now.
         patience_seconds: How long it is waited for in every later call.
+        connections: How many this process holds to Postgres at most, once it is open. Its threads take turns; a call
+            takes milliseconds. While it opens, it needs up to three.
 
     Raises:
         StorageError: It can't be opened, with the way out.
@@ -138,7 +141,7 @@ def open_storage(
     attempt = 0
     while True:
         try:
-            return _open_once(url, sqlite_file, patience_seconds)
+            return _open_once(url, sqlite_file, patience_seconds, connections)
         except Exception as error:
             attempt += 1
             problem = _database_problem(error)
@@ -152,15 +155,20 @@ def open_storage(
 class Storage(RDBStorage):
     """Optuna's database storage, made safe for many processes and for a database that goes away for a while."""
 
-    def __init__(self, url: URL, *, skip_table_creation: bool, patience_seconds: float) -> None:
+    def __init__(self, url: URL, *, skip_table_creation: bool, patience_seconds: float, connections: int = 1) -> None:
         self.safe_url = url
         self.patience_seconds = patience_seconds
         self.giving_up = threading.Event()
         super().__init__(
             url.render_as_string(hide_password=False),
-            engine_kwargs=_engine_arguments(url),
+            engine_kwargs=_engine_arguments(url) | _while_opening(url),
             skip_table_creation=skip_table_creation,
         )
+        if url.get_backend_name() != "sqlite":
+            # Not before: Optuna's constructor nests two connections, and a pool of one would deadlock it.
+            self.engine = sa.create_engine(url, **_engine_arguments(url), **_pool_arguments(connections))
+            self.scoped_session.remove()
+            self.scoped_session.configure(bind=self.engine)
 
     @staticmethod
     def _fill_storage_url_template(template: str) -> str:
@@ -295,13 +303,7 @@ def _engine_arguments(url: URL) -> dict[str, Any]:
         # IMMEDIATE: the first write of a transaction waits its turn for the write lock. The default, DEFERRED, takes
         # a read lock first and fails at once where another process has written in between.
         return {"connect_args": {"timeout": SQLITE_BUSY_SECONDS, "isolation_level": "IMMEDIATE"}}
-    # One connection serves a whole process of slots; two more where calls overlap. Optuna's default (5 + 10) overruns
-    # Postgres' 100 connections at 64 workers; an overflow of 0 deadlocks Optuna's constructor, which nests two.
     return {
-        "pool_size": 1,
-        "max_overflow": 2,
-        "pool_pre_ping": True,
-        "pool_timeout": 60,
         "connect_args": {
             "connect_timeout": 10,
             "application_name": "alexsearch",
@@ -310,6 +312,18 @@ def _engine_arguments(url: URL) -> dict[str, Any]:
             **{"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000},
         },
     }
+
+
+def _while_opening(url: URL) -> dict[str, Any]:
+    return {} if url.get_backend_name() == "sqlite" else {"poolclass": sa.pool.NullPool}
+
+
+def _pool_arguments(connections: int) -> dict[str, Any]:
+    """A fixed number of connections: Optuna's default (5 + 10) overruns Postgres' 100 at 64 workers, and so do 1 + 2.
+
+    With 1 + 2, 64 workers on 2 busy cores held up to 96, and the last to start found no room.
+    """
+    return {"pool_size": connections, "max_overflow": 0, "pool_pre_ping": True, "pool_timeout": 60}
 
 
 def _prepare_sqlite_file(file: Path, create: bool) -> None:
@@ -333,14 +347,16 @@ def _prepare_sqlite_file(file: Path, create: bool) -> None:
         ) from None
 
 
-def _open_once(url: URL, sqlite_file: Path | None, patience_seconds: float) -> Storage:
-    engine = sa.create_engine(url, poolclass=sa.pool.NullPool, connect_args=_engine_arguments(url)["connect_args"])
+def _open_once(url: URL, sqlite_file: Path | None, patience_seconds: float, connections: int) -> Storage:
+    engine = sa.create_engine(url, poolclass=sa.pool.NullPool, **_engine_arguments(url))
     try:
         if _schema_is_whole(engine):
-            return Storage(url, skip_table_creation=True, patience_seconds=patience_seconds)
+            return Storage(url, skip_table_creation=True, patience_seconds=patience_seconds, connections=connections)
         with _schema_lock(engine, sqlite_file):
             built = _schema_is_whole(engine)  # by another, while this one waited
-            storage = Storage(url, skip_table_creation=built, patience_seconds=patience_seconds)
+            storage = Storage(
+                url, skip_table_creation=built, patience_seconds=patience_seconds, connections=connections
+            )
             if not built:
                 metadata.create_all(storage.engine)
             return storage

@@ -73,7 +73,7 @@ def keep_busy(orders: Orders, workers: int, seconds: float, each: Callable[[Flee
     try:
         for _ in range(workers):
             fleet.start()
-        fleet.wait(lambda: len({line["pid"] for line in fleet.seen("report")}) >= workers, 60 + 10 * workers)
+        fleet.wait(lambda: reporting_workers(fleet) >= workers or fleet.seen("error"), 60 + 10 * workers)
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             each(fleet)
@@ -85,6 +85,10 @@ def keep_busy(orders: Orders, workers: int, seconds: float, each: Callable[[Flee
         return judge(fleet, to_the_end=False)
     finally:
         fleet.close()
+
+
+def reporting_workers(fleet: Fleet) -> int:
+    return len({line["pid"] for line in fleet.seen("report")})
 
 
 def soundness(verdict: Verdict) -> list[Figure]:
