@@ -66,6 +66,12 @@ _trials_per_gpu_option = click.option(
     callback=_number_or_auto,
     help="How many share one GPU, each with its part of the memory; auto chooses by its memory.",
 )
+_timeout_option = click.option(
+    "--timeout",
+    metavar="TIME",
+    show_default="none",
+    help="End this run after so long, as in 90s, 30m or 2h. Running trials go back into the queue.",
+)
 _workers_option = click.option(
     "--workers",
     type=click.IntRange(min=1),
@@ -81,6 +87,21 @@ _workers_option = click.option(
 @storage_options
 @click.option("--trials", type=int, metavar="N", show_default="the space file's", help="Total of settled trials.")
 @click.option("--add", type=click.IntRange(min=1), metavar="N", help="Raise the study's total by N.")
+@_timeout_option
+@click.option(
+    "--max-device-hours",
+    type=float,
+    metavar="X",
+    show_default="the space file's",
+    help="End the study once its trials have trained so long, on all hosts together.",
+)
+@click.option(
+    "--target",
+    type=float,
+    metavar="X",
+    show_default="the space file's",
+    help="End the study with the first trial that reaches this val_accuracy.",
+)
 @_workers_option
 @_gpus_option
 @_trials_per_gpu_option
@@ -93,6 +114,9 @@ def run(
     storage: str | None,
     trials: int | None,
     add: int | None,
+    timeout: str | None,
+    max_device_hours: float | None,
+    target: float | None,
     workers: int | None,
     gpus: str,
     trials_per_gpu: int | None,
@@ -105,8 +129,11 @@ def run(
     nothing; a second run at the same time joins in. Ctrl-C puts running trials back into the queue, and a second one
     ends at once; nothing that was recorded is lost.
 
+    Of --trials, --timeout, --max-device-hours and --target, what is reached first ends the run.
+
     \b
     alexsearch run quick
+    alexsearch run seed --timeout 2h --target 0.77
     alexsearch run quick --trials 20                      raise its total to 20
     alexsearch run my.toml --data cifar10.npz --workers 2
     alexsearch run seed --storage postgresql://me@db/alexsearch
@@ -116,7 +143,9 @@ def run(
     from search.host import RunRequest, on_bundled
     from search.space import load_space
 
-    loaded = load_space(space).with_overrides(trials=trials, seed=seed, name=study)
+    loaded = load_space(space).with_overrides(
+        trials=trials, timeout=timeout, max_device_hours=max_device_hours, target=target, seed=seed, name=study
+    )
     if data in BUNDLED_IMAGES:
         loaded = on_bundled(loaded, data)
     elif data:
@@ -129,6 +158,7 @@ def run(
         workers=workers,
         gpus=gpus,
         trials_per_gpu=trials_per_gpu,
+        timeout_seconds=loaded.study.timeout_seconds,
         digits_without_download=space == "quick" and not data,
     )
     _search(request, trials)
@@ -137,6 +167,7 @@ def run(
 @main.command()
 @study_option
 @storage_options
+@_timeout_option
 @_workers_option
 @_gpus_option
 @_trials_per_gpu_option
@@ -145,6 +176,7 @@ def worker(
     study: str | None,
     home: Path,
     storage: str | None,
+    timeout: str | None,
     workers: int | None,
     gpus: str,
     trials_per_gpu: int | None,
@@ -168,7 +200,8 @@ def worker(
     found = find_study(opened, study)
     if not found.is_ours:
         raise InputError(f"study {found.shown!r} was not made by alexsearch: there is no space to take trials from.")
-    space = SearchSpace.from_dict(found.attributes["space"]).with_overrides(name=found.name, source=data or None)
+    space = SearchSpace.from_dict(found.attributes["space"])
+    space = space.with_overrides(name=found.name, source=data or None, timeout=timeout)
     request = RunRequest(
         space=space,
         home=Home(home),
@@ -176,6 +209,7 @@ def worker(
         workers=workers,
         gpus=gpus,
         trials_per_gpu=trials_per_gpu,
+        timeout_seconds=space.study.timeout_seconds if timeout else None,
         joins=True,
     )
     _search(request, None)
@@ -248,8 +282,8 @@ def status(study: str | None, home: Path, storage: str | None, as_json: bool) ->
     JSON keys: study, ours (false: another program made it), budget, counts (waiting, running, complete, pruned, failed,
     retried), best (number, value, params; null without a complete trial), slots (slot_id, host, pid, device, trial,
     epoch, images_per_second, age_seconds, stale), failures (number, reason; the last 20), stop (null, "after" or "now":
-    see `alexsearch stop`), cost (device_seconds, saved_seconds; what pruning saved is an
-    estimate), storage.
+    see `alexsearch stop`), stopped_by (the limit that ended it, in words, or null), cost (device_seconds,
+    saved_seconds; what pruning saved is an estimate), storage.
 
     \b
     alexsearch status

@@ -9,6 +9,7 @@ end         all trials settled, or told to stop: running trials go back into the
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import os
 import platform
 import queue as queues
@@ -34,6 +35,7 @@ from search.slot import Assignment, Child, Event, Place, Refused, Slot, StartErr
 from search.space import SearchSpace, differences
 from studies.cache import StartedTrials
 from studies.catalog import StudyRecord, all_studies, open_study
+from studies.limits import Limits
 from studies.queue import BEAT_SECONDS, Counts, Queue, Undertaker
 from studies.storage import Storage
 
@@ -80,6 +82,8 @@ class RunRequest:
     """None chooses by the GPU's memory."""
     joins: bool = False
     """Work on what the study's queue holds and add nothing to it: a worker."""
+    timeout_seconds: float | None = None
+    """How long the run may take, counted from its start."""
     digits_without_download: bool = False
     """Where CIFAR-10 can't be downloaded, go on with scikit-learn's digits in a study of their own."""
 
@@ -94,6 +98,10 @@ class RunOutcome:
     interrupted: bool
     notes: tuple[str, ...] = field(default=())
     """To be said again at the end."""
+    timed_out: bool = False
+    """Its timeout ended it: the next run goes on."""
+    limit: str | None = None
+    """The limit of the study that is reached, in words: the next run only goes on with a higher one."""
 
 
 def run_search(request: RunRequest, view: View, stopping: threading.Event) -> RunOutcome:
@@ -110,6 +118,8 @@ def run_search(request: RunRequest, view: View, stopping: threading.Event) -> Ru
     if existing:
         queue = Queue(request.storage, existing.study_id)
         queue.reap(Undertaker(queue).look())  # a finished study too may have the slot of a worker that was killed
+        if not request.joins and (limit := queue.reached(_limits(request.space))):
+            return RunOutcome(existing, queue.counts(), 0.0, interrupted=False, limit=limit)
         if not request.add and _is_done(request, existing):
             return RunOutcome(existing, queue.counts(), 0.0, interrupted=False)
     gpus = chosen_gpus(visible_gpus(), request.gpus)
@@ -121,7 +131,7 @@ def run_search(request: RunRequest, view: View, stopping: threading.Event) -> Ru
         study = _open(prepared)
         queue = Queue(request.storage, study.study_id)
         if not request.joins:
-            queue.clear_stop()
+            queue.begin(_limits(prepared.space))
             total = prepared.space.study.trials
             if request.add:
                 total = (queue.counts().budget or total) + request.add
@@ -148,8 +158,21 @@ def run_search(request: RunRequest, view: View, stopping: threading.Event) -> Ru
     except BaseException:
         prepared.child.kill()
         raise
-    _work(slots, work, events, view)
-    return RunOutcome(study, queue.counts(), time.monotonic() - started, stopping.is_set(), prepared.notes)
+    timeout = Timeout(request.timeout_seconds, started, stopping)
+    _work(slots, work, events, view, timeout)
+    return RunOutcome(
+        study=study,
+        counts=queue.counts(),
+        seconds=time.monotonic() - started,
+        interrupted=stopping.is_set(),
+        notes=prepared.notes,
+        timed_out=timeout.is_over,
+        limit=queue.stopped_by(),
+    )
+
+
+def _limits(space: SearchSpace) -> Limits:
+    return Limits(space.study.max_device_hours, space.study.target)
 
 
 def on_bundled(space: SearchSpace, source: str) -> SearchSpace:
@@ -287,7 +310,21 @@ def _open(prepared: _Prepared) -> StudyRecord:
     return study
 
 
-def _work(slots: list[Slot], work: Assignment, events: queues.Queue[Event], view: View) -> None:
+class Timeout:
+    """Ends a run when its time is over: running trials go back into the queue, as they do after Ctrl-C."""
+
+    def __init__(self, seconds: float | None, started: float, stopping: threading.Event) -> None:
+        self.is_over = False
+        self._end = math.inf if seconds is None else started + seconds
+        self._stopping = stopping
+
+    def look(self) -> None:
+        if time.monotonic() >= self._end and not self._stopping.is_set():
+            self.is_over = True
+            self._stopping.set()
+
+
+def _work(slots: list[Slot], work: Assignment, events: queues.Queue[Event], view: View, timeout: Timeout) -> None:
     """Let the slots work and show what they do, until they end."""
     failures: list[BaseException] = []
     ended = threading.Event()
@@ -312,12 +349,14 @@ def _work(slots: list[Slot], work: Assignment, events: queues.Queue[Event], view
 
     threads = [threading.Thread(target=guarded(slot.run), name=slot.place.name, daemon=True) for slot in slots]
     beating = threading.Thread(target=guarded(keep_alive), name="signs-of-life", daemon=True)
+    timeout.look()  # starting TensorFlow and reading the data count
     for thread in (*threads, beating):
         thread.start()
     counted = 0.0
     stopped_at: float | None = None
     while any(thread.is_alive() for thread in threads) or not events.empty():
         _show(events, view)
+        timeout.look()
         now = time.monotonic()
         if work.stopping.is_set():
             stopped_at = stopped_at or now

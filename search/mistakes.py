@@ -4,7 +4,7 @@ A space file, a recipe and a command line are checked by pydantic models. This m
 form, one a line, all of them at once: where (file, table, key), what is wrong, the value, and the way out.
 
     quick.toml [space.batch_size]: low must be >= 1, but is 0.
-    quick.toml [study]: unknown key trails. Did you mean trials? Known keys: name, trials, seed.
+    quick.toml [study]: unknown key trails. Did you mean trials? Known keys: name, trials, timeout, ...
 
 Validators have two ways to add to it. A `ValueError` is one clause about its key ("must be ..."); the value is added
 here. `sentences(...)` makes an error of whole sentences, for what is said about a table or between two tables.

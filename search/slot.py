@@ -375,6 +375,10 @@ class Slot:
             progress.pruned_at = progress.pruned_at or metrics["epoch"]
         child.send("verdict", trial=taken.number, epoch=metrics["epoch"], go=not prune)
         self._tell("epoch", taken, epoch=metrics["epoch"], epochs=progress.config.epochs, **_scores(metrics))
+        if (
+            not (last or prune) and self._work.queue.stop_requested() == "now"
+        ):  # this very epoch may have reached a limit
+            self._work.stopping.set()
         return True
 
     def _settle(self, taken: Taken, progress: _Progress, checkpoints: Path) -> None:

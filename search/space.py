@@ -3,9 +3,10 @@
     space = load_space("quick")                  # a preset's name, or the path of a TOML file
     config = space.suggest(trial, seed=7)        # what this Optuna trial trains
 
-A file has five tables: `[study]` name, trials, seed; `[data]` as in `model.config.DataSpec`; `[space]` with a fixed
-value, choices or a range for each hyperparameter (see `search.parameters`); `[pruner]` (see `search.pruning`); and
-`[baseline]`, a configuration that is tried first and must be a point of the space: its fixed values may be left out.
+A file has five tables: `[study]` name, seed, number of trials and other limits (see `search.budget`); `[data]` as in
+`model.config.DataSpec`; `[space]` with a fixed value, choices or a range for each hyperparameter (see
+`search.parameters`); `[pruner]` (see `search.pruning`); and `[baseline]`, a configuration that is tried first and must
+be a point of the space: its fixed values may be left out.
 A relative path in `source` starts at the working directory, as it does for `--data`, not at the file's folder.
 
 Every mistake is reported at once, also those between tables, as far as the tables concerned could be read.
@@ -16,16 +17,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from collections.abc import Collection, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from pydantic import Field, TypeAdapter, ValidationError, ValidationInfo, field_validator, model_validator
 
 from model.config import DataSpec, Frozen, TrainConfig
 from search.agreement import completed, disagreements
+from search.budget import StudySpec
 from search.mistakes import InputError, closest, explain, read_toml, sentences
 from search.parameters import (
     NAMES,
@@ -46,35 +47,15 @@ from search.toml import as_toml, with_tuples
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
-Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
-
 _OPTIONS: dict[tuple[str | int, ...], str] = {
     ("study", "name"): "--study",
     ("study", "trials"): "--trials",
+    ("study", "timeout"): "--timeout",
+    ("study", "max_device_hours"): "--max-device-hours",
+    ("study", "target"): "--target",
     ("study", "seed"): "--seed",
     ("data", "source"): "--data",
 }
-
-
-class StudySpec(Frozen):
-    """What the study is called and how much it may spend."""
-
-    name: Annotated[str, Field(min_length=1, max_length=100, examples=["my-study"])]
-    """Becomes the name of a folder: letters a to z, digits, space and . _ - only."""
-    trials: Annotated[int, Field(ge=1, le=1_000_000, strict=True, examples=[20])]
-    """The budget: settled trials in all, over every run of the study."""
-    seed: Seed = 0
-    """Decides each trial's sampling and training seed."""
-
-    @field_validator("name")
-    @classmethod
-    def _name_is_a_folder(cls, name: str) -> str:
-        if not re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9 ._-]*[A-Za-z0-9_-])?", name):
-            raise ValueError(
-                "must be letters a to z, digits, spaces and . _ - only, and start and end with a letter or digit "
-                "(it becomes the name of a folder)"
-            )
-        return name
 
 
 class SpaceTable(Frozen):
@@ -188,16 +169,28 @@ class SearchSpace(Frozen):
     def _essence(self) -> dict[str, Any]:
         values = self.to_dict()
         # Where the images lie may differ from host to host; whether they are the same, their fingerprint tells.
-        del values["study"]["name"], values["study"]["trials"], values["data"]["source"]
+        values["study"] = {"seed": self.study.seed}
+        del values["data"]["source"]
         return values
 
     def with_overrides(
-        self, *, trials: int | None = None, seed: int | None = None, source: str | None = None, name: str | None = None
+        self,
+        *,
+        trials: int | None = None,
+        timeout: str | None = None,
+        max_device_hours: float | None = None,
+        target: float | None = None,
+        seed: int | None = None,
+        source: str | None = None,
+        name: str | None = None,
     ) -> SearchSpace:
         """The space with what the command line says instead. Raises InputError: "--trials: must be >= 1, but is 0."."""
         values = self.to_dict()
         given = {
             ("study", "trials"): trials,
+            ("study", "timeout"): timeout,
+            ("study", "max_device_hours"): max_device_hours,
+            ("study", "target"): target,
             ("study", "seed"): seed,
             ("data", "source"): source,
             ("study", "name"): name,
@@ -213,7 +206,7 @@ class SearchSpace(Frozen):
 
 
 def differences(old: SearchSpace, new: SearchSpace) -> list[str]:
-    """What changed from `old` to `new`, a line each; another name or number of trials is no difference.
+    """What changed from `old` to `new`, a line each; another name or budget is no difference.
 
     Empty exactly where the digests are equal.
     """

@@ -47,6 +47,7 @@ def status_document(storage: Storage, name: str | None) -> dict[str, Any]:
         "slots": slots,
         "failures": failures,
         "stop": queue.stop_requested(),
+        "stopped_by": queue.stopped_by(),
         "cost": {"device_seconds": cost.device_seconds, "saved_seconds": cost.saved_seconds},
         "storage": storage.name,
     }
@@ -117,7 +118,9 @@ def print_status(console: Console, document: Mapping[str, Any]) -> None:
             rate = f"{slot['images_per_second']:.0f}" if slot["images_per_second"] else ""
             table.add_row(slot["host"], slot["device"], trial, str(slot["epoch"] or ""), rate, age)
         console.print(table)
-    if document["stop"]:
+    if document["stopped_by"]:
+        console.print(f"ended: {document['stopped_by']}. `alexsearch run` with a higher limit goes on.", soft_wrap=True)
+    elif document["stop"]:
         running = "; those running go back into the queue" if document["stop"] == "now" and counts.running else ""
         console.print(f"told to stop: no trial is taken{running}. `alexsearch run` goes on.")
     elif any(slot["stale"] for slot in document["slots"]):
@@ -191,6 +194,8 @@ def print_outcome(console: Console, storage: Storage, outcome: RunOutcome, where
     took = f"after {duration(outcome.seconds)}" if outcome.seconds else "nothing was left to do"
     console.print()
     console.print(f"study {study.shown}, {took}: {described(counts)}", soft_wrap=True)
+    if outcome.limit or outcome.timed_out:
+        console.print(f"ended: {outcome.limit or 'the timeout is over'}", soft_wrap=True)
     trials = top_trials(storage, study, SHOWN)
     if trials:
         print_trials(console, trials)
@@ -202,7 +207,8 @@ def print_outcome(console: Console, storage: Storage, outcome: RunOutcome, where
     for note in outcome.notes:
         console.print(Text(note, style="yellow"), soft_wrap=True)
     console.print(f"kept in {storage.name}", soft_wrap=True)
-    lines = ["run the same command again to go on from here"] if counts.settled < counts.budget else []
+    goes_on = "run it with a higher limit" if outcome.limit else "run the same command again"
+    lines = [f"{goes_on} to go on from here"] if counts.settled < counts.budget else []
     lines.append(f"alexsearch dashboard{where}")
     if trials:
         lines += [f"alexsearch export{where} -o best.toml", "alexsearch retrain best.toml"]

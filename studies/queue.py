@@ -16,7 +16,6 @@ Each transaction starts with a write, as `Storage.transaction` asks.
 from __future__ import annotations
 
 import datetime
-import json
 import os
 import socket
 import sys
@@ -34,6 +33,8 @@ from optuna.storages._rdb import models
 from optuna.trial import TrialState
 from sqlalchemy import orm
 
+from studies import limits
+from studies.limits import STOP, STOPPED_BY, Limits
 from studies.schema import EPOCHS, SLOTS
 from studies.storage import Storage
 
@@ -41,9 +42,6 @@ RETRIES = 3
 """How often a trial whose worker died is run again; after that it failed for good."""
 ATTEMPTS = "alexsearch:attempts"
 """System attribute of a trial: how many of its runs ended in a crash. A run that was given back does not count."""
-
-STOP = "alexsearch:stop"
-"""System attribute of a study: "after" takes no new trial, "now" also gives the running ones back; else absent."""
 
 BEAT_SECONDS = 5.0
 GRACE_SECONDS = 60.0
@@ -213,6 +211,7 @@ class Queue:
             session.execute(sa.delete(EPOCHS).where(EPOCHS.c.trial_id == trial_id, EPOCHS.c.epoch == epoch))
             session.execute(sa.insert(EPOCHS).values(trial_id=trial_id, **row))
             self.storage._set_trial_intermediate_value_without_commit(session, trial_id, epoch, row["val_accuracy"])
+            limits.enforce(session, self.study_id)
             return True
 
         return self.storage.transaction(body)
@@ -248,6 +247,7 @@ class Queue:
             self._set_attributes(session, trial_id, attributes)
             self._finish(session, trial_id, state, value)
             session.execute(sa.update(SLOTS).where(SLOTS.c.slot_id == slot_id).values(trial_id=None, epoch=0))
+            limits.enforce(session, self.study_id)
             return True
 
         return self.storage.transaction(body)
@@ -280,13 +280,27 @@ class Queue:
         """Have all workers of the study take no new trial, and `now`, give back those they run."""
         self.storage.set_study_system_attr(self.study_id, STOP, "now" if now else "after")
 
-    def clear_stop(self) -> None:
-        """Let trials be taken again."""
-        self.storage.set_study_system_attr(self.study_id, STOP, None)
+    def begin(self, within: Limits) -> None:
+        """Let trials be taken, again where the study was to stop, until they are settled or a limit is reached."""
+
+        def body(session: orm.Session) -> None:
+            self.lock_study(session)
+            limits.begin(session, self.study_id, within)
+
+        self.storage.transaction(body)
 
     def stop_requested(self) -> str | None:
         """ "after", "now", or None where the study is not to stop."""
         return self.storage.read(self._stop)
+
+    def stopped_by(self) -> str | None:
+        """The limit that made the study stop, in words; None where none did."""
+        why: str | None = self.storage.read(lambda session: limits.read(session, self.study_id, STOPPED_BY))
+        return why
+
+    def reached(self, within: Limits) -> str | None:
+        """Which of these limits the study has reached already, in words; None where it has reached none."""
+        return self.storage.read(lambda session: limits.reached(session, self.study_id, within))
 
     def counts(self) -> Counts:
         """How the study's trials stand now."""
@@ -349,11 +363,8 @@ class Queue:
         session.execute(lock)
 
     def _stop(self, session: orm.Session) -> str | None:
-        attribute = models.StudySystemAttributeModel
-        value = session.scalar(
-            sa.select(attribute.value_json).where(attribute.study_id == self.study_id, attribute.key == STOP)
-        )
-        return json.loads(value) if value else None
+        stop: str | None = limits.read(session, self.study_id, STOP)
+        return stop
 
     def _first_waiting(self) -> sa.Select[Any]:
         waiting = models.TrialModel.state == TrialState.WAITING

@@ -72,6 +72,7 @@ class Orders:
     """The played training process of a trial's first run dies after this epoch."""
     grace_seconds: float | None = None
     pruner: str = "none"
+    timeout_seconds: float | None = None
 
 
 def value_of(number: int, epoch: int) -> float:
@@ -347,7 +348,9 @@ def work(orders: Orders) -> None:
         storage = open_storage(orders.url, opening_patience_seconds=60)
         reaper.watch(storage)
         evidence.write("storage open", took=time.monotonic() - begun)
-        request = RunRequest(space=space_of(orders), home=Home(orders.home), storage=storage)
+        request = RunRequest(
+            space=space_of(orders), home=Home(orders.home), storage=storage, timeout_seconds=orders.timeout_seconds
+        )
         outcome = search.host.run_search(request, _NullView(evidence), stopping)
         evidence.write("ends", settled=outcome.counts.settled)
     except BaseException as error:  # noqa: BLE001 - written down, and told by the exit code

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from optuna.trial import TrialState
 
 import studies.queue
+from studies.limits import Limits
 from studies.queue import GRACE_SECONDS, RETRIES, Queue, Undertaker
 from studies.schema import EPOCHS, SLOTS
 from studies.storage import open_storage
@@ -396,6 +397,6 @@ def test_study_that_is_to_stop_gives_out_no_trial_until_it_goes_on(queue: Queue)
     assert queue.take(slot) is None
     queue.request_stop(now=True)
     assert queue.stop_requested() == "now"
-    queue.clear_stop()
+    queue.begin(Limits())
     assert queue.stop_requested() is None
     assert queue.take(slot) is not None

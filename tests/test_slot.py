@@ -19,6 +19,7 @@ from search.home import Home
 from search.slot import Assignment, ChildError, Event, Place, Slot, StartError
 from search.space import SearchSpace
 from studies.catalog import open_study
+from studies.limits import Limits
 from studies.queue import RETRIES, Counts, Queue
 from studies.storage import open_storage
 
@@ -127,6 +128,20 @@ def play(work: Assignment, monkeypatch: pytest.MonkeyPatch) -> Callable[..., opt
         return trial
 
     return run
+
+
+def test_epoch_that_spends_the_device_time_is_the_last_and_its_trial_waits(play: Any, work: Assignment) -> None:
+    work.queue.begin(Limits(max_device_hours=4 / 3600))
+    trial = play([READY, started(), epoch(1, 0.4), epoch(2, 0.6), epoch(3, 0.5), finished()])
+    assert (trial.state, trial.intermediate_values) == (TrialState.WAITING, {1: 0.4, 2: 0.6})
+    assert work.stopping.is_set()
+    assert work.queue.stopped_by() == "max_device_hours 0.00111111 is spent: the trials took 0.00111"
+
+
+def test_last_epoch_of_a_trial_that_spends_the_device_time_completes_it(play: Any, work: Assignment) -> None:
+    work.queue.begin(Limits(max_device_hours=6 / 3600))
+    trial = play([READY, started(), epoch(1, 0.4), epoch(2, 0.6), epoch(3, 0.5), finished()])
+    assert (trial.state, trial.value) == (TrialState.COMPLETE, 0.5)
 
 
 def test_trial_trained_to_its_end_is_complete_with_its_last_value(play: Any) -> None:

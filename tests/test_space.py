@@ -82,7 +82,7 @@ BAD: list[tuple[str, str, str]] = [
     (
         "study.trials",
         "trails = 20",
-        "[study]: unknown key trails. Did you mean trials? Known keys: name, trials, seed.",
+        "[study]: unknown key trails. Did you mean trials? Known keys: name, trials, timeout, ",
     ),
     ("study.seed", "seed = -1", "[study]: seed must be >= 0, but is -1."),
     ("study.seed", "seed = 4294967296", "[study]: seed must be < 4294967296, but is"),
@@ -226,7 +226,10 @@ def test_all_mistakes_are_told_at_once() -> None:
 @pytest.mark.parametrize(
     ("document", "phrase"),
     [
-        ("", "study is missing. Add a table [study]; its keys are: name, trials, seed."),
+        (
+            "",
+            "study is missing. Add a table [study]; its keys are: name, trials, ",
+        ),
         ("", "space is missing. Add a table [space]; its keys are: batch_size, learning_rate, schedule"),
         ("spaces = 1", "unknown key spaces. Did you mean space? Known keys: study, data, space, pruner, baseline."),
         ("study = 1\nspace = [1]\nbaseline = 'x'\npruner = 3\ndata = []", "study must be a table, but is 1."),
@@ -397,15 +400,20 @@ def test_name_trials_and_path_of_the_data_are_no_differences_and_all_else_is() -
 def test_overrides_are_checked_and_named_as_options() -> None:
     space = space_of()
     with pytest.raises(InputError) as caught:
-        space.with_overrides(trials=0, seed=-1, source="", name="a/b")
+        space.with_overrides(trials=0, timeout="soon", target=2.0, seed=-1, source="", name="a/b")
     found = caught.value.mistakes
     assert found[1:] == (
         "--trials: must be >= 1, but is 0.",
+        '--timeout: must be a time with its unit, as in "90s", "30m", "2h" or "1h 30m", but is "soon".',
+        "--target: must be <= 1, but is 2.0.",
         "--seed: must be >= 0, but is -1.",
         '--data: must not be empty, but is "".',
     )
     assert found[0].startswith("--study: must be letters a to z")
     assert space.with_overrides() == space
+    limited = space.with_overrides(timeout="1h 30m", max_device_hours=2.5, target=0.7)
+    assert limited.study.timeout_seconds == 5400
+    assert differences(space, limited) == []
     assert space.with_overrides(source="digits").data == DataSpec(source="digits", train_images=400)
 
 

@@ -23,6 +23,7 @@ from search.summary import (
     studies_document,
 )
 from search.terminal import Output
+from studies.limits import Limits
 from studies.queue import Queue
 from studies.storage import Storage, open_storage
 
@@ -204,6 +205,26 @@ def test_end_of_a_run_says_what_came_out_and_what_to_type_next(storage: Storage)
         "      alexsearch export --study small -o best.toml",
         "      alexsearch retrain best.toml",
     ]
+
+
+def test_end_of_a_run_says_what_ended_it_and_how_to_go_on(storage: Storage) -> None:
+    study = make_study(storage, 0.4, trials=3)
+    counts = Queue(storage, study.study_id).counts()
+    for ended, said, goes_on in (
+        ({"timed_out": True}, "ended: the timeout is over", "next: run the same command again to go on from here"),
+        ({"limit": "target 0.3 is reached"}, "ended: target 0.3 is reached", "next: run it with a higher limit"),
+    ):
+        sheet = Sheet()
+        print_outcome(sheet, storage, RunOutcome(study, counts, 5.0, interrupted=True, **ended), "", "logs")
+        assert sheet.lines()[2] == said
+        assert any(line.startswith(goes_on) for line in sheet.lines())
+
+
+def test_status_says_which_limit_ended_a_study(storage: Storage) -> None:
+    study = make_study(storage, 0.4, trials=3)
+    Queue(storage, study.study_id).begin(Limits(target=0.4))
+    assert status_document(storage, None)["stopped_by"] == "target 0.4 is reached: trial 0 has 0.4000"
+    assert status_lines(storage)[-1].startswith("ended: target 0.4 is reached: trial 0 has 0.4000.")
 
 
 def test_run_without_a_complete_trial_offers_no_export(storage: Storage) -> None:
