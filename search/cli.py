@@ -352,26 +352,58 @@ def studies(home: Path, storage: str | None, as_json: bool) -> None:
 @study_option
 @storage_options
 @click.option("--trial", type=click.IntRange(min=0), metavar="N", show_default="the best", help="Number of the trial.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write; - prints it.")
-def export(study: str | None, home: Path, storage: str | None, trial: int | None, output: Path) -> None:
+@click.option(
+    "--top",
+    type=click.IntRange(min=1),
+    metavar="K",
+    show_default="only the best",
+    help="The best K trials, a file each: best-1.toml is the best.",
+)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write, .toml or .json; - prints it."
+)
+@click.option("--json", "as_json", is_flag=True, help="With -o -: print JSON.")
+def export(
+    study: str | None,
+    home: Path,
+    storage: str | None,
+    trial: int | None,
+    top: int | None,
+    output: Path,
+    as_json: bool,
+) -> None:
     """Write a trial's configuration as a recipe.
 
-    A recipe is a TOML file to read, edit and keep; `retrain` needs nothing else.
+    A recipe is a TOML or JSON file to read, edit and keep; `retrain` needs nothing else.
 
     \b
     alexsearch export -o best.toml
     alexsearch export --study quick --trial 3 -o third.toml
-    alexsearch export -o - | less
+    alexsearch export --top 3 -o best.json
+    alexsearch export -o - --json | jq .config
     """
-    from search.exporting import export_recipe
+    from search.exporting import find_recipes, write_recipes
+    from search.recipe import recipe_toml
 
-    recipe = export_recipe(open_database(home, storage), study, trial, output)
     to_stdout = str(output) == "-"
-    click.echo(
-        f"trial {recipe.trial} of study {recipe.study}, val_accuracy {recipe.value:.4f}: {output}", err=to_stdout
-    )
-    if not to_stdout:
-        click.echo(f"next: alexsearch retrain {shlex.quote(str(output))}{typed_options(home)}")
+    if trial is not None and top is not None:
+        raise click.UsageError("--trial names one trial and --top the best ones: give one of the two.")
+    if to_stdout and top and not as_json:
+        raise click.UsageError("--top makes several recipes: name a file with -o, or print them as JSON with --json.")
+    if as_json and not to_stdout:
+        raise click.UsageError("--json goes with -o -. To write JSON, name a file that ends in .json.")
+    recipes = find_recipes(open_database(home, storage), study, trial, top or 1)
+    if to_stdout:
+        if as_json:
+            documents = [recipe.document() for recipe in recipes]
+            print_json(documents if top else documents[0])
+        else:
+            sys.stdout.write(recipe_toml(recipes[0]))
+        return
+    paths = write_recipes(recipes, output, several=top is not None)
+    for recipe, path in zip(recipes, paths, strict=True):
+        click.echo(f"trial {recipe.trial} of study {recipe.study}, val_accuracy {recipe.value:.4f}: {path}")
+    click.echo(f"next: alexsearch retrain {shlex.quote(str(paths[0]))}{typed_options(home)}")
 
 
 @main.command()

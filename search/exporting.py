@@ -1,16 +1,16 @@
-"""A finished trial as a recipe file."""
+"""Finished trials as recipe files."""
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from optuna.trial import FrozenTrial
 
 from model.config import DataSpec, EpochMetrics, TrainConfig
 from search.mistakes import InputError
-from search.recipe import Recipe, make_recipe, recipe_toml, write_recipe
-from studies.catalog import StudyRecord, best_trial, epoch_history, find_study, trial_by_number
+from search.recipe import Recipe, make_recipe, write_recipe
+from studies.catalog import StudyRecord, best_trial, epoch_history, find_study, top_trials, trial_by_number
 from studies.storage import Storage
 
 
@@ -28,6 +28,7 @@ def recipe_of(storage: Storage, study: StudyRecord, trial: FrozenTrial) -> Recip
         )
     return make_recipe(
         study=study.name,
+        study_uid=study.attributes.get("uid"),
         trial=trial.number,
         value=trial.value,
         config=TrainConfig.model_validate(stored["config"]),
@@ -40,18 +41,29 @@ def recipe_of(storage: Storage, study: StudyRecord, trial: FrozenTrial) -> Recip
     )
 
 
-def export_recipe(storage: Storage, name: str | None, number: int | None, output: Path) -> Recipe:
-    """Write the recipe of a trial, the best by default, to `output`; "-" is standard output.
+def find_recipes(storage: Storage, name: str | None, number: int | None = None, top: int = 1) -> list[Recipe]:
+    """The recipe of trial `number`; without it, those of the best `top` complete trials, of which there may be fewer.
 
     Raises:
         StudyError: no such study or trial, or none that is complete yet.
-        InputError: `output` can't be written.
+        InputError: a trial was not trained by alexsearch.
     """
     study = find_study(storage, name)
-    trial = best_trial(storage, study) if number is None else trial_by_number(storage, study, number)
-    recipe = recipe_of(storage, study, trial)
-    if str(output) == "-":
-        sys.stdout.write(recipe_toml(recipe))
-    else:
-        write_recipe(recipe, output)
-    return recipe
+    if number is not None:
+        return [recipe_of(storage, study, trial_by_number(storage, study, number))]
+    best = best_trial(storage, study)  # which says what is missing where there is none
+    return [recipe_of(storage, study, trial) for trial in ([best] if top == 1 else top_trials(storage, study, top))]
+
+
+def write_recipes(recipes: Sequence[Recipe], output: Path, *, several: bool = False) -> list[Path]:
+    """Write a recipe to `output`; or with `several`, each to a file called after it: best-1.toml, best-2.toml ...
+
+    Raises:
+        InputError: a file can't be written.
+    """
+    paths = [output]
+    if several:
+        paths = [output.with_name(f"{output.stem}-{place}{output.suffix}") for place in range(1, len(recipes) + 1)]
+    for recipe, path in zip(recipes, paths, strict=True):
+        write_recipe(recipe, path)
+    return paths

@@ -16,7 +16,7 @@ import difflib
 import json
 import tomllib
 import types
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -272,26 +272,52 @@ def read_toml(path: Path, called: str | None = None) -> dict[str, Any]:
     file, it can't be read, is too large to be one of ours, is not UTF-8 or is not TOML.
     """
     name = called if called is not None else as_shown(path)
+    document: dict[str, Any] = _parsed(path, name, "TOML", tomllib.loads)
+    return document
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The same of a JSON file that holds an object."""
+    name = as_shown(path)
+    document = _parsed(path, name, "JSON", _json_object)
+    if not isinstance(document, dict):
+        raise InputError(f"{name}: must be a JSON object, {{...}}, but is {as_toml(document, 80)}.")
+    return document
+
+
+def _json_object(text: str) -> Any:
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        keys = [key for key, _ in pairs]
+        twice = next((key for key in keys if keys.count(key) > 1), None)
+        if twice is not None:  # TOML refuses this by itself; Python's JSON would take the last
+            raise ValueError(f"key {toml_key(twice)} is there twice")
+        return dict(pairs)
+
+    return json.loads(text, object_pairs_hook=once)
+
+
+def _parsed(path: Path, name: str, kind: str, parse: Callable[[str], Any]) -> Any:
     try:
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
     except FileNotFoundError:
         raise InputError(f"{name}: there is no such file. Check the path.") from None
     except IsADirectoryError:
-        raise InputError(f"{name}: is a folder, but a TOML file is needed. Name the file inside it.") from None
+        raise InputError(f"{name}: is a folder, but a {kind} file is needed. Name the file inside it.") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise InputError(f"{name}: can't be read ({reason}). Check the path and its permissions.") from error
     if len(content) > MAX_FILE_BYTES:
         raise InputError(f"{name}: is larger than {MAX_FILE_BYTES:,} bytes, so it is not one of our files.")
     try:
-        document = tomllib.loads(content.decode("utf-8-sig"))
+        return with_tuples(parse(content.decode("utf-8-sig")))
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise InputError(f"{name}: line {line} is not UTF-8 text. Save the file as UTF-8.") from None
     except RecursionError:
-        raise InputError(f"{name}: is not TOML that can be read: its brackets are nested too deeply.") from None
-    except ValueError as error:  # TOMLDecodeError is one, and so is a number of more than 4,300 digits
-        way_out = "Was the file cut short?" if "end of document" in str(error) else "Correct that line."
-        raise InputError(f"{name}: is not valid TOML: {json.dumps(str(error))[1:-1]}. {way_out}") from None
-    return {key: with_tuples(value) for key, value in document.items()}
+        raise InputError(f"{name}: is not {kind} that can be read: its brackets are nested too deeply.") from None
+    except ValueError as error:  # both libraries' errors are one, and so is a number of more than 4,300 digits
+        ended = content.rstrip()
+        cut = "end of document" in str(error) if kind == "TOML" else not ended.endswith(b"}")
+        way_out = "Was the file cut short?" if cut or getattr(error, "pos", 0) >= len(ended) else "Correct that line."
+        raise InputError(f"{name}: is not valid {kind}: {json.dumps(str(error))[1:-1]}. {way_out}") from None

@@ -1,7 +1,7 @@
 """The best configuration of a study as a file: all that `retrain` needs, readable and editable by a person.
 
     recipe = make_recipe(study="quick", trial=7, value=0.61, config=config, ...)
-    write_recipe(recipe, Path("best.toml"))
+    write_recipe(recipe, Path("best.toml"))     # or best.json
     recipe = read_recipe(Path("best.toml"))     # checked whole; recipe.edited tells whether it was changed since
 
 A recipe is a fact about a trial that has run: its precision is the one it ran in, never "auto". Its digest covers what
@@ -22,12 +22,13 @@ from pydantic import Field, ValidationError, field_validator
 
 from model.config import DataSpec, EpochMetrics, Frozen, TrainConfig
 from model.files import written_aside
-from search.mistakes import InputError, explain, read_toml
+from search.mistakes import InputError, explain, read_json, read_toml
 from search.toml import as_shown, as_toml, toml_key, with_tuples
 
 FORMAT_VERSION = 1
 
 _COMMENTS = {
+    "study_uid": "tells it from any other study of that name",
     "value": "validation accuracy of its last epoch",
     "created": "UTC",
     "device": "what it ran on",
@@ -61,6 +62,8 @@ class Recipe(Frozen):
 
     format_version: Annotated[int, Field(ge=1, le=FORMAT_VERSION, strict=True)] = FORMAT_VERSION
     study: Text
+    study_uid: Text | None = None
+    """The study's `uid`: by it, retraining finds where to write its score down."""
     trial: Annotated[int, Field(ge=0, strict=True)]
     """The trial's number in its study, from 0."""
     value: Annotated[float, Field(ge=0, le=1)]
@@ -105,14 +108,15 @@ class Recipe(Frozen):
         """Whether the configuration or the data was changed since the export: then `value` was not measured with it."""
         return self.digest != essence_digest(self.config, self.data, self.data_fingerprint)
 
-    def to_json(self) -> str:
-        """The recipe as one JSON document, with `edited` beside its fields."""
-        return json.dumps({**self.model_dump(mode="json"), "edited": self.edited}, indent=2, ensure_ascii=False)
+    def document(self) -> dict[str, Any]:
+        """The recipe as JSON holds it; `read_recipe` reads it as well."""
+        return self.model_dump(mode="json", exclude_none=True)
 
 
 def make_recipe(
     *,
     study: str,
+    study_uid: str | None = None,
     trial: int,
     value: float,
     config: TrainConfig,
@@ -132,6 +136,7 @@ def make_recipe(
     try:
         return Recipe(
             study=study,
+            study_uid=study_uid,
             trial=trial,
             value=value,
             created=when,
@@ -149,8 +154,11 @@ def make_recipe(
 
 
 def essence_digest(config: TrainConfig, data: DataSpec, data_fingerprint: str) -> str:
-    """SHA-256, in hexadecimal, over what a retraining depends on; the spelling of the file plays no part."""
-    essence = [config.model_dump(mode="json"), data.model_dump(mode="json"), data_fingerprint]
+    """SHA-256, in hexadecimal, over what a retraining depends on; the spelling of the file plays no part.
+
+    Values that are the default are left out, so that a recipe from before a setting existed is not taken for edited.
+    """
+    essence = [*(part.model_dump(mode="json", exclude_defaults=True) for part in (config, data)), data_fingerprint]
     return hashlib.sha256(json.dumps(essence, sort_keys=True).encode()).hexdigest()
 
 
@@ -194,6 +202,8 @@ def _assignments(values: Mapping[str, Any], prefix: str) -> list[str]:
 def write_recipe(recipe: Recipe, path: Path) -> None:
     """Writes the recipe to `path`, whole or not at all: aside, synced, renamed. Folders on the way are made.
 
+    As JSON where `path` ends in .json, else as TOML.
+
     Raises InputError where `path` can't be such a file, and OSError, worded with the path, where the disk fails or is
     full; the file that was there before is then still whole.
     """
@@ -210,17 +220,26 @@ def write_recipe(recipe: Recipe, path: Path) -> None:
         raise InputError(f"{shown}: is no ordinary file. Name another one, e.g. best.toml.")
     try:
         with written_aside(target) as temporary:
-            temporary.write_text(recipe_toml(recipe, path.name), encoding="utf-8")
+            if is_json(path):
+                text = json.dumps(recipe.document(), indent=2, ensure_ascii=False) + "\n"
+            else:
+                text = recipe_toml(recipe, path.name)
+            temporary.write_text(text, encoding="utf-8")
     except (PermissionError, NotADirectoryError, FileExistsError) as error:
         raise InputError(f"{shown}: can't be written ({error.strerror}). Name a file in another folder.") from error
     except OSError as error:
         raise OSError(error.errno, f"{shown}: can't be written ({error.strerror}). Nothing was changed.") from error
 
 
+def is_json(path: Path) -> bool:
+    """Whether a recipe in this file is JSON: by its name."""
+    return path.suffix.lower() == ".json"
+
+
 def read_recipe(path: Path) -> Recipe:
     """The recipe in `path`, checked whole. Raises InputError with everything that is wrong with it."""
     name = as_shown(path)
-    document = read_toml(path)
+    document = read_json(path) if is_json(path) else read_toml(path)
     version = document.get("format_version")
     if isinstance(version, int) and version > FORMAT_VERSION:
         raise InputError(

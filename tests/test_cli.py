@@ -275,10 +275,27 @@ def test_export_names_the_next_command_ready_to_type(study: Path) -> None:
     assert Path("my best.toml").exists()
 
 
-def test_recipe_on_standard_output_has_nothing_beside_it(study: Path) -> None:
+def test_recipe_on_standard_output_has_nothing_beside_it(study: Path, tmp_path: Path) -> None:
     result = run("export", "--home", study, "-o", "-")
     assert result.stdout.startswith("# The configuration of trial 1")
     assert "next:" not in result.stdout
+    assert json.loads(run("export", "--home", study, "-o", "-", "--json").stdout)["trial"] == 1
+    several = json.loads(run("export", "--home", study, "-o", "-", "--json", "--top", "9").stdout)
+    assert [recipe["trial"] for recipe in several] == [1, 0]
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+
+
+def test_export_of_the_best_few_names_its_files(study: Path) -> None:
+    result = run("export", "--home", study, "-o", "best.toml", "--top", "2")
+    assert "trial 0 of study small, val_accuracy 0.4000: best-2.toml" in result.stdout
+    assert "next: alexsearch retrain best-1.toml" in result.stdout
+    assert Path("best-2.toml").exists()
+
+
+@pytest.mark.parametrize("options", [["--trial", "1", "--top", "2"], ["--top", "2", "-o", "-"], ["--json"]])
+def test_export_options_that_contradict_each_other_are_refused(study: Path, options: list[str]) -> None:
+    run("export", "--home", study, "-o", "best.toml", *options, code=2)
+    assert not list(Path().glob("best*"))
 
 
 def test_next_command_repeats_what_was_typed_and_not_what_the_environment_says(study: Path) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
 from study_maker import DATA, make_foreign, make_study
 
-from search.exporting import export_recipe
+from search.exporting import find_recipes, write_recipes
 from search.mistakes import InputError
-from search.recipe import read_recipe
+from search.recipe import Recipe, read_recipe
 from studies.catalog import StudyError
 from studies.storage import Storage, open_storage
 
@@ -19,6 +18,12 @@ from studies.storage import Storage, open_storage
 @pytest.fixture
 def storage(database_url: str) -> Storage:
     return open_storage(database_url)
+
+
+def export_recipe(storage: Storage, name: str | None, number: int | None, output: Path) -> Recipe:
+    (recipe,) = find_recipes(storage, name, number)
+    assert write_recipes([recipe], output) == [output]
+    return recipe
 
 
 def test_best_trial_is_exported_with_all_that_a_retraining_needs(storage: Storage, tmp_path: Path) -> None:
@@ -38,14 +43,18 @@ def test_pruned_trial_can_be_exported_by_its_number(storage: Storage, tmp_path: 
     assert (recipe.trial, len(recipe.history)) == (1, 1)
 
 
-def test_dash_prints_the_recipe_and_makes_no_file(
-    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    make_study(storage, 0.4)
-    export_recipe(storage, None, None, Path("-"))
-    assert tomllib.loads(capsys.readouterr().out)["trial"] == 0
-    assert not Path("-").exists()
+def test_best_few_are_a_file_each_and_named_by_rank(storage: Storage, tmp_path: Path) -> None:
+    study = make_study(storage, 0.4, 0.6, TrialState.PRUNED, 0.5)
+    recipes = find_recipes(storage, None, top=2)
+    paths = write_recipes(recipes, tmp_path / "best.json", several=True)
+    assert [path.name for path in paths] == ["best-1.json", "best-2.json"]
+    assert [read_recipe(path).value for path in paths] == [0.6, 0.5]
+    assert {recipe.study_uid for recipe in recipes} == {study.attributes["uid"]}
+
+
+def test_there_may_be_fewer_trials_than_asked_for(storage: Storage) -> None:
+    make_study(storage, 0.4, TrialState.PRUNED)
+    assert [recipe.trial for recipe in find_recipes(storage, None, top=5)] == [0]
 
 
 @pytest.mark.parametrize("number", [None, 0, 2, 9])

@@ -22,6 +22,7 @@ def recipe_of(**changes: Any) -> Recipe:
     epoch = {"loss": 1.5, "accuracy": 0.3, "val_loss": 1.4, "val_accuracy": 0.41, "learning_rate": 0.01, "seconds": 7.0}
     values: dict[str, Any] = {
         "study": "quick",
+        "study_uid": "0a1b2c3d",
         "trial": 7,
         "value": 0.6123,
         "config": TrainConfig(
@@ -203,11 +204,88 @@ def test_a_file_cut_anywhere_is_refused(path: Path) -> None:
         assert refused(cut)
 
 
-def test_json_holds_the_same(path: Path) -> None:
-    values = json.loads(read_recipe(path).to_json())
-    assert values["config"]["step_epochs"] == [1, 2]
-    assert values["edited"] is False
-    assert values["curve"]["epochs"][2]["val_accuracy"] == 0.41
+# As JSON
+
+
+@pytest.fixture
+def json_path(tmp_path: Path) -> Path:
+    """The same recipe, written as JSON."""
+    write_recipe(recipe_of(), tmp_path / "best.json")
+    return tmp_path / "best.json"
+
+
+def test_a_json_file_gives_the_recipe_back(json_path: Path) -> None:
+    assert read_recipe(json_path) == recipe_of()
+    assert json.loads(json_path.read_text())["config"]["step_epochs"] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "phrase"),
+    [
+        ('"batch_size": 32', '"batch_size": "32"', '[config]: batch_size must be a whole number, but is "32".'),
+        ('"batch_size": 32', '"batch_size": 32, "batch_size": 64', "is not valid JSON: key batch_size is there twice"),
+        ('"loss": 1.5', '"loss": NaN', "[curve.epochs, item 1]: loss must be a finite number, but is nan."),
+        ('"format_version": 1', '"format_version": 2', "Update alexsearch, or export the recipe again"),
+        ('"study": "quick",', '"study": "quick"', "is not valid JSON: Expecting ',' delimiter"),
+    ],
+)
+def test_a_mistake_in_json_is_told_as_one_in_toml(json_path: Path, old: str, new: str, phrase: str) -> None:
+    edit(json_path, old, new)
+    found = refused(json_path)
+    assert any(phrase in mistake for mistake in found), found
+
+
+def test_a_json_file_cut_anywhere_is_refused(json_path: Path) -> None:
+    whole = json_path.read_bytes().rstrip()
+    for length in [*range(0, len(whole) - 1, 17), len(whole) - 1]:
+        json_path.write_bytes(whole[:length])
+        (message,) = refused(json_path)
+        assert "Was the file cut short?" in message, (length, message)
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "null", '"x"'])
+def test_json_that_is_no_object_is_refused(json_path: Path, text: str) -> None:
+    json_path.write_text(text)
+    (message,) = refused(json_path)
+    assert "must be a JSON object" in message
+
+
+# From before
+
+
+BEFORE = """\
+format_version = 1
+study = "quick"
+trial = 7
+value = 0.6123
+created = "2026-01-31T12:00:00Z"
+device = "CPU"
+data_fingerprint = "sha256:0123"
+digest = "89c9480ed44eb2cd42c7302dd9e6386efd66cd3320406afb50c75b9caf3f4e26"
+[config]
+batch_size = 32
+learning_rate = 0.01
+epochs = 1
+schedule = "constant"
+seed = 5
+precision = "float32"
+[data]
+source = "cifar10"
+train_images = 4000
+validation_images = 1000
+split_seed = 0
+[versions]
+[curve]
+epochs = []
+"""
+
+
+def test_a_recipe_from_before_a_setting_existed_is_read_and_not_taken_for_edited(path: Path) -> None:
+    """A new setting must have a default that means what was done before, and leave the digest as it was."""
+    path.write_text(BEFORE)
+    recipe = read_recipe(path)
+    assert recipe.study_uid is None
+    assert not recipe.edited
 
 
 def test_a_trial_without_known_precision_makes_no_recipe() -> None:
@@ -253,8 +331,10 @@ def test_a_full_disk_leaves_the_earlier_recipe_whole(path: Path, monkeypatch: py
         self.write_bytes(text[: len(text) // 2].encode(encoding))
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    write_recipe(recipe_of(), path.with_suffix(".json"))
     monkeypatch.setattr(Path, "write_text", half)
-    with pytest.raises(OSError, match=r"best\.toml: can't be written \(No space left on device\)\."):
-        write_recipe(recipe_of(trial=8), path)
-    assert read_recipe(path).trial == 7
-    assert [entry.name for entry in path.parent.iterdir()] == ["best.toml"]
+    for each in (path, path.with_suffix(".json")):
+        with pytest.raises(OSError, match=rf"{each.name}: can't be written \(No space left on device\)\."):
+            write_recipe(recipe_of(trial=8), each)
+        assert read_recipe(each).trial == 7
+    assert sorted(entry.name for entry in path.parent.iterdir()) == ["best.json", "best.toml"]
