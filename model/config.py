@@ -139,3 +139,11 @@ class DiskError(TrainError):
     """What is trained can't be written: no fault of the configuration's."""
 
     reason = "disk"
+
+
+class ModelError(Exception):
+    """A model file can't be used. The message says what, where, why and the way out."""
+
+
+class ExportError(Exception):
+    """A model can't be brought into another format, or what came out is another model. Nothing was left behind."""

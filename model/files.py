@@ -1,8 +1,9 @@
-"""The one way this package writes a file: aside, synced, renamed."""
+"""The one way this package writes a file or folder: aside, synced, renamed."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,8 +28,36 @@ def written_aside(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    # Without this the rename itself may be lost with the power, after the caller was told that the file is there.
-    folder = os.open(path.parent, os.O_RDONLY)
+    _sync_folder(path.parent)
+
+
+@contextmanager
+def folder_written_aside(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, not there yet, for a folder that takes its place when the block ends well.
+
+    When the block raises, the temporary folder goes. A folder that holds something is never replaced.
+
+    Raises:
+        OSError: `path` is there and is no empty folder, it can't be written, or the disk is full.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield temporary
+        for folder, _, files in os.walk(temporary):
+            for name in files:
+                with (Path(folder) / name).open("rb+") as file:
+                    os.fsync(file.fileno())
+            _sync_folder(Path(folder))
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(path: Path) -> None:
+    """Without this a rename may be lost with the power, after the caller was told that the file is there."""
+    folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:

@@ -1,16 +1,21 @@
-"""A set of labelled images in memory."""
+"""Images in memory: one from a file, and labelled sets of them."""
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
 
 from model.config import DataError
 
 IMAGE_SHAPE: Final = (32, 32, 3)
+READ_FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+"""Whatever a file is called, nothing else is decoded: for some formats Pillow starts other programs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +71,8 @@ def checked(
     expected = classes if classes is not None else highest + 1
     if lowest < 0 or highest >= expected:
         raise DataError(f"{where}: {y} must lie from 0 to {expected - 1}, but go from {lowest} to {highest}.")
+    if class_names is not None and len(class_names) != expected:
+        raise DataError(f"{where}: there are {len(class_names)} class names, but {y} has {expected} classes.")
     if classes is None:
         # `highest` comes from outside: with one stray label of 2**31 the counts alone would fill the memory.
         present = np.unique(labels)
@@ -82,3 +89,26 @@ def checked(
         labels.reshape(-1).astype(np.int32),
         class_names or tuple(str(number) for number in range(expected)),
     )
+
+
+def read_image(file: Path) -> npt.NDArray[np.uint8]:
+    """A picture of any size as the networks take it: uint8 (32, 32, 3), RGB, resized bilinearly with antialiasing.
+
+    Raises:
+        DataError: it is no image of `READ_FORMATS`, damaged, or would take hundreds of megabytes unpacked.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(file, formats=READ_FORMATS) as image:
+                rgb = image.convert("RGB")
+        if rgb.size != IMAGE_SHAPE[:2]:
+            rgb = rgb.resize(IMAGE_SHAPE[:2], Image.Resampling.BILINEAR)
+        return np.asarray(rgb, dtype=np.uint8)
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise DataError(f"{file} is too large to be decoded ({error}). Make it smaller or remove it.") from error
+    except UnidentifiedImageError as error:
+        raise DataError(f"{file} is no image in JPEG, PNG, WebP, BMP or GIF. Replace or remove it.") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{file} can't be read as an image ({reason}). Replace or remove it.") from error

@@ -13,20 +13,20 @@ import os
 import sys
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from model.config import DataError, DownloadError
 from model.files import written_aside
-from model.images import IMAGE_SHAPE, ImageSet, checked
+from model.images import IMAGE_SHAPE, ImageSet, checked, read_image
 
 Part = Literal["train", "test"]
 Arrays = dict[str, npt.NDArray[np.generic]]
@@ -72,7 +72,11 @@ def cifar10(part: Part, cache: Path) -> ImageSet:
 
 
 def npz(path: Path, part: Part) -> ImageSet:
-    """A `.npz` file with x_train, y_train, x_test and y_test (images uint8 (N, 32, 32, 3), labels from 0)."""
+    """A `.npz` file with x_train, y_train, x_test and y_test (images uint8 (N, 32, 32, 3), labels from 0).
+
+    It may have class_names as well, a text for each label. Without them the classes are called by their numbers, those
+    of CIFAR-10 by their names: it is told by its 5,000 training images of each of 10 classes.
+    """
     members = (f"x_{part}", f"y_{part}")
     # Asked first, because NumPy takes whatever is no zip file for a pickle, and says so.
     if not zipfile.is_zipfile(path):
@@ -89,10 +93,31 @@ def npz(path: Path, part: Part) -> ImageSet:
                     f"found: {', '.join(archive.files) or 'nothing'}."
                 )
             images, labels = (archive[name] for name in members)
-            classes = int(np.max(archive["y_train"], initial=0)) + 1 if part == "test" else None
+            training_labels = archive["y_train"]
+            classes = int(np.max(training_labels, initial=0)) + 1 if part == "test" else None
+            class_names = _class_names_in(archive, path) or (CIFAR10_CLASSES if _as_cifar10(training_labels) else None)
     except _UNREADABLE as error:
         raise DataError(f"{path} can't be read as a .npz file ({error}). Is it damaged or cut short?") from error
-    return checked(images, labels, classes=classes, where=str(path), names=members)
+    return checked(images, labels, classes=classes, class_names=class_names, where=str(path), names=members)
+
+
+def _class_names_in(archive: Mapping[str, npt.NDArray[np.generic]], path: Path) -> tuple[str, ...] | None:
+    if "class_names" not in archive:
+        return None
+    names = archive["class_names"]
+    if names.dtype.kind != "U" or names.ndim != 1 or len(set(names.tolist())) != len(names):
+        raise DataError(
+            f"{path}: class_names must be different texts, one for each label, but is {names.dtype} of shape "
+            f"{names.shape}. Make it with numpy.array([...]), or leave it out."
+        )
+    return tuple(names.tolist())
+
+
+def _as_cifar10(labels: npt.NDArray[np.generic]) -> bool:
+    if labels.size != 50_000 or not np.issubdtype(labels.dtype, np.integer):
+        return False
+    values, counts = np.unique(labels, return_counts=True)
+    return bool(np.array_equal(values, np.arange(10)) and np.all(counts == 5000))
 
 
 def digits(part: Part, _cache: Path) -> ImageSet:
@@ -129,7 +154,7 @@ def folder(path: Path, part: Part, cache: Path) -> ImageSet:
     stamp = hashlib.sha256(json.dumps([classes, listed]).encode()).hexdigest()
 
     def decode() -> dict[Part, Arrays]:
-        images = np.stack([_decode(file) for file, _ in files])
+        images = np.stack([read_image(file) for file, _ in files])
         return {part: {"x": images, "y": np.array([number for _, number in files])}}
 
     key = f"folder-{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}"
@@ -159,17 +184,6 @@ def _image_files(path: Path) -> list[Path]:
     if not files:
         raise DataError(f"{path} has no .jpg, .jpeg or .png images. Add some, or remove the class from train and test.")
     return files
-
-
-def _decode(file: Path) -> npt.NDArray[np.uint8]:
-    try:
-        with Image.open(file) as image:
-            rgb = image.convert("RGB")
-            if rgb.size != IMAGE_SHAPE[:2]:
-                rgb = rgb.resize(IMAGE_SHAPE[:2], Image.Resampling.BILINEAR)
-            return np.asarray(rgb, dtype=np.uint8)
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{file} can't be read as an image ({error}). Replace or remove it.") from error
 
 
 def _cached(cache: Path, key: str, part: Part, stamp: str, decode: Callable[[], dict[Part, Arrays]]) -> Arrays:

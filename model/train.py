@@ -21,7 +21,6 @@ from model import checkpoint, network, program
 from model.config import DataError, DiskError, DivergedError, EpochMetrics, OutOfMemoryError, TrainConfig, TrainResult
 from model.data import ImageSet, fingerprint
 from model.device import Device
-from model.files import written_aside
 from model.schedule import learning_rate
 
 FIRST_SEGMENT_IMAGES = 2048
@@ -195,13 +194,3 @@ class Engine:
         if self._fingerprint is None:
             self._fingerprint = fingerprint(self._train_images)
         return self._fingerprint
-
-
-def save_model(model: keras.Model, path: Path) -> None:
-    """Write a `.keras` file that plain Keras loads, whole or not at all.
-
-    Raises:
-        OSError: the folder can't be written or the disk is full; a file that was there before is still whole.
-    """
-    with written_aside(path.with_suffix(".keras")) as temporary:
-        model.save(temporary)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from search.cli_use import USE
 from search.options import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -445,29 +446,6 @@ def retrain(recipe: Path, seeds: int, out: Path | None, data: str | None, home: 
 
 
 @main.command()
-@click.argument("model", type=click.Path(path_type=Path))
-@data_option("cifar10", help_end=": its test images")
-@home_option
-@json_option
-def evaluate(model: Path, data: str, home: Path, as_json: bool) -> None:
-    """Measure a trained model on the test images.
-
-    JSON keys: model, data, images, accuracy, loss, classes (name: accuracy), confusion (rows are the true class).
-
-    \b
-    alexsearch evaluate runs/quick/retrain/trial-00003/seed-0.keras
-    """
-    from search.home import Home
-    from search.retrain import evaluate_model, print_evaluation
-
-    document = evaluate_model(model, data, Home(home))
-    if as_json:
-        print_json(document)
-    else:
-        print_evaluation(console(), document)
-
-
-@main.command()
 @click.option("--study", metavar="NAME", show_default="the list of all", help="Study whose page to open.")
 @storage_options
 @click.option("--host", default="127.0.0.1", metavar="H", show_default=True, help="Address to listen at.")
@@ -537,6 +515,10 @@ def doctor(home: Path, storage: str | None, data: str, as_json: bool) -> None:
     else:
         print_findings(console(), findings)
     sys.exit(0 if healthy else EXIT_FAILED)
+
+
+for command in USE:
+    main.add_command(command)
 
 
 if __name__ == "__main__":

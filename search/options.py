@@ -50,19 +50,19 @@ class Commands(click.Group):
 
 def _wrong_inputs() -> tuple[type[Exception], ...]:
     # Called, and its imports paid for, only where something was raised.
-    from model.config import DataError
+    from model.config import DataError, ModelError
     from search.mistakes import InputError
     from studies.catalog import StudyError
     from studies.dashboard import DashboardError
     from studies.storage import StorageError
 
-    return InputError, DataError, StudyError, StorageError, DashboardError
+    return InputError, DataError, ModelError, StudyError, StorageError, DashboardError
 
 
 def _failures() -> tuple[type[Exception], ...]:
-    from model.config import TrainError
+    from model.config import ExportError, TrainError
 
-    return TrainError, OSError
+    return ExportError, TrainError, OSError
 
 
 def _told(error: Exception) -> str:

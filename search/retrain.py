@@ -13,9 +13,7 @@ the others count up from it.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +30,7 @@ from search.home import Home
 from search.live import duration, short
 from search.mistakes import InputError
 from search.recipe import Recipe, read_recipe, write_recipe
+from search.terminal import quiet_tensorflow
 from studies.published import REPORT_SCORE
 
 if TYPE_CHECKING:
@@ -69,10 +68,11 @@ def retrain_recipe(
     _claim(out, recipe)
     if recipe.edited:
         console.print(Text("the recipe was edited since its export: its searched score is another one's", "yellow"))
-    _quiet_tensorflow(home)
+    quiet_tensorflow(home.tensorflow_log)
     from model.data import fingerprint, load_test, load_training
     from model.device import configure
-    from model.evaluate import evaluate, load_model
+    from model.evaluate import evaluate
+    from model.saved import load_model
 
     source = source or recipe.data.source
     console.print(f"retraining trial {recipe.trial} of study {recipe.study}: {short(recipe.config.model_dump())}")
@@ -106,14 +106,6 @@ def _claim(out: Path, recipe: Recipe) -> None:
         raise InputError(f"{out}: can't be written ({error.strerror}). Name another folder with --out.") from None
 
 
-def _quiet_tensorflow(home: Home) -> None:
-    """From here on, what TensorFlow's C++ prints goes to a log; Python's own errors still reach the terminal."""
-    home.tensorflow_log.parent.mkdir(parents=True, exist_ok=True)
-    sys.stderr = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace", buffering=1)
-    with home.tensorflow_log.open("ab") as log:
-        os.dup2(log.fileno(), 2)
-
-
 def _train_all(
     recipe: Recipe, seeds: int, training: ImageSet, device: Any, out: Path, console: Console
 ) -> list[Retrained]:
@@ -129,9 +121,9 @@ def _train_all(
 
                 engine = Engine(training, None, device)
             history = _train_one(engine, config, out / "checkpoints" / f"seed-{index}", f"seed {index}", console)
-            from model.train import save_model
+            from model.saved import save_model
 
-            save_model(engine.network, model)
+            save_model(engine.network, model, training.class_names)
             _write_json(curve, {"seed": seed, "history": [metrics.model_dump() for metrics in history]})
             shutil.rmtree(out / "checkpoints" / f"seed-{index}", ignore_errors=True)
         stored = json.loads(curve.read_text(encoding="utf-8"))
@@ -248,45 +240,6 @@ def _report(console: Console, document: Mapping[str, Any], out: Path) -> None:
         console.print(f"  {name:12} {accuracy:.4f}" if accuracy is not None else f"  {name:12} no test image")
     console.print(f"models, metrics.json and figures are in {out}", soft_wrap=True)
     console.print(f"next: alexsearch evaluate {out / best['model']}", soft_wrap=True)
-
-
-def evaluate_model(path: Path, source: str, home: Home) -> dict[str, Any]:
-    """Measure a `.keras` file on the test images of `source`.
-
-    Raises:
-        model.evaluate.ModelError: the file is missing, damaged or unsafe, or does not fit the data.
-        DataError: the data can't be used.
-    """
-    if not path.is_file():
-        raise InputError(f"model {path}: there is no such file. `alexsearch retrain` makes one.")
-    _quiet_tensorflow(home)
-    from model.data import load_test
-    from model.device import configure
-    from model.evaluate import ModelError, evaluate, load_model
-
-    configure()
-    try:
-        model = load_model(path)
-        evaluation = evaluate(model, load_test(source, home.data))
-    except ModelError as error:
-        raise InputError(str(error)) from None
-    return {
-        "model": str(path),
-        "data": source,
-        "images": evaluation.count,
-        "accuracy": evaluation.accuracy,
-        "loss": evaluation.loss,
-        "classes": dict(zip(evaluation.class_names, evaluation.class_accuracy, strict=True)),
-        "confusion": evaluation.confusion,
-    }
-
-
-def print_evaluation(console: Console, document: Mapping[str, Any]) -> None:
-    """The document of `evaluate_model` for people."""
-    console.print(f"{document['model']} on {document['images']} test images of {document['data']}:", soft_wrap=True)
-    console.print(f"accuracy {document['accuracy']:.4f}, loss {document['loss']:.4f}")
-    for name, accuracy in document["classes"].items():
-        console.print(f"  {name:12} {accuracy:.4f}" if accuracy is not None else f"  {name:12} no test image")
 
 
 def _write_json(path: Path, document: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from pathlib import Path
 
 from rich.console import Console
 
@@ -45,3 +46,11 @@ def tolerate_any_text() -> None:
         reconfigure = getattr(stream, "reconfigure", None)  # a test's capture has none
         if reconfigure:
             reconfigure(errors="backslashreplace")
+
+
+def quiet_tensorflow(log: Path) -> None:
+    """From here on, what TensorFlow's C++ prints goes to `log`; Python's own errors still reach the terminal."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    sys.stderr = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace", buffering=1)
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 2)

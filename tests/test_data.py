@@ -16,6 +16,7 @@ from PIL import Image
 from model import sources
 from model.config import DataError, DataSpec, DownloadError
 from model.data import ImageSet, fingerprint, load_test, load_training, split
+from model.images import read_image
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -226,6 +227,43 @@ def test_test_part_may_lack_a_class(tmp_path: Path) -> None:
     assert load_test(path, tmp_path).class_names == ("0", "1", "2")
 
 
+def test_npz_may_say_what_its_classes_are_called(tmp_path: Path) -> None:
+    content = arrays() | {"class_names": np.array(["ant", "bee", "cat"])}
+    path = write_npz(tmp_path / "data.npz", content)
+    for load in (load_training, load_test):
+        assert load(path, tmp_path).class_names == ("ant", "bee", "cat")
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (np.array(["ant", "bee"]), "there are 2 class names, but y_train has 3 classes"),
+        (np.array(["ant", "bee", "bee"]), "class_names must be different texts"),
+        (np.array([1, 2, 3]), "class_names must be different texts"),
+        (np.array([["ant", "bee", "cat"]]), "class_names must be different texts"),
+        (np.array(["ant", "bee", "cat"], dtype=object), "can't be read"),
+    ],
+)
+def test_unusable_class_names_get_one_clear_message(names: npt.NDArray[Any], message: str, tmp_path: Path) -> None:
+    path = write_npz(tmp_path / "data.npz", arrays() | {"class_names": names})
+    with pytest.raises(DataError, match=message):
+        load_training(path, tmp_path)
+
+
+def test_classes_of_cifar10_are_called_by_their_names_whatever_its_pixels_are(tmp_path: Path) -> None:
+    path = tmp_path / "data.npz"
+    labels = np.arange(50_000) % 10
+    np.savez_compressed(
+        path,
+        x_train=np.zeros((50_000, 32, 32, 3), np.uint8),
+        y_train=labels[:, None],
+        x_test=np.zeros((20, 32, 32, 3), np.uint8),
+        y_test=labels[:20],
+    )
+    assert load_test(str(path), tmp_path).class_names == sources.CIFAR10_CLASSES
+    assert load_training(str(path), tmp_path).class_names == sources.CIFAR10_CLASSES
+
+
 @pytest.mark.parametrize("part", [0.0, 0.02, 0.5, 0.99])
 def test_truncated_npz_is_called_damaged(tmp_path: Path, part: float) -> None:
     path = tmp_path / "data.npz"
@@ -281,13 +319,12 @@ def test_images_of_any_size_and_mode_are_brought_to_32x32_rgb(tmp_path: Path) ->
 def test_folder_is_decoded_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_folder(tmp_path / "data")
     decoded: list[Path] = []
-    decode = sources._decode
 
     def counting(file: Path) -> Any:
         decoded.append(file)
-        return decode(file)
+        return read_image(file)
 
-    monkeypatch.setattr(sources, "_decode", counting)
+    monkeypatch.setattr("model.sources.read_image", counting)
     first = load_training(str(path), tmp_path / "cache")
     assert fingerprint(load_training(str(path), tmp_path / "cache")) == fingerprint(first)
     assert len(decoded) == 6
@@ -304,13 +341,12 @@ def test_folder_is_decoded_once_until_it_changes(tmp_path: Path, monkeypatch: py
 def test_of_many_readers_at_once_one_decodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_folder(tmp_path / "data")
     decoded: list[Path] = []
-    decode = sources._decode
 
     def counting(file: Path) -> Any:
         decoded.append(file)
-        return decode(file)
+        return read_image(file)
 
-    monkeypatch.setattr(sources, "_decode", counting)
+    monkeypatch.setattr("model.sources.read_image", counting)
     found: list[ImageSet] = []
     readers = [
         threading.Thread(target=lambda: found.append(load_training(str(path), tmp_path / "cache"))) for _ in range(8)
@@ -341,6 +377,16 @@ def cut_image(path: Path) -> None:
     (path / "train" / "cat" / "1.png").write_bytes(buffer.getvalue()[:2000])
 
 
+def postscript(path: Path) -> None:
+    """Pillow would start Ghostscript on it."""
+    (path / "train" / "cat" / "2.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n")
+
+
+def bomb(path: Path) -> None:
+    """One colour, 100 million pixels: 12 kB that unpack to 300 MB in RGB."""
+    Image.new("1", (9999, 9999)).save(path / "train" / "cat" / "2.png")
+
+
 def drop_part(path: Path) -> None:
     (path / "test").rename(path / "Test_")
 
@@ -352,8 +398,10 @@ def drop_part(path: Path) -> None:
         (lambda path: (path / "test" / "emu").mkdir(), "train has no folder for emu, which .*test has"),
         (drop_images, "dog has no .jpg, .jpeg or .png images"),
         (cut_image, r"train/cat/1.png can't be read as an image"),
-        (lambda path: (path / "train" / "cat" / "2.png").write_bytes(b""), r"cat/2.png can't be read as an image"),
-        (lambda path: (path / "train" / "cat" / "2.png").write_text("hi"), r"cat/2.png can't be read as an image"),
+        (lambda path: (path / "train" / "cat" / "2.png").write_bytes(b""), r"cat/2.png is no image in JPEG, PNG"),
+        (lambda path: (path / "train" / "cat" / "2.png").write_text("hi"), r"cat/2.png is no image in JPEG, PNG"),
+        (postscript, r"cat/2.png is no image in JPEG, PNG"),
+        (bomb, r"cat/2.png is too large to be decoded \(Image size \(99980001 pixels\)"),
         (drop_part, "has no folder test/"),
     ],
 )

@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 
 from model import network
+from model.config import ModelError
 from model.data import ImageSet, load_test
-from model.evaluate import ModelError, evaluate, load_model
-from model.train import save_model
+from model.evaluate import evaluate
+from model.saved import load_model, read_class_names, save_model
+
+NAMES = ("cat", "dog", *"cdefghi", "schräg")
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +80,8 @@ def test_network_of_another_number_of_classes_is_refused(net: keras.Model) -> No
 
 
 def test_saved_network_comes_back_and_scores_the_same(net: keras.Model, tmp_path: Path) -> None:
-    save_model(net, tmp_path / "new" / "net.keras")
     images = load_test("synthetic", Path())
+    save_model(net, tmp_path / "new" / "net.keras", images.class_names)
     assert evaluate(load_model(tmp_path / "new" / "net.keras", classes=10), images) == evaluate(net, images)
 
 
@@ -86,7 +89,7 @@ def test_failed_save_leaves_the_model_that_was_there(
     net: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "net.keras"
-    save_model(net, path)
+    save_model(net, path, NAMES)
     before = path.read_bytes()
 
     def fill_the_disk(target: Path) -> None:
@@ -95,9 +98,50 @@ def test_failed_save_leaves_the_model_that_was_there(
 
     monkeypatch.setattr(net, "save", fill_the_disk)
     with pytest.raises(OSError, match="No space left"):
-        save_model(net, path)
+        save_model(net, path, NAMES)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_file_says_what_its_classes_are_called(net: keras.Model, tmp_path: Path) -> None:
+    save_model(net, tmp_path / "net.keras", NAMES)
+    assert read_class_names(tmp_path / "net.keras", 10) == NAMES
+    with zipfile.ZipFile(tmp_path / "net.keras") as archive:
+        assert len(archive.namelist()) == 3, "with more, Keras unpacks all of it to the disk at every load"
+        assert archive.testzip() is None
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"\xff",
+        b'{"class_names": 7}',
+        b'{"class_names": ["a", "b"]}',
+        b'{"class_names": ["a", "a", "b"]}',
+        b'{"class_names": ["a", "b", 3]}',
+        b'{"class_names": ["a", "b", "\\u001b[31m"]}',
+    ],
+)
+def test_file_without_usable_names_has_numbers(comment: bytes, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "net.keras", "w") as archive:
+        archive.comment = comment
+    assert read_class_names(tmp_path / "net.keras", 3) == ("0", "1", "2")
+
+
+def test_names_too_long_for_the_file_are_left_out_and_the_network_is_whole(net: keras.Model, tmp_path: Path) -> None:
+    save_model(net, tmp_path / "net.keras", ["x" * 10_000] * 10)
+    assert read_class_names(tmp_path / "net.keras", 10)[9] == "9"
+    load_model(tmp_path / "net.keras", classes=10)
+
+
+def test_network_that_gives_no_numbers_is_refused() -> None:
+    net = brightness_classifier(3)
+    net.get_layer("out").set_weights([np.full((3072, 3), np.nan, np.float32), np.zeros(3, np.float32)])
+    with pytest.raises(ModelError, match="no finite probabilities"):
+        evaluate(net, images_of([1], [1], ("a", "b", "c")))
 
 
 def missing(path: Path) -> None:
@@ -160,7 +204,7 @@ def other_classes(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (missing, "no model file"),
+        (missing, "there is no such file"),
         (text, "not a whole .keras file"),
         (foreign_zip, "can't be loaded"),
         (cut_short, "not a whole .keras file"),

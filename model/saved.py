@@ -1,0 +1,109 @@
+"""A trained network as a file that others use: raw uint8 images in, probabilities out.
+
+It is a plain `.keras` file: `keras.models.load_model(path)` loads it, safe mode on, with none of this package
+installed. What its classes are called stands, as JSON, in the comment of the zip archive that such a file is, at which
+Keras does not look: `unzip -z net.keras` prints it. A member of its own would have Keras unpack all of the archive at
+every load.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from model.config import ModelError
+from model.files import written_aside
+from model.images import IMAGE_SHAPE
+
+if TYPE_CHECKING:
+    import keras
+
+BATCH: Final = 500
+COMMENT_BYTES: Final = 65_535
+"""The longest comment that a zip archive can have."""
+
+
+def save_model(model: keras.Model, path: Path, class_names: Sequence[str]) -> None:
+    """Write a `.keras` file, whole or not at all, with the names of its classes in it.
+
+    Raises:
+        OSError: the folder can't be written or the disk is full; a file that was there before is still whole.
+    """
+    comment = json.dumps({"class_names": list(class_names)}).encode()
+    with written_aside(path.with_suffix(".keras")) as temporary:
+        model.save(temporary)
+        if len(comment) <= COMMENT_BYTES:  # else of some thousand classes: they are numbers then
+            with zipfile.ZipFile(temporary, "a") as archive:
+                archive.comment = comment
+
+
+def check_file(path: Path) -> None:
+    """Raises ModelError where `path` is no `.keras` file at all: what can be said without starting TensorFlow."""
+    if not path.is_file():
+        raise ModelError(f"{path}: there is no such file. `alexsearch retrain` makes models.")
+    if path.suffix != ".keras" or not zipfile.is_zipfile(path):
+        raise ModelError(f"{path} is not a whole .keras file. Is it damaged, cut short, or of another kind?")
+
+
+def load_model(path: Path, *, classes: int | None = None) -> keras.Model:
+    """A network from a `.keras` file: uint8 (N, 32, 32, 3) to probabilities (N, classes).
+
+    Nothing in the file is run: a Lambda layer or any other code in it is refused.
+
+    Raises:
+        ModelError: the file is missing, damaged, unsafe, or another kind of model.
+    """
+    check_file(path)
+    import keras
+
+    try:
+        model = keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:
+        # Keras raises nearly every type here, and its messages run over pages.
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+        raise ModelError(f"{path} can't be loaded as a Keras model: {reason}") from error
+    check_model(model, classes, str(path))
+    return model
+
+
+def read_class_names(path: Path, classes: int) -> tuple[str, ...]:
+    """What the classes of a `.keras` file are called; their numbers where it does not say."""
+    numbers = tuple(str(number) for number in range(classes))
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = json.loads(archive.comment)["class_names"]
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):  # another program's file, or an older one
+        return numbers
+    if not isinstance(names, list) or not all(isinstance(name, str) and name.isprintable() for name in names):
+        return numbers
+    return tuple(names) if len(names) == len(set(names)) == classes else numbers
+
+
+def probabilities_of(model: keras.Model, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """What the network makes of images (N, 32, 32, 3), N >= 1: float32 (N, classes).
+
+    Raises:
+        ModelError: they are no finite numbers.
+    """
+    # Not `predict`: its tf.data pipeline sleeps at the end of every pass, up to as long as the pass took.
+    parts = [model.predict_on_batch(images[start : start + BATCH]) for start in range(0, len(images), BATCH)]
+    probabilities = np.concatenate(parts)
+    if not np.isfinite(probabilities).all():
+        raise ModelError("The model gives no finite probabilities: it is damaged, or its training diverged.")
+    return probabilities
+
+
+def check_model(model: keras.Model, classes: int | None, name: str) -> None:
+    """Raises ModelError where the network takes other images or, with `classes`, gives another number of them."""
+    takes, gives = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
+    if takes != (None, *IMAGE_SHAPE):
+        raise ModelError(f"{name} must take images of shape (N, 32, 32, 3), but takes {takes}.")
+    if not isinstance(gives, tuple) or len(gives) != 2 or (classes is not None and gives[1] != classes):
+        expected = f"(N, {classes})" if classes is not None else "(N, classes)"
+        raise ModelError(f"{name} must give probabilities of shape {expected}, but gives {gives}.")
