@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import psutil
 from optuna.trial import TrialState
 
 from model.config import DataSpec, TrainConfig
@@ -43,6 +44,10 @@ HANG_SECONDS = 600.0
 """How long a child may be silent while it trains. It gives a sign of life every few seconds; the first of a batch size
 comes after its program is compiled."""
 IDLE_SECONDS = 1.0
+GROWTH_MB = 96.0
+"""A child on a CPU that grew by more since its first trial is replaced between two trials, which takes 4 seconds:
+oneDNN keeps its kernels for each batch size that it met, about 4.5 MB, until the process ends. Not on a GPU, where the
+programs that XLA compiled for those batch sizes are worth more than the memory."""
 STARTS = 3
 """So many failures of a child in a row to start or to write its checkpoints end its slot: each trial would fail so."""
 
@@ -115,6 +120,7 @@ class Child:
                 encoding="utf-8",
                 start_new_session=True,  # a Ctrl-C in the terminal is the host's to answer
             )
+        self._first_megabytes: float | None = None
         self._lines: queues.Queue[dict[str, Any] | None] = queues.Queue()
         threading.Thread(target=self._listen, daemon=True).start()
         self.send(
@@ -177,6 +183,16 @@ class Child:
             raise ChildError(f"training process {how}, see {self.log}")
         return message
 
+    def outgrown(self) -> bool:
+        """Whether its memory is worth a new process. Asked after each trial."""
+        if self.place.gpu and not self.place.pretend:
+            return False
+        with contextlib.suppress(psutil.Error):  # it is gone: `receive` says so
+            megabytes: float = psutil.Process(self.pid).memory_info().rss / 2**20
+            self._first_megabytes = self._first_megabytes or megabytes
+            return megabytes - self._first_megabytes > GROWTH_MB
+        return False
+
     def kill(self) -> None:
         """End it at once. Nothing is lost: the last epoch's checkpoint is on the disk."""
         self._process.kill()
@@ -230,6 +246,8 @@ class Slot:
                     continue
                 if taken is not None:
                     self._run_trial(taken)
+                    if self._child and self._child.outgrown():
+                        self._drop_child()
                 elif (counts := work.queue.counts()).settled == counts.budget or work.queue.stop_requested():
                     break
                 else:  # a trial that another slot runs may yet come back, or has come back since we asked

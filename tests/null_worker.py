@@ -251,6 +251,9 @@ class NullChild:
             raise message
         return message
 
+    def outgrown(self) -> bool:
+        return False
+
     def kill(self) -> None:
         self._killed.set()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue as queues
 import threading
 import time
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 import sqlalchemy as sa
@@ -16,7 +18,7 @@ from optuna.trial import TrialState
 
 import search.slot
 from search.home import Home
-from search.slot import Assignment, ChildError, Event, Place, Slot, StartError
+from search.slot import Assignment, Child, ChildError, Event, Place, Slot, StartError
 from search.space import SearchSpace
 from studies.catalog import open_study
 from studies.limits import Limits
@@ -65,6 +67,7 @@ class ScriptedChild:
 
     scripts: Iterator[list[Any]]
     sent: list[dict[str, Any]]
+    is_outgrown = False
 
     def __init__(self, *_: Any) -> None:
         self.log = Path("a.log")
@@ -88,6 +91,9 @@ class ScriptedChild:
             message()
             return None
         return message
+
+    def outgrown(self) -> bool:
+        return self.is_outgrown
 
     def kill(self) -> None:
         self.killed = True
@@ -324,3 +330,36 @@ def test_what_happens_is_told(play: Any, work: Assignment) -> None:
     work.__dict__["tell"] = events.put
     play([READY, started(), epoch(1), epoch(2), epoch(3), finished()])
     assert [events.get_nowait().kind for _ in range(events.qsize())] == ["taken", "epoch", "epoch", "epoch", "complete"]
+
+
+@pytest.mark.parametrize("outgrown", [False, True])
+def test_process_trains_one_trial_after_another_until_it_is_outgrown(
+    outgrown: bool, work: Assignment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work.queue.fill(2)
+    trials = [
+        [{**message, "trial": n} for message in (started(), *map(epoch, (1, 2, 3), (0.1, 0.2, 0.3)), finished())]
+        for n in (0, 1)
+    ]
+    scripts = [[READY, *trials[0]], [READY, *trials[1]]] if outgrown else [[READY, *trials[0], *trials[1]]]
+    monkeypatch.setattr(search.slot, "Child", ScriptedChild)
+    monkeypatch.setattr(ScriptedChild, "is_outgrown", outgrown)
+    ScriptedChild.scripts, ScriptedChild.sent = iter(scripts), []
+    Slot(Place(0, "cpu"), work).run()
+    assert work.queue.counts().complete == 2
+    assert next(ScriptedChild.scripts, None) is None
+
+
+def test_process_is_outgrown_when_its_memory_has_grown_unless_it_holds_compiled_programs_of_a_gpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(search.slot, "GROWTH_MB", 50)
+    child = Child.__new__(Child)
+    child.place, child._first_megabytes = Place(0, "cpu"), None
+    monkeypatch.setattr(Child, "pid", property(lambda _: os.getpid()))
+    assert not child.outgrown()
+    memory = np.ones(100 * 2**20, dtype=np.uint8)
+    assert child.outgrown()
+    child.place = Place(0, "gpu 0: a card", gpu="GPU-0")
+    assert not child.outgrown()
+    assert memory.any()

@@ -158,9 +158,18 @@ class Process:
     """A training process as a search uses it, told one trial after another."""
 
     def __init__(self, data: DataSpec, folder: Path) -> None:
-        self.folder, self.trials = folder, 0
-        self._child = Child(Place(0, "benchmark"), data, folder / "cache", folder / "trainer.log")
-        self.ready = self._child.wait_ready(threading.Event())
+        self.data, self.folder, self.trials = data, folder, 0
+        self._child = self._start()
+
+    def _start(self) -> Child:
+        child = Child(Place(0, "benchmark"), self.data, self.folder / "cache", self.folder / "trainer.log")
+        child.wait_ready(threading.Event())
+        return child
+
+    def replace_outgrown(self) -> None:
+        if self._child.outgrown():
+            self._child.kill()
+            self._child = self._start()
 
     def train(self, **values: Any) -> tuple[float, list[float]]:
         """Seconds of a whole trial, and of each of its epochs."""
@@ -213,7 +222,10 @@ def overheads(asked: argparse.Namespace, folder: Path) -> dict[str, Spread]:
 
 
 def memory(asked: argparse.Namespace, folder: Path) -> dict[str, list[float]]:
-    """Resident megabytes of a process after each of many short trials, over two ways of choosing the batch size."""
+    """Resident megabytes of a slot's process after each of many short trials, over two ways of choosing the batch size.
+
+    As in a search, the process is replaced where it has outgrown itself.
+    """
     data = DataSpec(source=asked.data, train_images=1024, validation_images=200)
     choices = (16, 32, 64, 96, 128, 192, 256, 384, 512)
     series = {
@@ -229,6 +241,7 @@ def memory(asked: argparse.Namespace, folder: Path) -> dict[str, list[float]]:
             for number, size in enumerate(sizes):
                 process.train(batch_size=size, epochs=1, learning_rate=0.001 * (1 + number % 7))
                 found[name].append(process.megabytes)
+                process.replace_outgrown()
         finally:
             process.close()
     return found
