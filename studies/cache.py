@@ -1,4 +1,4 @@
-"""The trials of a study as its sampler and pruner need them, kept in memory and brought up to date at every look."""
+"""The trials of a study as sampler, pruner and pages need them, kept in memory and brought up to date at every look."""
 
 from __future__ import annotations
 
@@ -23,29 +23,40 @@ class StartedTrials(_CachedStorage):
     """
 
     _backend: Storage
+    _kept = tuple(state for state in TrialState if state != TrialState.WAITING)
+    """Trials in these states are in it."""
 
     def _read_trials_from_remote_storage(self, study_id: int) -> None:
         with self._lock:
             study = self._studies.setdefault(study_id, _StudyInfo())
-            started = self._started(study_id)
+            states = self._states(study_id)
             known = {trial._trial_id: trial for trial in study.trials.values()}
-            for trial_id in known.keys() - started:
+            for trial_id in known.keys() - states.keys():
                 number = study.trials.pop(known[trial_id].number).number
                 del self._trial_id_to_study_id_and_number[trial_id]
                 del self._study_id_and_number_to_trial_id[study_id, number]
-            changed = {i for i in started if i not in known or not known[i].state.is_finished()}
+            changed = {
+                trial_id
+                for trial_id, state in states.items()
+                if trial_id not in known or known[trial_id].state != state or state == TrialState.RUNNING
+            }
             if len(changed) > MANY:
-                states = tuple(state for state in TrialState if state != TrialState.WAITING)
-                trials = self._backend._get_trials(study_id, states, set(), -1)
+                trials = self._backend._get_trials(study_id, self._kept, set(), -1)
             elif changed:
                 trials = self._backend._get_trials(study_id, None, changed, LARGEST_ID)
             else:
                 return
             # Between the two questions a trial may have gone back into the queue.
-            self._add_trials_to_cache(study_id, [trial for trial in trials if trial.state != TrialState.WAITING])
+            self._add_trials_to_cache(study_id, [trial for trial in trials if trial.state in self._kept])
 
-    def _started(self, study_id: int) -> set[int]:
-        query = sa.select(models.TrialModel.trial_id).where(
-            models.TrialModel.study_id == study_id, models.TrialModel.state != TrialState.WAITING
-        )
-        return set(self._backend.read(lambda session: session.scalars(query).all()))
+    def _states(self, study_id: int) -> dict[int, TrialState]:
+        trial = models.TrialModel
+        query = sa.select(trial.trial_id, trial.state).where(trial.study_id == study_id, trial.state.in_(self._kept))
+        rows = self._backend.read(lambda session: session.execute(query).all())
+        return {trial_id: state for trial_id, state in rows}  # noqa: C416 - a row is a tuple to Python only
+
+
+class AllTrials(StartedTrials):
+    """The same with the trials that wait, for pages that show them; one that went on waiting is not read again."""
+
+    _kept = tuple(TrialState)

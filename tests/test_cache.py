@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from optuna.trial import TrialState
 
 import studies.cache
-from studies.cache import StartedTrials
+from studies.cache import AllTrials, StartedTrials
 from studies.queue import Queue
 from studies.storage import open_storage
 
@@ -82,3 +82,38 @@ def test_trial_in_hand_can_be_given_its_values(queue: Queue, seen: optuna.Study)
     seen.get_trials(deepcopy=False)
     optuna.Trial(seen, trial_id).suggest_float("x", 0, 1)
     assert "x" in seen.get_trials(deepcopy=False)[0].params
+
+
+@pytest.mark.parametrize("many", [0, 500])
+def test_pages_see_waiting_trials_and_every_change_of_state(
+    queue: Queue, many: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(studies.cache, "MANY", many)
+    storage = AllTrials(open_storage(queue.storage.safe_url))
+    study = optuna.load_study(study_name="s", storage=storage)
+    queue.fill(4)
+    assert states(study) == dict.fromkeys(range(4), TrialState.WAITING)
+    first, second = take(queue), take(queue)
+    queue.describe(*second, {"host": "here"})
+    assert states(study) == {
+        0: TrialState.RUNNING, 1: TrialState.RUNNING, 2: TrialState.WAITING, 3: TrialState.WAITING
+    }  # fmt: skip
+    queue.settle(*first, TrialState.COMPLETE, 0.5, {"reason": "done"})
+    queue.give_back(*second, crashed=False)
+    seen = study.get_trials(deepcopy=False)
+    assert [trial.state for trial in seen[:2]] == [TrialState.COMPLETE, TrialState.WAITING]
+    assert seen[0].user_attrs == {"reason": "done"}
+    assert seen[1].user_attrs == {"host": "here"}
+
+
+def test_trials_that_go_on_waiting_are_not_read_again(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = open_storage(queue.storage.safe_url)
+    study = optuna.load_study(study_name="s", storage=AllTrials(backend))
+    queue.fill(5)
+    take(queue)
+    assert len(states(study)) == 5
+    read: list[int] = []
+    original = backend._get_trials
+    monkeypatch.setattr(backend, "_get_trials", lambda *asked: [read.append(t.number) or t for t in original(*asked)])  # type: ignore[func-returns-value]
+    assert len(states(study)) == 5
+    assert read == [0]
