@@ -478,10 +478,12 @@ def dashboard(
     alexsearch dashboard --study quick --port 9000
     alexsearch dashboard --host 0.0.0.0 --password-file secret --allow-host gpu7.example.org
     """
+    from search.home import Home
     from search.serving import serve_dashboard
 
     serve_dashboard(
         open_database(home, storage, connections=4),  # one for each thread that serves pages
+        Home(home).artifacts,
         study=study,
         host=host,
         port=port,

@@ -2,6 +2,7 @@
 
 HOME/alexsearch.db            the studies, unless --storage names another database
 HOME/data/                    decoded image folders
+HOME/artifacts/               pictures and tables of trials that were looked at in the dashboard
 HOME/tensorflow.log           what TensorFlow printed in `retrain` and `evaluate`
 HOME/STUDY/checkpoints/       the training state of trials that are running or waiting to go on
 HOME/STUDY/logs/              what the training processes printed
@@ -27,6 +28,10 @@ class Home:
     @property
     def data(self) -> Path:
         return self.folder / "data"
+
+    @property
+    def artifacts(self) -> Path:
+        return self.folder / "artifacts"
 
     @property
     def tensorflow_log(self) -> Path:

@@ -28,6 +28,7 @@ from model.config import BUNDLED_IMAGES, DataSpec
 from model.device import available_cores
 from search.home import Home
 from search.mistakes import InputError
+from search.noting import kept_up_to_date
 from search.parameters import largest
 from search.places import chosen_gpus, plan_places, visible_gpus
 from search.pruning import build_pruner
@@ -36,6 +37,7 @@ from search.space import SearchSpace, differences
 from studies.cache import StartedTrials
 from studies.catalog import StudyRecord, all_studies, open_study
 from studies.limits import Limits
+from studies.notes import refresh_notes
 from studies.queue import BEAT_SECONDS, Counts, Queue, Undertaker
 from studies.storage import Storage
 
@@ -159,7 +161,12 @@ def run_search(request: RunRequest, view: View, stopping: threading.Event) -> Ru
         prepared.child.kill()
         raise
     timeout = Timeout(request.timeout_seconds, started, stopping)
-    _work(slots, work, events, view, timeout)
+
+    def refresh() -> None:
+        refresh_notes(request.storage, study, work.storage.get_all_trials(study.study_id, deepcopy=False))
+
+    with kept_up_to_date(refresh):
+        _work(slots, work, events, view, timeout)
     return RunOutcome(
         study=study,
         counts=queue.counts(),

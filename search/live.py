@@ -18,6 +18,7 @@ from search.slot import Event, Place
 from search.terminal import Output
 from studies.catalog import StudyRecord
 from studies.queue import Counts
+from studies.words import duration
 
 PLAIN_EPOCH_SECONDS = 15.0
 """In a pipe, a slot's epochs are lines at most this often: a log should be readable after a night."""
@@ -220,13 +221,3 @@ def short(config: Mapping[str, Any]) -> str:
     """A configuration on one line: what decides it, without seed and precision."""
     words = [f"batch_size {config['batch_size']}", f"learning_rate {config['learning_rate']:.3g}"]
     return ", ".join([*words, f"epochs {config['epochs']}", schedule_of(config)])
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: "8 s", "3 min 20 s", "2 h 05 min"."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -27,11 +27,12 @@ from rich.text import Text
 from model.config import EpochMetrics, TrainConfig
 from model.files import written_aside
 from search.home import Home
-from search.live import duration, short
+from search.live import short
 from search.mistakes import InputError
 from search.recipe import Recipe, read_recipe, write_recipe
 from search.terminal import quiet_tensorflow
 from studies.published import REPORT_SCORE
+from studies.words import duration
 
 if TYPE_CHECKING:
     from model.evaluate import Evaluation

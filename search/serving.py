@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from search.artifacts import Artifacts
 from studies.catalog import find_study
 from studies.dashboard import read_password, serve
 from studies.storage import Storage
@@ -17,6 +18,7 @@ PAGE_PATIENCE_SECONDS = 5.0
 
 def serve_dashboard(
     storage: Storage,
+    artifacts: Path,
     *,
     study: str | None,
     host: str,
@@ -25,7 +27,10 @@ def serve_dashboard(
     password_file: Path | None,
     extra_hosts: Collection[str],
 ) -> None:
-    """Serve until Ctrl-C or SIGTERM. Raises DashboardError or StudyError where it can't start as asked."""
+    """Serve until Ctrl-C or SIGTERM, with the artifacts of trials kept in the folder `artifacts`.
+
+    Raises DashboardError or StudyError where it can't start as asked.
+    """
     name = find_study(storage, study).name if study else None
     storage.patience_seconds = PAGE_PATIENCE_SECONDS
 
@@ -40,5 +45,6 @@ def serve_dashboard(
         password=read_password(password_file),
         allow_edits=allow_edits,
         extra_hosts=extra_hosts,
+        artifact_store=Artifacts(storage, artifacts),
         ready=ready,
     )

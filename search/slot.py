@@ -366,6 +366,7 @@ class Slot:
             "config": config,
             "data_fingerprint": work.fingerprint,
             "device": self._device["name"],
+            "slot": self.place.name,
             **work.provenance,
         }
         history = message["history"]

@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial
 from rich.console import Console
 from rich.text import Text
 
-from search.live import columns_of, duration, plain_table
+from search.live import columns_of, plain_table
 from studies.catalog import (
     METRIC,
     StudyError,
@@ -25,6 +25,7 @@ from studies.catalog import (
 from studies.cost import study_ledger
 from studies.queue import Counts, Queue
 from studies.storage import Storage
+from studies.words import duration
 
 if TYPE_CHECKING:
     from search.host import RunOutcome

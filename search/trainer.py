@@ -106,6 +106,7 @@ class _Trainer:
             data={
                 "source": spec.source,
                 "fingerprint": fingerprint(training),
+                "source_images": len(training.labels),
                 "train_images": len(parts.train.labels),
                 "validation_images": len(parts.validation.labels),
                 "classes": list(training.class_names),

@@ -34,6 +34,7 @@ from optuna.trial import TrialState
 from sqlalchemy import orm
 
 from studies import limits
+from studies.artifacts import named_artifacts
 from studies.limits import STOP, STOPPED_BY, Limits
 from studies.schema import EPOCHS, SLOTS
 from studies.storage import Storage
@@ -245,6 +246,11 @@ class Queue:
             if not self._holds(session, slot_id, trial_id):
                 return self._settled_already(session, slot_id, trial_id, state, value)
             self._set_attributes(session, trial_id, attributes)
+            if attributes.get("epochs_run"):
+                for key, meta in named_artifacts(trial_id).items():
+                    self.storage._set_trial_attr_without_commit(
+                        session, models.TrialSystemAttributeModel, trial_id, key, meta
+                    )
             self._finish(session, trial_id, state, value)
             session.execute(sa.update(SLOTS).where(SLOTS.c.slot_id == slot_id).values(trial_id=None, epoch=0))
             limits.enforce(session, self.study_id)

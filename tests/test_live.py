@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from search.live import Screen, duration, short
+from search.live import Screen, short
 from search.slot import Event, Place
 from search.terminal import Output
 from studies.catalog import StudyRecord
 from studies.queue import Counts
+from studies.words import duration
 
 STUDY = StudyRecord(1, "small", {"data": {"train_images": 1600, "validation_images": 400, "source": "synthetic"}})
 PLACES = (Place(0, "gpu 0: NVIDIA H100 80GB HBM3", gpu="GPU-a"), Place(1, "gpu 1: NVIDIA H100 80GB HBM3", gpu="GPU-b"))
