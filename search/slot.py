@@ -5,7 +5,8 @@ A slot is a thread that waits on a pipe and the database. What can happen to a t
     trained to its last epoch     COMPLETE, with the last epoch's val_accuracy
     the pruner says so            PRUNED, with its last report
     diverged, out of memory       FAIL for good with the reason: the same configuration would fail again
-    child killed, hung, crashed   back into the queue, one crash more; FAIL for good after `studies.queue.RETRIES`
+    child killed, hung, crashed   back into the queue, one crash more; FAIL for good after `studies.queue.RETRIES`,
+                                  as where the kernel killed it for want of memory
     the slot is told to stop      back into the queue; its checkpoint stays
     somebody else has it now      nothing: the slot lets go of it
 
@@ -19,6 +20,7 @@ import json
 import math
 import os
 import queue as queues
+import signal
 import subprocess
 import sys
 import threading
@@ -32,7 +34,7 @@ import optuna
 import psutil
 from optuna.trial import TrialState
 
-from model.config import DataSpec, TrainConfig
+from model.config import DataSpec, OutOfMemoryError, TrainConfig
 from search.home import Home
 from search.sampling import StudyOfLessons, build_sampler, training_seed
 from search.space import SearchSpace
@@ -121,6 +123,7 @@ class Child:
                 start_new_session=True,  # a Ctrl-C in the terminal is the host's to answer
             )
         self._first_megabytes: float | None = None
+        self._kills_before = kernel_kills()
         self._lines: queues.Queue[dict[str, Any] | None] = queues.Queue()
         threading.Thread(target=self._listen, daemon=True).start()
         self.send(
@@ -179,6 +182,9 @@ class Child:
         if message is None:
             self._lines.put(None)
             code = self._process.wait()
+            if code == -signal.SIGKILL and kernel_kills() > self._kills_before:
+                # Retried all the same: what took the memory may have been another process.
+                raise ChildError(f"{OutOfMemoryError.reason}: the kernel killed the training process to free memory")
             how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
             raise ChildError(f"training process {how}, see {self.log}")
         return message
@@ -201,6 +207,15 @@ class Child:
             with contextlib.suppress(OSError, ValueError):
                 if pipe:
                     pipe.close()
+
+
+def kernel_kills(vmstat: Path = Path("/proc/vmstat")) -> int:
+    """How many processes of this machine the kernel has killed for want of memory; 0 where it does not tell."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in vmstat.read_text(encoding="ascii").splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return 0
 
 
 @dataclass(frozen=True)

@@ -427,7 +427,7 @@ class Queue:
                 session, models.TrialSystemAttributeModel, trial_id, ATTEMPTS, attempts
             )
         if attempts > RETRIES:
-            self._set_attributes(session, trial_id, {"reason": f"crashed {attempts} times, last: {reason}"})
+            self._set_attributes(session, trial_id, {"reason": f"{reason}; the last of {attempts} crashes"})
             self._finish(session, trial_id, TrialState.FAIL, None)
         else:
             trial.state = TrialState.WAITING

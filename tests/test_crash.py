@@ -68,4 +68,4 @@ def test_trial_whose_worker_dies_every_time_fails_for_good_and_the_study_ends(fl
     assert verdict.problems == []
     first, second = verdict.trials
     assert (first.state, second.state) == (TrialState.FAIL, TrialState.COMPLETE)
-    assert first.user_attrs["reason"] == "crashed 4 times, last: the worker died"
+    assert first.user_attrs["reason"] == "the worker died; the last of 4 crashes"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -229,6 +230,38 @@ def test_killed_training_process_is_replaced_within_the_run(alexsearch: Command,
     out, err = process.communicate(timeout=240)
     assert process.returncode == 0, err
     assert "killed by signal 9" in out
+    counts = alexsearch.json("status")["counts"]
+    assert (counts["complete"], counts["retried"]) == (2, 1)
+
+
+@pytest.fixture
+def group_without_memory() -> Iterator[Path]:
+    """A control group whose processes are killed by the kernel as soon as they want more memory."""
+    for root, limit in (("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")):
+        group = Path(root) / f"alexsearch-test-{os.getpid()}"
+        try:
+            group.mkdir()
+            (group / limit).write_text(str(4 * 2**20))
+        except OSError:
+            with contextlib.suppress(OSError):
+                group.rmdir()
+            continue
+        yield group
+        group.rmdir()
+        return
+    pytest.skip("no control group can be made here: that takes root and a writable /sys/fs/cgroup")
+
+
+def test_training_process_that_the_kernel_kills_for_want_of_memory_is_replaced_and_the_reason_told(
+    alexsearch: Command, slow_space: str, group_without_memory: Path
+) -> None:
+    process = alexsearch.start("run", slow_space)
+    alexsearch.wait_for(process, lambda: alexsearch.epochs() >= 1)
+    for child in psutil.Process(process.pid).children(recursive=True):
+        (group_without_memory / "cgroup.procs").write_text(str(child.pid))
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    assert "out-of-memory: the kernel killed the training process" in out
     counts = alexsearch.json("status")["counts"]
     assert (counts["complete"], counts["retried"]) == (2, 1)
 

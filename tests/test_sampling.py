@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import optuna
+import pytest
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
 
@@ -29,18 +30,18 @@ def test_seeds_of_sampling_and_training_are_apart_and_fit_32_bits() -> None:
     assert all(0 <= seed < 2**32 for seed in seeds)
 
 
-def in_the_diverging_half(study_class: type[optuna.Study]) -> int:
-    """How many of 30 proposals are above 1 once 12 trials there have diverged and 12 below it have not."""
+def in_the_failing_half(study_class: type[optuna.Study], reason: str) -> int:
+    """How many of 30 proposals are above 1 once 12 trials there have failed and 12 below it have not."""
     storage = optuna.storages.InMemoryStorage()
     optuna.create_study(study_name="s", storage=storage, direction="maximize")
     study = study_class("s", storage)
     learning_rate: BaseDistribution = FloatDistribution(1e-3, 1e3, log=True)
     space = {"learning_rate": learning_rate}
     for index in range(12):
-        fine, diverged = ({"learning_rate": 10 ** (power + index / 5)} for power in (-2.5, 0.2))
+        fine, failing = ({"learning_rate": 10 ** (power + index / 5)} for power in (-2.5, 0.2))
         study.add_trial(create_trial(value=0.5, params=fine, distributions=space))
-        why = {"reason": "diverged: the loss became inf"}
-        study.add_trial(create_trial(state=TrialState.FAIL, params=diverged, distributions=space, user_attrs=why))
+        why = {"reason": reason}
+        study.add_trial(create_trial(state=TrialState.FAIL, params=failing, distributions=space, user_attrs=why))
     proposals = []
     for number in range(100, 130):
         study.sampler = build_sampler(0, number)
@@ -48,5 +49,8 @@ def in_the_diverging_half(study_class: type[optuna.Study]) -> int:
     return sum(rate > 1 for rate in proposals)
 
 
-def test_sampler_learns_to_avoid_what_diverged() -> None:
-    assert in_the_diverging_half(StudyOfLessons) < in_the_diverging_half(optuna.Study) / 2
+@pytest.mark.parametrize(
+    "reason", ["diverged: the loss became inf", "out-of-memory: the kernel killed it; the last of 4 crashes"]
+)
+def test_sampler_learns_to_avoid_what_failed_for_what_it_was(reason: str) -> None:
+    assert in_the_failing_half(StudyOfLessons, reason) < in_the_failing_half(optuna.Study, reason) / 2
