@@ -2,7 +2,8 @@
 
     python tests/benchmarks/contenders.py KIND --data cifar10.npz --images 20000
 
-reads a batch size a line, trains one epoch with it, validates, and answers with a line of JSON: its seconds.
+reads a batch size a line, trains one epoch with it, validates, and answers with a line of JSON: its seconds. With
+"warm" before it, a few steps are enough. "matmul" is answered with the rate of a matrix product.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from model.device import available_cores, configure
 RATE = 0.001
 MATMUL_SIZES = {"cpu": (1024, 2048, 4096), "gpu": (4096, 8192, 16384)}
 
-Epoch = Callable[[int], None]
+WARM_STEPS = 5
+Epoch = Callable[[int, bool], None]
 
 
 def ours(train: ImageSet, validation: ImageSet, precision: str) -> tuple[Epoch, dict[str, Any]]:
@@ -36,7 +38,7 @@ def ours(train: ImageSet, validation: ImageSet, precision: str) -> tuple[Epoch, 
 
     engine = Engine(train, validation, device)
 
-    def epoch(batch_size: int) -> None:
+    def epoch(batch_size: int, _warm: bool) -> None:
         config = TrainConfig.model_validate(
             {"batch_size": batch_size, "learning_rate": RATE, "epochs": 1, "precision": precision}
         )
@@ -62,10 +64,11 @@ def report(train: ImageSet, validation: ImageSet) -> tuple[Epoch, dict[str, Any]
     network.compile(keras.optimizers.SGD(RATE), "sparse_categorical_crossentropy", metrics=["accuracy"])
     data: dict[int, tuple[tf.data.Dataset, tf.data.Dataset]] = {}
 
-    def epoch(batch_size: int) -> None:
+    def epoch(batch_size: int, warm: bool) -> None:
         if batch_size not in data:
             data[batch_size] = prepared(train, batch_size), prepared(validation, batch_size)
-        network.fit(data[batch_size][0], epochs=1, validation_data=data[batch_size][1], verbose=0)
+        steps = {"steps_per_epoch": WARM_STEPS, "validation_steps": 1} if warm else {}
+        network.fit(data[batch_size][0], epochs=1, validation_data=data[batch_size][1], verbose=0, **steps)
 
     return epoch, {"precision": "float32", "parameters": network.count_params()}
 
@@ -121,9 +124,9 @@ def pytorch(train: ImageSet, validation: ImageSet) -> tuple[Epoch, dict[str, Any
     labels = torch.from_numpy(train.labels.astype(np.int64)).to(kind)
     held_out_labels = torch.from_numpy(validation.labels.astype(np.int64)).to(kind)
 
-    def epoch(batch_size: int) -> None:
+    def epoch(batch_size: int, warm: bool) -> None:
         network.train()
-        order = torch.randperm(len(labels), device=kind)
+        order = torch.randperm(len(labels), device=kind)[: WARM_STEPS * batch_size if warm else None]
         for chosen in order.split(batch_size):
             if len(chosen) < batch_size:
                 break
@@ -187,7 +190,8 @@ def main() -> None:
             print(json.dumps({"flops": matmul_rate(about["precision"])}), file=answers, flush=True)
             continue
         begun = time.perf_counter()
-        epoch(int(line))
+        *warm, batch_size = line.split()
+        epoch(int(batch_size), bool(warm))
         print(json.dumps({"seconds": time.perf_counter() - begun}), file=answers, flush=True)
 
 

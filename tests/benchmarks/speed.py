@@ -118,15 +118,18 @@ def compare(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
     seconds: dict[tuple[str, int], list[float]] = {(kind, size): [] for kind in kinds for size in asked.batch_sizes}
     rates: dict[str, list[float]] = {"ours": [], "ours-float32": []}
     try:
-        for round_ in range(asked.rounds + 1):  # the first warms up
+        for size in asked.batch_sizes:
+            for contender in contenders:
+                told(f"{contender.kind} warms up at batch {size}")
+                contender.ask(f"warm {size}")
+        for round_ in range(asked.rounds):
             for size in asked.batch_sizes:
                 for contender in contenders[round_ % len(kinds) :] + contenders[: round_ % len(kinds)]:
                     took = contender.ask(str(size))["seconds"]
-                    told(f"round {round_} of {asked.rounds}: {contender.kind} at batch {size}: {took:.1f} s")
-                    if round_:
-                        seconds[contender.kind, size].append(took)
+                    told(f"round {round_ + 1} of {asked.rounds}: {contender.kind} at batch {size}: {took:.1f} s")
+                    seconds[contender.kind, size].append(took)
             for contender in contenders:
-                if round_ and contender.kind in rates:
+                if contender.kind in rates:
                     rates[contender.kind].append(contender.ask("matmul")["flops"])
     finally:
         for contender in contenders:
