@@ -208,11 +208,20 @@ def test_ctrl_c_gives_the_trial_back_and_the_next_run_goes_on_bit_for_bit(
     assert alexsearch.json("status")["counts"]["retried"] == 0
 
 
-def test_killed_run_loses_no_reported_epoch_and_its_trial_is_retried(alexsearch: Command, slow_space: str) -> None:
+@pytest.mark.parametrize(
+    ("signals", "codes"),
+    [((signal.SIGKILL,), (-signal.SIGKILL,)), ((signal.SIGTERM, signal.SIGINT), (143, 130))],
+    ids=["killed", "told twice"],
+)
+def test_run_that_ends_at_once_loses_no_reported_epoch_and_its_trial_is_retried(
+    alexsearch: Command, slow_space: str, signals: tuple[signal.Signals, ...], codes: tuple[int, ...]
+) -> None:
     process = alexsearch.start("run", slow_space)
     alexsearch.wait_for(process, lambda: alexsearch.epochs() >= 1)
-    process.kill()
-    process.communicate()
+    for number in signals:
+        process.send_signal(number)
+    process.communicate(timeout=30)
+    assert process.returncode in codes
     before = alexsearch.trials()[0].intermediate_values
     alexsearch("run", slow_space)
     counts = alexsearch.json("status")["counts"]
