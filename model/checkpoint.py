@@ -3,7 +3,8 @@
 Contract: one training at a time writes a folder. `save` returns when the state is on disk; whatever kills the process
 at whatever moment, `load` afterwards finds the newest state that was saved whole. The two newest are kept, so that a
 file damaged later costs one epoch. A file is one line of JSON (what it is, its length and SHA-256) and an `.npz` of
-plain arrays: nothing in it is ever unpickled, and it holds nothing but the configuration, the history and the weights.
+plain arrays: nothing in it is ever unpickled, and it holds nothing but the configuration, the history, the weights and
+what the optimizer keeps of them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import json
 import logging
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +25,11 @@ from pydantic import Field, ValidationError
 from model.config import EpochMetrics, Frozen, TrainConfig
 from model.files import written_aside
 
-FORMAT = 1
+FORMAT = 2
+"""1 had no optimizer's slots; what was trained without any goes on from one."""
 KEPT = 2
 SUFFIX = ".checkpoint"
+SLOTS = "optimizer/"
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +44,8 @@ class State:
     """Fingerprint of the images it was trained on."""
     history: tuple[EpochMetrics, ...]
     weights: Mapping[str, npt.NDArray[np.float32]]
+    slots: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+    """What the optimizer keeps, as in `momentum/conv1/kernel`."""
 
 
 class _Header(Frozen):
@@ -62,7 +67,8 @@ def save(folder: Path, state: State) -> Path:
         OSError: the folder can't be written or the disk is full; what was saved before is still whole.
     """
     buffer = io.BytesIO()
-    np.savez(buffer, **dict(state.weights), allow_pickle=False)
+    slots = {f"{SLOTS}{name}": value for name, value in state.slots.items()}
+    np.savez(buffer, **{**state.weights, **slots}, allow_pickle=False)
     payload = buffer.getvalue()
     header = _Header(
         format=FORMAT,
@@ -123,9 +129,11 @@ def _read(path: Path) -> State:
         if hashlib.sha256(payload).hexdigest() != header.sha256:
             raise _DamagedError("its contents do not match its checksum")
         with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
-            weights = {name: arrays[name] for name in arrays.files}
+            loaded = {name: arrays[name] for name in arrays.files}
     except ValidationError as error:
         raise _DamagedError(f"its first line is not a checkpoint's ({error.error_count()} mistakes)") from None
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise _DamagedError(f"it can't be read ({error})") from None
-    return State(header.config, header.data, header.history, weights)
+    slots = {name.removeprefix(SLOTS): value for name, value in loaded.items() if name.startswith(SLOTS)}
+    weights = {name: value for name, value in loaded.items() if not name.startswith(SLOTS)}
+    return State(header.config, header.data, header.history, weights, slots)

@@ -7,12 +7,15 @@ the training process all check against them.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Precision = Literal["auto", "float32", "bfloat16"]
 Schedule = Literal["constant", "step"]
+Optimizer = Literal["sgd", "nesterov", "adam", "adamw"]
+Augmentation = Literal["none", "flip", "flip_shift"]
 
 PositiveInt = Annotated[int, Field(ge=1, strict=True)]
 
@@ -41,8 +44,24 @@ class TrainConfig(Frozen):
     (PyTorch's StepLR); a list does it after each of these epochs (MultiStepLR). The report's is [10, 20]."""
     step_factor: Annotated[float, Field(gt=0, lt=1)] | None = None
     """With `schedule = "step"`: what the learning rate is multiplied by at each step. The report's is 0.1."""
+    warmup_epochs: Annotated[int, Field(ge=0, le=1000, strict=True)] = 0
+    """The learning rate rises evenly over the first n epochs: of 3, the first has a quarter, and epoch 4 all of it."""
+    optimizer: Optimizer = "sgd"
+    """As Keras has them, with its defaults but for what stands here: "nesterov" is SGD with Nesterov's momentum."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """With `optimizer = "sgd"` or "nesterov"."""
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """What part of each kernel, times the learning rate, a step takes off it (decoupled, as in AdamW: Loshchilov and
+    Hutter 2019). Biases and BatchNormalization have none. Not with "adam", which with it would be "adamw"."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """What part of the units of both hidden layers a training step leaves out."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """What part of each target is spread evenly over all classes. Every loss that is reported is the one without it."""
+    augmentation: Augmentation = "none"
+    """What is done to each training image anew in every epoch: mirrored left to right half of the time; and shifted by
+    up to 4 pixels each way, what comes in being the image's own reflection."""
     seed: Annotated[int, Field(ge=0, lt=2**32, strict=True)] = 0
-    """Decides initial weights, the order of the images and dropout. Everything random derives from it statelessly."""
+    """Decides initial weights, the order of the images, augmentation and dropout: all derive from it statelessly."""
     precision: Precision = "auto"
     """Compute precision; weights are always float32. "auto" is resolved by `model.device` before training starts."""
 
@@ -54,13 +73,36 @@ class TrainConfig(Frozen):
         return value
 
     @model_validator(mode="after")
-    def _step_belongs_to_step(self) -> Self:
+    def _values_belong_together(self) -> Self:
         has_step = self.step_epochs is not None and self.step_factor is not None
+        mistakes = []
         if self.schedule == "step" and not has_step:
-            raise ValueError('schedule = "step" needs both step_epochs and step_factor, as in [10, 20] and 0.1')
+            mistakes.append('schedule = "step" needs both step_epochs and step_factor, as in [10, 20] and 0.1')
         if self.schedule == "constant" and (self.step_epochs is not None or self.step_factor is not None):
-            raise ValueError('step_epochs and step_factor belong to schedule = "step"; this one is "constant"')
+            mistakes.append('step_epochs and step_factor belong to schedule = "step"; this one is "constant"')
+        if self.momentum and self.optimizer not in MOMENTUM_OPTIMIZERS:
+            mistakes.append(f'momentum belongs to optimizer = "sgd" or "nesterov"; this one is "{self.optimizer}"')
+        if self.weight_decay and self.optimizer not in DECAY_OPTIMIZERS:
+            mistakes.append('weight_decay does not go with optimizer = "adam"; with it, that is "adamw"')
+        if self.warmup_epochs >= self.epochs:
+            mistakes.append(
+                f"warmup_epochs must be less than epochs: of {self.epochs}, {self.warmup_epochs} leave none to train in"
+            )
+        if mistakes:
+            raise ValueError("; ".join(mistakes))
         return self
+
+
+MOMENTUM_OPTIMIZERS = ("sgd", "nesterov")
+DECAY_OPTIMIZERS = ("sgd", "nesterov", "adamw")
+BEYOND = ("warmup_epochs", "optimizer", "momentum", "weight_decay", "dropout", "label_smoothing", "augmentation")
+"""What the report did not choose between. The defaults are its values: without them a configuration trains as there."""
+
+
+def beyond(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of these a configuration's values have otherwise than the report."""
+    defaults = {name: TrainConfig.model_fields[name].default for name in BEYOND}
+    return {name: config[name] for name in BEYOND if config.get(name, defaults[name]) != defaults[name]}
 
 
 BUNDLED_IMAGES = {"digits": 1500, "synthetic": 2000}

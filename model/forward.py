@@ -19,7 +19,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from model import kernels
-from model.network import DROPOUT, HIDDEN, OUTPUT, STAGES, Stage
+from model.network import HIDDEN, OUTPUT, STAGES, Stage
 
 BLOCKS: Final = (17, 17, 12)
 """Shape of an image as stored: 34x34 pixels (one repeated before, one unused behind) in blocks of 2x2."""
@@ -82,22 +82,23 @@ def infer(weights: Mapping[str, Any], images: tf.Tensor, *, plain: bool = False)
 
     `plain` takes TensorFlow's own convolutions, for XLA and GPUs, instead of those of `model.kernels`.
     """
-    logits, _ = _network(weights, images, None, plain)
+    logits, _ = _network(weights, images, None, None, plain)
     return logits
 
 
 def train(
-    weights: Mapping[str, Any], images: tf.Tensor, seed: tf.Tensor, *, plain: bool = False
+    weights: Mapping[str, Any], images: tf.Tensor, seed: tf.Tensor, rate: tf.Tensor, *, plain: bool = False
 ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
     """Logits, float32 (B, classes), in training, and what the moving statistics become.
 
     `seed` (int64, 2) decides dropout, and nothing else does; the next step's second number is to be 2 higher or more.
+    `rate` (float32) is the part of the units that it leaves out.
     """
-    return _network(weights, images, seed, plain)
+    return _network(weights, images, seed, rate, plain)
 
 
 def _network(
-    weights: Mapping[str, Any], x: tf.Tensor, seed: tf.Tensor | None, plain: bool
+    weights: Mapping[str, Any], x: tf.Tensor, seed: tf.Tensor | None, rate: tf.Tensor | None, plain: bool
 ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
     moving: dict[str, tf.Tensor] = {}
     for stage in STAGES:
@@ -109,7 +110,7 @@ def _network(
     for number, name in enumerate(HIDDEN):
         x = tf.nn.relu(_dense(weights, name, x))
         if seed is not None:
-            x = dropout(x, seed, number)
+            x = dropout(x, seed, number, rate)
     return tf.cast(_dense(weights, OUTPUT, x), tf.float32), moving
 
 
@@ -133,11 +134,11 @@ def _dense(weights: Mapping[str, Any], name: str, x: tf.Tensor) -> tf.Tensor:
     return tf.nn.bias_add(product, tf.cast(weights[f"{name}/bias"], x.dtype))
 
 
-def dropout(x: tf.Tensor, seed: tf.Tensor, number: int) -> tf.Tensor:
-    """The step's dropout number 0 or 1: each unit is dropped or doubled, as the seed says."""
+def dropout(x: tf.Tensor, seed: tf.Tensor, number: int, rate: tf.Tensor) -> tf.Tensor:
+    """The step's dropout number 0 or 1: each unit is dropped or scaled by 1 / (1 - rate), as the seed says."""
     # Philox by name: "auto" picks another generator on other devices, and then a seed would mean another training.
     uniform = tf.random.stateless_uniform(tf.shape(x), seed + tf.constant([0, number], tf.int64), alg="philox")
-    return x * tf.where(uniform >= DROPOUT, tf.constant(1 / (1 - DROPOUT), x.dtype), tf.zeros((), x.dtype))
+    return x * tf.where(uniform >= rate, tf.cast(1.0 / (1.0 - rate), x.dtype), tf.zeros((), x.dtype))
 
 
 def _normalize(weights: Mapping[str, Any], name: str, x: tf.Tensor, moving: dict[str, tf.Tensor] | None) -> tf.Tensor:

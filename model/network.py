@@ -82,6 +82,12 @@ def build_alexnet(classes: int = 10) -> keras.Model:
     return keras.Model(image, x, name="alexnet")
 
 
+def set_dropout(network: keras.Model, rate: float) -> None:
+    """Have the network say, and a saved file of it too, that it was trained with this rate of dropout."""
+    for name in HIDDEN:
+        network.get_layer(f"dropout_{name}").rate = rate
+
+
 def weights_of(network: keras.Model) -> dict[str, keras.Variable]:
     """The weights by name, as in `conv1/kernel` or `norm1/moving_mean`, in the order of the layers."""
     return {f"{layer.name}/{weight.name}": weight for layer in network.layers for weight in layer.weights}

@@ -1,8 +1,9 @@
 """The two compiled programs that all training consists of: steps of an epoch, and the score on held-out images.
 
 Both loop on the device over data that lies there as uint8; neither sees Python, a queue or an input pipeline between
-two steps. Batch size, learning rate, seed and position in the epoch are arguments: nothing of a configuration but its
-precision is compiled in, so one trace serves all trials of a process (on a GPU, XLA compiles once a batch size).
+two steps. Batch size, seed, position in the epoch and every rate are arguments: nothing of a configuration but its
+precision and its `Variant` is compiled in, so one trace serves most trials of a process (on a GPU, XLA compiles once a
+batch size).
 """
 
 from __future__ import annotations
@@ -13,10 +14,26 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from model import forward
+from model import augment, forward, optimizers
+from model.config import TrainConfig
 from model.data import ImageSet
 
 VALIDATION_BATCH = 500
+
+
+class Variant(NamedTuple):
+    """What of a configuration selects a program."""
+
+    optimizer: optimizers.Family
+    extras: bool
+    """Whether it can decay weights, smooth labels and augment images. Without, it is the report's and nothing more."""
+
+    @classmethod
+    def of(cls, config: TrainConfig) -> Variant:
+        # Only plain SGD has both: a program more to compile for each of the others would save its steps less.
+        kind = optimizers.family(config)
+        extras = bool(config.weight_decay or config.label_smoothing or config.augmentation != "none")
+        return cls(kind, extras or kind != "sgd")
 
 
 class Settings(NamedTuple):
@@ -25,9 +42,36 @@ class Settings(NamedTuple):
     learning_rate: tf.Tensor
     """float32"""
     seed: tf.Tensor
-    """int64; decides dropout together with the epoch and the step"""
+    """int64; decides augmentation and dropout together with the epoch and the step"""
     epoch: tf.Tensor
     """int64"""
+    dropout: tf.Tensor
+    """float32"""
+    momentum: tf.Tensor
+    """float32"""
+    weight_decay: tf.Tensor
+    """float32"""
+    label_smoothing: tf.Tensor
+    """float32"""
+    flip_chance: tf.Tensor
+    """float32"""
+    reach: tf.Tensor
+    """int32: pixels"""
+
+    @classmethod
+    def of(cls, config: TrainConfig, epoch: int, rate: float) -> Settings:
+        """Those of an epoch, counted from 1, with this learning rate."""
+        return cls(
+            learning_rate=tf.constant(rate, tf.float32),
+            seed=tf.constant(config.seed, tf.int64),
+            epoch=tf.constant(epoch, tf.int64),
+            dropout=tf.constant(config.dropout, tf.float32),
+            momentum=tf.constant(config.momentum, tf.float32),
+            weight_decay=tf.constant(config.weight_decay, tf.float32),
+            label_smoothing=tf.constant(config.label_smoothing, tf.float32),
+            flip_chance=tf.constant(augment.flip_chance(config.augmentation), tf.float32),
+            reach=tf.constant(augment.reach(config.augmentation), tf.int32),
+        )
 
 
 class Position(NamedTuple):
@@ -62,7 +106,17 @@ TRAINING_SIGNATURE: Final = (
     _any(tf.int32, None, None),
     Position(_any(tf.int32), _any(tf.float32), _any(tf.int32)),
     _any(tf.int32),
-    Settings(_any(tf.float32), _any(tf.int64), _any(tf.int64)),
+    Settings(
+        learning_rate=_any(tf.float32),
+        seed=_any(tf.int64),
+        epoch=_any(tf.int64),
+        dropout=_any(tf.float32),
+        momentum=_any(tf.float32),
+        weight_decay=_any(tf.float32),
+        label_smoothing=_any(tf.float32),
+        flip_chance=_any(tf.float32),
+        reach=_any(tf.int32),
+    ),
 )
 
 
@@ -82,9 +136,15 @@ def on_device(images: ImageSet) -> DeviceData:
 
 
 def training_program(
-    variables: Mapping[str, tf.Variable], trainable: frozenset[str], precision: str, xla: bool
+    variables: Mapping[str, tf.Variable],
+    slots: Mapping[str, tuple[tf.Variable, ...]],
+    variant: Variant,
+    precision: str,
+    xla: bool,
 ) -> Callable[..., Any]:
     """The program `(data, order, position, last, settings) -> position`.
+
+    `slots` has the weights that are trained, with what the optimizer keeps of each.
 
     It trains up to step `last` of an epoch, of which `order` (int32, steps x batch) holds the images. Sums go on from
     one call to the next, so that where an epoch is cut changes no bit of them. It stops after the first step whose
@@ -106,18 +166,32 @@ def training_program(
             step, loss, correct = position
             chosen = order[step]
             labels = tf.gather(data.labels, chosen)
-            images = forward.prepare(tf.gather(data.blocks, chosen), tf.gather(data.moments, chosen), dtype)
             step_seed = tf.stack([settings.seed, settings.epoch * 2**32 + 2 * tf.cast(step, tf.int64)])
+            blocks = tf.gather(data.blocks, chosen)
+            if variant.extras:
+                drawn = augment.draw(step_seed, tf.size(chosen), settings.flip_chance, settings.reach)
+                blocks = augment.move(blocks, *drawn)
+            images = forward.prepare(blocks, tf.gather(data.moments, chosen), dtype)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch([variables[name] for name in trainable])
-                logits, moving = forward.train(variables, images, step_seed, plain=xla)
+                tape.watch([variables[name] for name in slots])
+                logits, moving = forward.train(variables, images, step_seed, settings.dropout, plain=xla)
                 losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-                mean_loss = tf.reduce_mean(losses)
-            gradients = tape.gradient(mean_loss, {name: variables[name] for name in trainable})
+                mean_loss = objective = tf.reduce_mean(losses)
+                if variant.extras:
+                    objective += settings.label_smoothing * _smoothing(labels, logits)
+            gradients = tape.gradient(objective, {name: variables[name] for name in slots})
+            done = (settings.epoch - 1) * tf.shape(order, tf.int64)[0] + tf.cast(step + 1, tf.int64)
             for name, gradient in gradients.items():
-                # One pass over memory where `assign_sub(learning_rate * gradient)` takes two.
-                tf.raw_ops.ResourceApplyGradientDescent(
-                    var=variables[name].handle, alpha=settings.learning_rate, delta=gradient
+                if variant.extras and name.endswith("/kernel"):
+                    optimizers.decay(variables[name], settings.learning_rate, settings.weight_decay)
+                optimizers.update(
+                    variant.optimizer,
+                    variables[name],
+                    slots[name],
+                    gradient,
+                    settings.learning_rate,
+                    settings.momentum,
+                    tf.cast(done, tf.float32),
                 )
             for name, value in moving.items():
                 variables[name].assign(value)
@@ -161,6 +235,16 @@ def epoch_order(seed: int, epoch: int, images: int, batch_size: int) -> tf.Tenso
     steps = images // batch_size
     order = random.permutation(images)[: steps * batch_size].astype(np.int32)
     return tf.constant(order.reshape(steps, batch_size))
+
+
+def _smoothing(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """What smoothing by 1 would add to the mean loss.
+
+    The cross-entropy with targets (1 - s) one-hot + s / K is that of the labels plus s times the label's logit less the
+    mean of all: the logarithms of the partition function cancel.
+    """
+    own = tf.gather(logits, labels, axis=1, batch_dims=1)
+    return tf.reduce_mean(own) - tf.reduce_mean(logits)
 
 
 def _correct(logits: tf.Tensor, labels: tf.Tensor, counted: tf.Tensor | None = None) -> tf.Tensor:

@@ -9,12 +9,13 @@ def learning_rate(config: TrainConfig, epoch: int) -> float:
     """The learning rate of this epoch, counted from 1.
 
     A step after epoch n is in force from epoch n + 1 on: the report's [10, 20] with 0.1 trains epochs 1 to 10
-    with 0.001, 11 to 20 with 0.0001 and the rest with 0.00001.
+    with 0.001, 11 to 20 with 0.0001 and the rest with 0.00001. A warm-up multiplies what the schedule says.
     """
+    warm = min(1.0, epoch / (config.warmup_epochs + 1))
     if config.step_epochs is None or config.step_factor is None:
-        return config.learning_rate
+        return config.learning_rate * warm
     if isinstance(config.step_epochs, int):
         steps = (epoch - 1) // config.step_epochs
     else:
         steps = sum(epoch > milestone for milestone in config.step_epochs)
-    return float(config.learning_rate * config.step_factor**steps)
+    return float(config.learning_rate * config.step_factor**steps) * warm

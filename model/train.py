@@ -17,7 +17,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from model import checkpoint, network, program
+from model import checkpoint, network, optimizers, program
 from model.config import DataError, DiskError, DivergedError, EpochMetrics, OutOfMemoryError, TrainConfig, TrainResult
 from model.data import ImageSet, fingerprint
 from model.device import Device
@@ -60,12 +60,13 @@ class Engine:
         self._train_images = train
         self._data = program.on_device(train)
         self._validation = program.on_device(validation) if validation is not None else None
-        self._programs: dict[tuple[str, str], Callable[..., Any]] = {}
+        self._slots: dict[str, dict[str, tf.Variable]] = {}
+        self._programs: dict[tuple[str, program.Variant | None], Callable[..., Any]] = {}
         self._fingerprint: str | None = None
 
     @property
     def network(self) -> keras.Model:
-        """The plain Keras model with the weights of the training that ran last."""
+        """The plain Keras model with the weights and the dropout rate of the training that ran last."""
         return self._network
 
     def train(
@@ -115,16 +116,39 @@ class Engine:
 
     def _start(self, config: TrainConfig, checkpoints: Path | None) -> list[EpochMetrics]:
         state = checkpoint.load(checkpoints, config, self._data_fingerprint()) if checkpoints is not None else None
+        network.set_dropout(self._network, config.dropout)
+        slots = self._slots_of(config)
         if state is None:
             network.assign_weights(self._network, network.initial_weights(self._network, config.seed))
+            for slot in slots.values():
+                slot.assign(tf.zeros_like(slot))
             return []
         network.assign_weights(self._network, state.weights)
+        for name, slot in slots.items():
+            slot.assign(state.slots[name])
         return list(state.history)
 
+    def _slots_of(self, config: TrainConfig) -> dict[str, tf.Variable]:
+        """What the optimizer keeps, as in `momentum/conv1/kernel`: made when first used, and kept for the next."""
+        kept: dict[str, tf.Variable] = {}
+        for slot in optimizers.SLOTS[optimizers.family(config)]:
+            if slot not in self._slots:
+                self._slots[slot] = {
+                    name: tf.Variable(tf.zeros_like(self._variables[name]), trainable=False) for name in self._trainable
+                }
+            kept |= {f"{slot}/{name}": variable for name, variable in self._slots[slot].items()}
+        return kept
+
     def _save(self, folder: Path, config: TrainConfig, history: list[EpochMetrics]) -> None:
-        weights = network.read_weights(self._network)
+        state = checkpoint.State(
+            config=config,
+            data=self._data_fingerprint(),
+            history=tuple(history),
+            weights=network.read_weights(self._network),
+            slots={name: slot.numpy() for name, slot in self._slots_of(config).items()},
+        )
         try:
-            checkpoint.save(folder, checkpoint.State(config, self._data_fingerprint(), tuple(history), weights))
+            checkpoint.save(folder, state)
         except OSError as error:
             raise DiskError(
                 f"The checkpoint of epoch {len(history)} can't be written to {folder}: {error.strerror or error}. "
@@ -136,11 +160,9 @@ class Engine:
         rate = learning_rate(config, epoch)
         order = program.epoch_order(config.seed, epoch, len(self._train_images.labels), config.batch_size)
         steps = order.shape[0]
-        train = self._program("train", config.precision)
+        train = self._training_program(config)
         position = program.Position(tf.constant(0), tf.constant(0.0), tf.constant(0))
-        settings = program.Settings(
-            tf.constant(rate, tf.float32), tf.constant(config.seed, tf.int64), tf.constant(epoch, tf.int64)
-        )
+        settings = program.Settings.of(config, epoch, rate)
         step, segment = 0, max(1, FIRST_SEGMENT_IMAGES // config.batch_size)
         while step < steps:
             segment_started = time.perf_counter()
@@ -171,7 +193,7 @@ class Engine:
     def _validate(self, config: TrainConfig, epoch: int, rate: float) -> tuple[float | None, float | None]:
         if self._validation is None:
             return None, None
-        loss, correct = self._program("validate", config.precision)(self._validation)
+        loss, correct = self._validation_program(config.precision)(self._validation)
         size = self._validation.labels.shape[0]
         # The last step's update may overflow when all the losses before it were finite.
         if not math.isfinite(float(loss)):
@@ -181,14 +203,20 @@ class Engine:
             )
         return float(loss) / size, int(correct) / size
 
-    def _program(self, kind: str, precision: str) -> Callable[..., Any]:
-        if (kind, precision) not in self._programs:
-            self._programs[kind, precision] = (
-                program.training_program(self._variables, self._trainable, precision, self._device.xla)
-                if kind == "train"
-                else program.validation_program(self._variables, precision, self._device.xla)
+    def _training_program(self, config: TrainConfig) -> Callable[..., Any]:
+        variant = program.Variant.of(config)
+        if (config.precision, variant) not in self._programs:
+            kept = optimizers.SLOTS[variant.optimizer]
+            slots = {name: tuple(self._slots[slot][name] for slot in kept) for name in self._trainable}
+            self._programs[config.precision, variant] = program.training_program(
+                self._variables, slots, variant, config.precision, self._device.xla
             )
-        return self._programs[kind, precision]
+        return self._programs[config.precision, variant]
+
+    def _validation_program(self, precision: str) -> Callable[..., Any]:
+        if (precision, None) not in self._programs:
+            self._programs[precision, None] = program.validation_program(self._variables, precision, self._device.xla)
+        return self._programs[precision, None]
 
     def _data_fingerprint(self) -> str:
         if self._fingerprint is None:

@@ -1,4 +1,5 @@
-"""What the tables of a space file must agree on: step_* with schedule, batches with images, a baseline with its space.
+"""What the tables of a space file must agree on: step_* with schedule, batches with images, a baseline with its space,
+and so on.
 
 Parameters that could not be read are left out of `parameters` by the caller, so that one mistake in a file hides no
 other; one that the file doesn't have is None.
@@ -6,14 +7,30 @@ other; one that the file doesn't have is None.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from model.config import DataSpec
-from search.parameters import NAMES, STEP_ONLY, Choices, Parameter, Range, Value, contains, described, largest
+from search.parameters import (
+    DEFAULTS,
+    DEPENDENT,
+    NAMES,
+    NEEDED,
+    Choices,
+    Parameter,
+    Range,
+    Value,
+    applies,
+    contains,
+    described,
+    largest,
+    smallest,
+)
 from search.pruning import HyperbandSpec, PrunerSpec, SuccessiveHalvingSpec
 from search.toml import as_toml
 
 Parameters = Mapping[str, Parameter | None]
+
+_EXAMPLES = {"step_epochs": "[10, 20]", "step_factor": "0.1", "momentum": "0.9", "weight_decay": "0.01"}
 
 
 def disagreements(
@@ -21,7 +38,8 @@ def disagreements(
 ) -> list[str]:
     """What is wrong between the tables, a sentence each, with its place in square brackets in front."""
     return [
-        *_steps_without_schedule(parameters),
+        *_dependents_alone(parameters),
+        *_warm_up_without_end(parameters),
         *_batches_without_images(parameters, data),
         *_rungs_without_epochs(parameters, pruner),
         *([] if baseline is None else _baseline_elsewhere(parameters, baseline)),
@@ -33,7 +51,7 @@ def completed(baseline: Mapping[str, Value], parameters: Parameters) -> dict[str
     values: dict[str, Value] = {}
     for name in NAMES:
         fixed = parameters.get(name)
-        if name in STEP_ONLY and values["schedule"] != "step":
+        if not applies(name, values):
             continue
         if name in baseline:
             values[name] = baseline[name]
@@ -42,26 +60,49 @@ def completed(baseline: Mapping[str, Value], parameters: Parameters) -> dict[str
     return values
 
 
-def _steps_without_schedule(parameters: Parameters) -> list[str]:
-    schedule = parameters.get("schedule")
-    if schedule is None:
-        return []
-    can_step = contains(schedule, "step")
-    examples = {"step_epochs": "[10, 20]", "step_factor": "0.1"}
+def _dependents_alone(parameters: Parameters) -> list[str]:
     lines = []
-    for name in STEP_ONLY:
-        if name not in parameters:
+    for (parent, value), names in NEEDED.items():
+        if (above := _of_parent(parent, parameters)) is None or not contains(above, value):
             continue
-        if can_step and parameters[name] is None:
-            lines.append(
-                f'[space]: {name} is missing, but schedule can be "step". Add it, e.g. {name} = {examples[name]}.'
-            )
-        elif not can_step and parameters[name] is not None:
-            lines.append(
-                f'[space.{name}]: belongs to schedule = "step", which this space never takes. Remove it, or search '
-                'schedule = { choices = ["constant", "step"] }.'
-            )
+        lines += [
+            f'[space]: {name} is missing, but {parent} can be "{value}". Add it, e.g. {name} = {_EXAMPLES[name]}.'
+            for name in names
+            if name in parameters and parameters[name] is None
+        ]
+    for name, (parent, allowed) in DEPENDENT.items():
+        above = _of_parent(parent, parameters)
+        if above is None or parameters.get(name) is None or any(contains(above, value) for value in allowed):
+            continue
+        way_in = as_toml({"choices": (DEFAULTS[parent], allowed[-1])}) if parent == "schedule" else as_toml(allowed[0])
+        lines.append(
+            f"[space.{name}]: belongs to {_one_of(parent, allowed)}, which this space never takes. Remove it, or "
+            f"search {parent} = {way_in}."
+        )
     return lines
+
+
+def _of_parent(parent: str, parameters: Parameters) -> Parameter | None:
+    """The parameter that others depend on; None where it could not be read."""
+    if parent not in parameters:
+        return None
+    return DEFAULTS[parent] if parameters[parent] is None else parameters[parent]
+
+
+def _one_of(parent: str, allowed: Sequence[str]) -> str:
+    """`optimizer = "sgd" or "nesterov"`"""
+    words = [as_toml(value) for value in allowed]
+    return f"{parent} = {', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else f"{parent} = {words[0]}"
+
+
+def _warm_up_without_end(parameters: Parameters) -> list[str]:
+    warm_up, epochs = parameters.get("warmup_epochs"), parameters.get("epochs")
+    if warm_up is None or epochs is None or largest(warm_up) < smallest(epochs):
+        return []
+    return [
+        f"[space.warmup_epochs]: the largest value must be < the smallest epochs, which is {smallest(epochs)}, but is "
+        f"{largest(warm_up)}: nothing would be trained at the whole learning rate. Lower it, or raise epochs."
+    ]
 
 
 def _batches_without_images(parameters: Parameters, data: DataSpec | None) -> list[str]:
@@ -87,21 +128,26 @@ def _rungs_without_epochs(parameters: Parameters, pruner: PrunerSpec | None) -> 
 
 
 def _baseline_elsewhere(parameters: Parameters, baseline: Mapping[str, Value]) -> list[str]:
-    schedule = baseline.get("schedule", parameters.get("schedule"))
     lines = []
     for name, parameter in parameters.items():
         value = baseline.get(name)
-        if name in STEP_ONLY and schedule != "step":
-            if value is not None and schedule == "constant":
-                lines.append(
-                    f'[baseline.{name}]: belongs to schedule = "step", but the baseline\'s is "constant". Leave it out.'
-                )
-        elif parameter is None:
+        if name in DEPENDENT:
+            parent, allowed = DEPENDENT[name]
+            above = baseline.get(parent, _of_parent(parent, parameters))
+            if above not in allowed:
+                if value is not None and isinstance(above, str):
+                    lines.append(
+                        f"[baseline.{name}]: belongs to {_one_of(parent, allowed)}, but the baseline's is "
+                        f"{as_toml(above)}. Leave it out."
+                    )
+                continue
+        inside = DEFAULTS.get(name) if parameter is None else parameter
+        if inside is None:
             continue  # [space] lacks it, and is told so there
-        elif value is not None and not contains(parameter, value):
-            lines.append(f"[baseline.{name}]: {_way_in(name, parameter, value)}")
-        elif value is None and isinstance(parameter, (Choices, Range)):
-            example = parameter.choices[0] if isinstance(parameter, Choices) else parameter.low
+        if value is not None and not contains(inside, value):
+            lines.append(f"[baseline.{name}]: {_way_in(name, inside, value)}")
+        elif value is None and isinstance(inside, (Choices, Range)):
+            example = inside.choices[0] if isinstance(inside, Choices) else inside.low
             lines.append(f"[baseline]: {name} is missing, but is searched. Add it, e.g. {name} = {as_toml(example)}.")
     return lines
 

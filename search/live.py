@@ -14,6 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from model.config import beyond
 from search.slot import Event, Place
 from search.terminal import Output
 from studies.catalog import StudyRecord
@@ -220,4 +221,5 @@ def schedule_of(config: Mapping[str, Any]) -> str:
 def short(config: Mapping[str, Any]) -> str:
     """A configuration on one line: what decides it, without seed and precision."""
     words = [f"batch_size {config['batch_size']}", f"learning_rate {config['learning_rate']:.3g}"]
-    return ", ".join([*words, f"epochs {config['epochs']}", schedule_of(config)])
+    more = [f"{name} {value}" for name, value in beyond(config).items()]
+    return ", ".join([*words, f"epochs {config['epochs']}", schedule_of(config), *more])

@@ -11,12 +11,22 @@ and validated there.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import ValidationError
 
-from model.config import Frozen, TrainConfig
+from model.config import (
+    BEYOND,
+    DECAY_OPTIMIZERS,
+    MOMENTUM_OPTIMIZERS,
+    Augmentation,
+    Frozen,
+    Optimizer,
+    Schedule,
+    TrainConfig,
+)
 from search.mistakes import findings, sentences
 from search.toml import as_toml
 
@@ -25,15 +35,35 @@ if TYPE_CHECKING:
 
 Value = int | float | str | tuple[int, ...]
 
-NAMES = ("batch_size", "learning_rate", "schedule", "epochs", "step_epochs", "step_factor")
-"""The parameters in the order in which a trial is asked for them: schedule before what depends on it."""
-WHOLE = frozenset({"batch_size", "epochs", "step_epochs"})
-STEP_ONLY = ("step_epochs", "step_factor")
+NAMES = ("batch_size", "learning_rate", "schedule", "epochs", "step_epochs", "step_factor", *BEYOND)
+"""The parameters in the order in which a trial is asked for them: each before what depends on it."""
+WHOLE = frozenset({"batch_size", "epochs", "step_epochs", "warmup_epochs"})
+WORDS: Mapping[str, tuple[str, ...]] = {
+    "schedule": get_args(Schedule),
+    "optimizer": get_args(Optimizer),
+    "augmentation": get_args(Augmentation),
+}
+DEPENDENT: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "step_epochs": ("schedule", ("step",)),
+    "step_factor": ("schedule", ("step",)),
+    "momentum": ("optimizer", MOMENTUM_OPTIMIZERS),
+    "weight_decay": ("optimizer", DECAY_OPTIMIZERS),
+}
+"""Parameters that exist only where another one has one of these values."""
+NEEDED: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("schedule", "step"): ("step_epochs", "step_factor"),
+    ("optimizer", "nesterov"): ("momentum",),
+    ("optimizer", "adamw"): ("weight_decay",),
+}
+"""Parameters that a space must have where another one can have this value."""
+DEFAULTS: Mapping[str, Value] = {name: TrainConfig.model_fields[name].default for name in ("schedule", *BEYOND)}
+"""What a space that doesn't name them has: the report's values."""
 
 LARGEST_WHOLE = 2**31 - 1  # Optuna keeps parameters as floats, which hold every whole number only up to 2**53
 
-_PLAIN: dict[str, Any] = {"batch_size": 1, "learning_rate": 0.1, "epochs": 1}
+_PLAIN: dict[str, Any] = {"batch_size": 1, "learning_rate": 0.1, "epochs": 100_000}
 _STEP: dict[str, Any] = {**_PLAIN, "schedule": "step", "step_epochs": 1, "step_factor": 0.5}
+_BASES: Mapping[str, dict[str, Any]] = {"step_epochs": _STEP, "step_factor": _STEP}
 
 
 class Choices(Frozen):
@@ -86,7 +116,7 @@ def parse_parameter(name: str, raw: object) -> Parameter:
 
 def checked_value(name: str, raw: object, called: str, mistakes: list[str]) -> Value:
     """`raw` as the value of hyperparameter `name`, in its own type; what is wrong goes to `mistakes`."""
-    base = _STEP if name in STEP_ONLY or raw == "step" else _PLAIN
+    base = _STEP if raw == "step" else _BASES.get(name, _PLAIN)
     try:
         value: Value = getattr(TrainConfig.model_validate({**base, name: raw}, strict=True), name)
     except ValidationError as error:
@@ -115,8 +145,9 @@ def _checked_choices(name: str, table: Choices, mistakes: list[str]) -> Choices:
 
 
 def _checked_range(name: str, table: Range, mistakes: list[str]) -> Range:
-    if name == "schedule":
-        mistakes.append('must be a fixed value or choices, as in { choices = ["constant", "step"] }, but is a range.')
+    if name in WORDS:
+        example = as_toml({"choices": WORDS[name][:2]})
+        mistakes.append(f"must be a fixed value or choices, as in {example}, but is a range.")
         return table
     before = len(mistakes)
     if table.log and table.low <= 0:
@@ -166,6 +197,22 @@ def contains(parameter: Parameter, value: Value) -> bool:
             return False
         return parameter.step is None or not _beyond_grid(value, parameter.low, parameter.step)
     return value == parameter
+
+
+def applies(name: str, values: Mapping[str, Value]) -> bool:
+    """Whether parameter `name` exists in a configuration that has these values so far."""
+    if name not in DEPENDENT:
+        return True
+    parent, allowed = DEPENDENT[name]
+    return values.get(parent, DEFAULTS[parent]) in allowed
+
+
+def smallest(parameter: Parameter) -> int | float:
+    """The smallest number that can come out of a parameter of numbers."""
+    if isinstance(parameter, Range):
+        return parameter.low
+    values = parameter.choices if isinstance(parameter, Choices) else (parameter,)
+    return min(value for value in values if isinstance(value, (int, float)))
 
 
 def largest(parameter: Parameter) -> int | float:

@@ -30,11 +30,11 @@ from search.budget import StudySpec
 from search.mistakes import InputError, closest, explain, read_toml, sentences
 from search.parameters import (
     NAMES,
-    STEP_ONLY,
     Choices,
     Parameter,
     Range,
     Value,
+    applies,
     checked_value,
     encode,
     largest,
@@ -67,6 +67,13 @@ class SpaceTable(Frozen):
     epochs: Parameter = Field(examples=[{"low": 5, "high": 50}])
     step_epochs: Parameter | None = Field(default=None, examples=[[10, 20]])
     step_factor: Parameter | None = Field(default=None, examples=[0.1])
+    warmup_epochs: Parameter | None = None
+    optimizer: Parameter | None = None
+    momentum: Parameter | None = None
+    weight_decay: Parameter | None = None
+    dropout: Parameter | None = None
+    label_smoothing: Parameter | None = None
+    augmentation: Parameter | None = None
 
     @field_validator("*", mode="before")
     @classmethod
@@ -83,6 +90,13 @@ class Baseline(Frozen):
     epochs: Value | None = None
     step_epochs: Value | None = None
     step_factor: Value | None = None
+    warmup_epochs: Value | None = None
+    optimizer: Value | None = None
+    momentum: Value | None = None
+    weight_decay: Value | None = None
+    dropout: Value | None = None
+    label_smoothing: Value | None = None
+    augmentation: Value | None = None
 
     @field_validator("*", mode="before")
     @classmethod
@@ -116,7 +130,7 @@ class SearchSpace(Frozen):
         return self
 
     def parameters(self) -> dict[str, Parameter | None]:
-        """What `[space]` says of each hyperparameter; None for a step_* that it doesn't have."""
+        """What `[space]` says of each hyperparameter; None for one that it doesn't name."""
         return {name: getattr(self.space, name) for name in NAMES}
 
     @property
@@ -127,11 +141,12 @@ class SearchSpace(Frozen):
     def suggest(self, trial: BaseTrial, seed: int) -> TrainConfig:
         """The configuration that `trial` trains with `seed`: only what is searched is asked of the trial.
 
-        The parameters have the names of TrainConfig; step_epochs and step_factor exist where schedule is "step".
+        The parameters have the names of TrainConfig. Some exist only where another one allows them, as step_epochs and
+        step_factor do where schedule is "step".
         """
         values: dict[str, Any] = {}
         for name, parameter in self.parameters().items():
-            if parameter is not None and (name not in STEP_ONLY or values["schedule"] == "step"):
+            if parameter is not None and applies(name, values):
                 values[name] = suggest(parameter, name, trial)
         return TrainConfig(**values, seed=seed)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model.checkpoint import State, load, save
+from model.checkpoint import FORMAT, State, load, save
 from model.config import EpochMetrics, TrainConfig
 from model.files import written_aside
 
@@ -39,6 +40,28 @@ def assert_same(found: State | None, expected: State) -> None:
 def test_state_comes_back_bit_for_bit(tmp_path: Path) -> None:
     save(tmp_path / "new" / "folder", state(1))
     assert_same(load(tmp_path / "new" / "folder", CONFIG, DATA), state(1))
+
+
+def test_what_the_optimizer_keeps_comes_back_apart_from_the_weights(tmp_path: Path) -> None:
+    kept = {"momentum/conv1/kernel": np.full((3, 2), 0.5, np.float32)}
+    save(tmp_path, dataclasses.replace(state(1), slots=kept))
+    found = load(tmp_path, CONFIG, DATA)
+    assert_same(found, state(1))
+    assert found is not None
+    np.testing.assert_array_equal(found.slots["momentum/conv1/kernel"], kept["momentum/conv1/kernel"])
+
+
+def test_checkpoint_from_before_there_were_other_optimizers_goes_on(tmp_path: Path) -> None:
+    path = save(tmp_path, state(2))
+    line, _, payload = path.read_bytes().partition(b"\n")
+    header = json.loads(line)
+    kept = ("batch_size", "learning_rate", "epochs", "schedule", "step_epochs", "step_factor", "seed", "precision")
+    header |= {"format": 1, "config": {key: header["config"][key] for key in kept}}
+    path.write_bytes(json.dumps(header).encode() + b"\n" + payload)
+    found = load(tmp_path, CONFIG, DATA)
+    assert_same(found, state(2))
+    assert found is not None
+    assert found.slots == {}
 
 
 def test_empty_or_absent_folder_means_a_new_training(tmp_path: Path) -> None:
@@ -127,7 +150,7 @@ def test_pickled_objects_are_refused_even_under_a_right_checksum(tmp_path: Path)
 
 
 def test_format_of_a_later_version_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    rewritten(save(tmp_path, state(1)), format=2, something_new=True)
+    rewritten(save(tmp_path, state(1)), format=FORMAT + 1, something_new=True)
     with caplog.at_level(logging.WARNING):
         assert load(tmp_path, CONFIG, DATA) is None
     assert "later version" in caplog.text

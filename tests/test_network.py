@@ -162,10 +162,13 @@ def plain_step(net: keras.Model, images: Images, labels: npt.NDArray[np.int32], 
     return loss, tape.gradient(loss, trainable)
 
 
-def dropout_masks(seed: tf.Tensor, batch: int) -> list[tf.Tensor]:
+HALF = tf.constant(0.5)
+
+
+def dropout_masks(seed: tf.Tensor, batch: int, rate: tf.Tensor = HALF) -> list[tf.Tensor]:
     """What the fast forward pass multiplies by, seen by sending ones through it."""
     ones = tf.ones((batch, network.HIDDEN_UNITS))
-    return [forward.dropout(ones, seed, number) for number in range(len(network.HIDDEN))]
+    return [forward.dropout(ones, seed, number, rate) for number in range(len(network.HIDDEN))]
 
 
 def fast_step(
@@ -182,7 +185,7 @@ def fast_step(
 
     def step() -> Any:
         with tf.GradientTape() as tape:
-            logits, moving = forward.train(weights, prepared(images, dtype), seed, plain=plain)
+            logits, moving = forward.train(weights, prepared(images, dtype), seed, HALF, plain=plain)
             loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
         return loss, tape.gradient(loss, trainable), moving
 
@@ -293,6 +296,23 @@ def test_dropout_drops_half_and_depends_on_its_seed_alone() -> None:
     np.testing.assert_array_equal(first, dropout_masks(tf.constant([9, 0], tf.int64), 64)[0])
     every = [first, second, *masks[1]]
     assert all(not np.array_equal(a, b) for i, a in enumerate(every) for b in every[:i])
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.2, 0.9])
+def test_dropout_drops_its_rate_and_keeps_the_mean(rate: float) -> None:
+    mask = dropout_masks(tf.constant([9, 0], tf.int64), 64, tf.constant(rate))[0]
+    assert float(tf.reduce_mean(tf.cast(mask == 0, tf.float32))) == pytest.approx(rate, abs=0.01)
+    assert float(tf.reduce_max(mask)) == pytest.approx(1 / (1 - rate))
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3])
+def test_saved_network_says_the_dropout_that_it_was_trained_with(rate: float, tmp_path: Path) -> None:
+    net = network.build_alexnet()
+    network.set_dropout(net, rate)
+    net.save(tmp_path / "net.keras")
+    loaded = keras.models.load_model(tmp_path / "net.keras", safe_mode=True)
+    assert [loaded.get_layer(f"dropout_{name}").rate for name in network.HIDDEN] == [rate] * 2
+    assert np.array_equal(loaded.get_weights()[0], net.get_weights()[0])
 
 
 WEIGHTS_OF_SEED_7 = [0.06294983, -0.0046101050, 0.05191005]

@@ -338,3 +338,19 @@ def test_a_full_disk_leaves_the_earlier_recipe_whole(path: Path, monkeypatch: py
             write_recipe(recipe_of(trial=8), each)
         assert read_recipe(each).trial == 7
     assert sorted(entry.name for entry in path.parent.iterdir()) == ["best.json", "best.toml"]
+
+
+def test_recipe_from_before_there_were_other_optimizers_is_not_taken_for_an_edited_one(path: Path) -> None:
+    newer = ("warmup_epochs", "optimizer", "momentum", "weight_decay", "dropout", "label_smoothing", "augmentation")
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if not line.startswith(newer)))
+    recipe = read_recipe(path)
+    assert recipe.config == recipe_of().config
+    assert not recipe.edited
+
+
+def test_what_the_report_had_not_comes_back_and_is_in_the_digest() -> None:
+    config = TrainConfig(**{**recipe_of().config.model_dump(), "optimizer": "adamw", "weight_decay": 0.01})
+    recipe = recipe_of(config=config)
+    assert 'optimizer = "adamw"' in recipe_toml(recipe)
+    assert recipe.digest != recipe_of().digest

@@ -26,6 +26,18 @@ def test_a_number_steps_after_every_so_many_epochs() -> None:
     assert rates(config) == pytest.approx([1e-3] * 3 + [5e-4] * 3 + [2.5e-4])
 
 
+def test_a_list_steps_as_often_as_it_is_long() -> None:
+    config = TrainConfig(**{**BASE, "epochs": 8}, schedule="step", step_epochs=[2, 4, 6], step_factor=0.1)
+    assert rates(config) == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5, 1e-6, 1e-6])
+
+
+def test_warm_up_rises_evenly_to_what_the_schedule_says() -> None:
+    config = TrainConfig(**{**BASE, "epochs": 6}, warmup_epochs=3)
+    assert rates(config) == pytest.approx([0.25e-3, 0.5e-3, 0.75e-3, 1e-3, 1e-3, 1e-3])
+    stepped = TrainConfig(**{**BASE, "epochs": 3}, warmup_epochs=1, schedule="step", step_epochs=1, step_factor=0.1)
+    assert rates(stepped) == pytest.approx([0.5e-3, 1e-4, 1e-5])
+
+
 def test_a_step_past_the_last_epoch_never_comes() -> None:
     config = TrainConfig(**{**BASE, "epochs": 5}, schedule="step", step_epochs=[5], step_factor=0.1)
     assert set(rates(config)) == {0.001}

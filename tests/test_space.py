@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.config import DataSpec, TrainConfig
+from model.config import BEYOND, DataSpec, TrainConfig, beyond
 from search.mistakes import InputError
 from search.space import SearchSpace, differences, list_presets, load_space, parse_space
 
@@ -187,7 +187,36 @@ BAD: list[tuple[str, str, str]] = [
         "[baseline]: step_epochs is missing, but is searched. Add it, e.g. step_epochs = [10, 20]",
     ),
     ("baseline.step_epochs", "step_epochs = 10", "[baseline.step_epochs]: must be a choice of [space], but is 10."),
-    ("baseline.momentum", "momentum = 0.9", "[baseline]: unknown key momentum."),
+    ("baseline.nesterov", "nesterov = true", "[baseline]: unknown key nesterov."),
+    # beyond what the report chose between
+    ("space.dropout", "dropout = { low = 0.0, high = 1.0 }", "[space.dropout]: high must be < 1, but is 1.0."),
+    ("space.optimizer", 'optimizer = "rmsprop"', 'optimizer must be "sgd", "nesterov", "adam" or "adamw", but is'),
+    (
+        "space.optimizer",
+        "optimizer = { low = 1, high = 2 }",
+        'as in { choices = ["sgd", "nesterov"] }, but is a range.',
+    ),
+    (
+        "space.augmentation",
+        'augmentation = "crop"',
+        'augmentation must be "none", "flip" or "flip_shift", but is "crop"',
+    ),
+    (
+        "space.optimizer",
+        'optimizer = "adam"\nmomentum = 0.9',
+        '[space.momentum]: belongs to optimizer = "sgd" or "nesterov", which this space never takes. Remove it, or '
+        'search optimizer = "sgd".',
+    ),
+    (
+        "space.optimizer",
+        'optimizer = { choices = ["sgd", "adamw"] }',
+        '[space]: weight_decay is missing, but optimizer can be "adamw". Add it, e.g. weight_decay = 0.01.',
+    ),
+    ("space.optimizer", 'optimizer = "nesterov"', "[space]: momentum is missing, but optimizer can be"),
+    ("space.warmup_epochs", "warmup_epochs = 2", "[space.warmup_epochs]: the largest value must be < the smallest ep"),
+    ("baseline.dropout", "dropout = 0.3", "[baseline.dropout]: must be what [space] fixes, 0.5, but is 0.3."),
+    ("space.dropout", "dropout = { low = 0.0, high = 0.6 }", "[baseline]: dropout is missing, but is searched."),
+    ("baseline.momentum", "momentum = 0.9", "[baseline.momentum]: must be what [space] fixes, 0.0, but is 0.9."),
     (
         "space.batch_size",
         "batch_size = 16",
@@ -253,7 +282,7 @@ def refused(name_or_path: str) -> str:
 
 def test_an_unknown_preset_is_told_with_the_closest_and_all() -> None:
     message = refused("qick")
-    assert 'no preset "qick". Did you mean quick? Presets: quick, seed, wide.' in message
+    assert 'no preset "qick". Did you mean quick? Presets: beyond, quick, seed, wide.' in message
 
 
 @pytest.mark.parametrize(
@@ -366,7 +395,52 @@ def test_a_space_without_step_and_baseline_is_enough() -> None:
     assert config == TrainConfig(batch_size=8, learning_rate=1.0, epochs=3, seed=9)
 
 
+OPEN = """
+[study]
+name = "open"
+trials = 3
+[space]
+batch_size = 32
+learning_rate = 0.01
+epochs = 9
+warmup_epochs = { low = 0, high = 8 }
+optimizer = { choices = ["sgd", "nesterov", "adam", "adamw"] }
+momentum = { low = 0.0, high = 0.9 }
+weight_decay = { low = 1e-5, high = 0.1, log = true }
+dropout = { low = 0.1, high = 0.6 }
+label_smoothing = 0.1
+augmentation = { choices = ["flip", "flip_shift"] }
+"""
+
+
+def test_what_the_report_left_alone_is_asked_where_it_is_opened_and_belongs() -> None:
+    space = space_of(OPEN)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+    seen = set()
+    for _ in range(40):
+        trial = study.ask()
+        config = space.suggest(trial, seed=0)
+        seen.add(config.optimizer)
+        assert ("momentum" in trial.params) is (config.optimizer in ("sgd", "nesterov"))
+        assert ("weight_decay" in trial.params) is (config.optimizer != "adam")
+        assert 0.1 <= config.dropout <= 0.6
+        assert config.label_smoothing == 0.1
+        assert 0 <= config.warmup_epochs < config.epochs
+    assert seen == {"sgd", "nesterov", "adam", "adamw"}
+
+
+def test_space_that_opens_nothing_more_trains_as_the_report() -> None:
+    config = space_of().suggest(optuna.create_study().ask(), seed=0)
+    assert beyond(config.model_dump()) == {}
+
+
 # Stored with the study
+
+
+def test_space_stored_before_there_was_more_is_the_same_today() -> None:
+    today = space_of().to_dict()
+    assert not set(today["space"]) & set(BEYOND)
+    assert differences(SearchSpace.from_dict(today), space_of()) == []
 
 
 def test_a_space_is_the_same_after_json() -> None:
@@ -427,7 +501,7 @@ def test_other_data_must_fit_the_space() -> None:
 numbers = st.integers() | st.floats() | st.booleans() | st.text(max_size=5) | st.lists(st.integers(), max_size=3)
 ranges = st.dictionaries(st.sampled_from(["low", "high", "log", "step", "choices", "x"]), numbers)
 choices = st.fixed_dictionaries({"choices": st.lists(numbers, max_size=4)})
-names = ["batch_size", "learning_rate", "schedule", "epochs", "step_epochs", "step_factor"]
+names = ["batch_size", "learning_rate", "schedule", "epochs", "step_epochs", "step_factor", *BEYOND]
 
 
 @settings(max_examples=300, deadline=None)

@@ -57,6 +57,18 @@ def without_seconds(result: TrainResult) -> list[dict[str, Any]]:
     return [epoch.model_dump(exclude={"seconds"}) for epoch in result.history]
 
 
+EVERYTHING: dict[str, Any] = {
+    "optimizer": "adamw",
+    "learning_rate": 0.001,
+    "weight_decay": 0.01,
+    "dropout": 0.3,
+    "label_smoothing": 0.1,
+    "augmentation": "flip_shift",
+    "warmup_epochs": 1,
+}
+NESTEROV: dict[str, Any] = {"optimizer": "nesterov", "momentum": 0.9, "augmentation": "flip"}
+
+
 def changed(**changes: Any) -> TrainConfig:
     return TrainConfig(**{**CONFIG.model_dump(), **changes})
 
@@ -76,6 +88,53 @@ def test_same_seed_trains_the_same_weights_bit_for_bit_whatever_came_before(engi
     second = engine.train(CONFIG, go_on)
     assert without_seconds(first) == without_seconds(second)
     assert_bit_equal(first_weights, weights(engine))
+
+
+@pytest.mark.parametrize("changes", [EVERYTHING, NESTEROV], ids=["everything", "nesterov"])
+def test_same_seed_trains_the_same_weights_with_all_that_the_report_had_not(
+    engine: Engine, changes: dict[str, Any]
+) -> None:
+    config = changed(**changes, epochs=2)
+    first, first_weights = engine.train(config, go_on), weights(engine)
+    engine.train(changed(optimizer="adam", momentum=0.0, epochs=1), go_on)
+    assert without_seconds(first) == without_seconds(engine.train(config, go_on))
+    assert_bit_equal(first_weights, weights(engine))
+    assert first.history[-1].loss < 2.5
+    engine.train(config.model_copy(update={"seed": 2}), go_on)
+    assert not np.array_equal(first_weights["conv1/kernel"], weights(engine)["conv1/kernel"])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"weight_decay": 0.1}, {"label_smoothing": 0.2}, {"dropout": 0.1}, {"augmentation": "flip"}, {"momentum": 0.5}],
+    ids=lambda other: next(iter(other)),
+)
+def test_each_of_them_changes_the_training(engine: Engine, other: dict[str, Any]) -> None:
+    engine.train(changed(epochs=1), go_on)
+    plain = weights(engine)
+    engine.train(changed(epochs=1, **other), go_on)
+    assert not np.array_equal(plain["dense2/kernel"], weights(engine)["dense2/kernel"])
+
+
+def test_what_a_configuration_does_not_use_changes_no_bit(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program that can decay, smooth and augment, told to do nothing of it, trains what the report's does."""
+    engine.train(CONFIG, go_on)
+    plain = weights(engine)
+    monkeypatch.setattr(program.Variant, "of", lambda _config: program.Variant("sgd", extras=True))
+    engine.train(CONFIG, go_on)
+    assert_bit_equal(plain, weights(engine))
+
+
+def test_smoothed_labels_are_trained_on_but_losses_are_reported_without(engine: Engine) -> None:
+    sharp = engine.train(changed(epochs=1, learning_rate=1e-9), go_on)
+    smooth = engine.train(changed(epochs=1, learning_rate=1e-9, label_smoothing=0.5), go_on)
+    assert smooth.history[0].loss == pytest.approx(sharp.history[0].loss, rel=1e-5)
+
+
+def test_network_says_the_dropout_of_the_training_that_ran_last(engine: Engine) -> None:
+    for rate in (0.1, 0.5):
+        engine.train(changed(epochs=1, dropout=rate), go_on)
+        assert engine.network.get_layer("dropout_dense1").rate == rate
 
 
 def test_a_new_engine_trains_the_same_weights_too(engine: Engine, images: Split) -> None:
@@ -213,7 +272,7 @@ def test_running_out_of_memory_names_the_batch_size(images: Split, monkeypatch: 
     def too_large(*_args: Any, **_kwargs: Any) -> None:
         raise tf.errors.ResourceExhaustedError(None, None, "failed to allocate memory")
 
-    monkeypatch.setattr(engine, "_program", lambda *_: too_large)
+    monkeypatch.setattr(engine, "_training_program", lambda *_: too_large)
     with pytest.raises(OutOfMemoryError, match="this CPU ran out of memory at batch_size 32") as caught:
         engine.train(CONFIG, go_on)
     assert (caught.value.reason, caught.value.retry) == ("out-of-memory", False)
@@ -233,8 +292,11 @@ def dying_after(epoch: int, seen: list[int]) -> Callable[[EpochMetrics], bool]:
     return on_epoch
 
 
-def test_resumed_training_is_bit_equal_to_one_never_interrupted(engine: Engine, images: Split, tmp_path: Path) -> None:
-    config = changed(epochs=4, schedule="step", step_epochs=[2], step_factor=0.5)
+@pytest.mark.parametrize("changes", [{}, EVERYTHING, NESTEROV], ids=["plain", "everything", "nesterov"])
+def test_resumed_training_is_bit_equal_to_one_never_interrupted(
+    engine: Engine, images: Split, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    config = changed(epochs=4, schedule="step", step_epochs=[2], step_factor=0.5, **changes)
     straight, straight_weights = engine.train(config, go_on), weights(engine)
     seen: list[int] = []
     with pytest.raises(Killed):

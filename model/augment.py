@@ -1,0 +1,58 @@
+"""Augmentation on the device: images stay uint8 and in 2x2 blocks, and each step draws anew what becomes of them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import tensorflow as tf
+
+from model.config import Augmentation
+
+REACH: Final = 4
+"""Pixels that an image is shifted by at most, up, down, left and right."""
+SIDE: Final = 32
+STORED: Final = np.clip(np.arange(SIDE + 2) - 1, 0, SIDE - 1).astype(np.int32)
+"""Which row of the image lies in each of the 34 rows of the stored form; columns likewise."""
+
+
+def flip_chance(augmentation: Augmentation) -> float:
+    """How often an image is mirrored."""
+    return 0.0 if augmentation == "none" else 0.5
+
+
+def reach(augmentation: Augmentation) -> int:
+    """By how many pixels an image is shifted at most."""
+    return REACH if augmentation == "flip_shift" else 0
+
+
+def draw(seed: tf.Tensor, images: tf.Tensor, chance: tf.Tensor, reach: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    """For each image of a step whether it is mirrored (bool), then how far it goes down and to the right (int32).
+
+    `seed` is the step's, int64 (2); its first number lies below 2**32, and what is drawn here has its own above.
+    """
+    own = seed + tf.constant([2**32, 0], tf.int64)
+    uniform = tf.random.stateless_uniform((3, images), own, alg="philox")
+    shifts = tf.cast(uniform[1:] * tf.cast(2 * reach + 1, tf.float32), tf.int32) - reach
+    return uniform[0] < chance, shifts[0], shifts[1]
+
+
+def move(blocks: tf.Tensor, mirrored: tf.Tensor, down: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
+    """Images as stored, uint8 (B, 17, 17, 12), mirrored left to right where `mirrored` says so, and then shifted.
+
+    Equals `to_blocks` of the images that NumPy pads by `mode="reflect"` and cuts out again.
+    """
+    rows = _reflected(STORED - down[:, None])
+    columns = _reflected(STORED - right[:, None])
+    columns = tf.where(mirrored[:, None], SIDE - 1 - columns, columns)
+    pixels = tf.transpose(tf.reshape(blocks, (-1, 17, 17, 2, 2, 3)), (0, 1, 3, 2, 4, 5))
+    pixels = tf.reshape(pixels, (-1, SIDE + 2, SIDE + 2, 3))
+    pixels = tf.gather(pixels, rows + 1, axis=1, batch_dims=1)
+    pixels = tf.gather(pixels, columns + 1, axis=2, batch_dims=1)
+    pixels = tf.transpose(tf.reshape(pixels, (-1, 17, 2, 17, 2, 3)), (0, 1, 3, 2, 4, 5))
+    return tf.reshape(pixels, (-1, 17, 17, 12))
+
+
+def _reflected(index: tf.Tensor) -> tf.Tensor:
+    """An index of a row that may lie outside the image, as the one whose reflection is seen there."""
+    return (SIDE - 1) - tf.abs((SIDE - 1) - tf.abs(index))

@@ -1,0 +1,70 @@
+"""Augmentation on the device is what NumPy does to the images themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import tensorflow as tf
+
+from model import augment, forward
+
+Images = npt.NDArray[np.uint8]
+
+
+@pytest.fixture(scope="module")
+def images() -> Images:
+    return np.random.default_rng(0).integers(0, 256, (162, 32, 32, 3), dtype=np.uint8)
+
+
+def by_hand(image: Images, mirrored: bool, down: int, right: int) -> Images:
+    image = image[:, ::-1] if mirrored else image
+    wide = np.pad(image, ((4, 4), (4, 4), (0, 0)), mode="reflect")
+    return wide[4 - down : 36 - down, 4 - right : 36 - right]
+
+
+def drawn(augmentation: Any, seed: tuple[int, int] = (5, 0), count: int = 4000) -> list[npt.NDArray[Any]]:
+    chance = tf.constant(augment.flip_chance(augmentation))
+    reach = tf.constant(augment.reach(augmentation))
+    return [each.numpy() for each in augment.draw(tf.constant(seed, tf.int64), tf.constant(count), chance, reach)]
+
+
+def test_every_mirroring_and_shift_is_numpys(images: Images) -> None:
+    moves = [(mirrored, down, right) for mirrored in (False, True) for down in range(-4, 5) for right in range(-4, 5)]
+    mirrored, down, right = (tf.constant([move[i] for move in moves]) for i in range(3))
+    moved = tf.function(augment.move)(forward.to_blocks(images), mirrored, down, right)
+    expected = np.stack([by_hand(image, *move) for image, move in zip(images, moves, strict=True)])
+    np.testing.assert_array_equal(moved, forward.to_blocks(expected))
+
+
+def test_none_moves_nothing(images: Images) -> None:
+    blocks = forward.to_blocks(images)
+    moves = [tf.constant(each) for each in drawn("none", count=len(images))]
+    np.testing.assert_array_equal(augment.move(blocks, *moves), blocks)
+
+
+def test_flip_mirrors_half_of_the_images_and_shifts_none() -> None:
+    mirrored, down, right = drawn("flip")
+    assert mirrored.mean() == pytest.approx(0.5, abs=0.04)
+    assert not down.any()
+    assert not right.any()
+
+
+def test_shifts_reach_every_pixel_up_to_four_as_often() -> None:
+    mirrored, down, right = drawn("flip_shift", count=9000)
+    assert mirrored.mean() == pytest.approx(0.5, abs=0.03)
+    for shifts in (down, right):
+        values, counts = np.unique(shifts, return_counts=True)
+        assert list(values) == list(range(-4, 5))
+        assert counts.min() > 850
+    assert abs(np.corrcoef([mirrored, down, right]) - np.eye(3)).max() < 0.05
+
+
+def test_what_is_drawn_depends_on_the_seed_alone_and_differs_from_step_to_step() -> None:
+    first, again, next_step, other = (drawn("flip_shift", seed) for seed in ((5, 0), (5, 0), (5, 2), (6, 0)))
+    for one, same in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one, same)
+    for different in (next_step, other):
+        assert any(not np.array_equal(one, new) for one, new in zip(first, different, strict=True))
