@@ -1,13 +1,24 @@
-"""The commands of `alexsearch` about what was trained: measured, asked, converted."""
+"""The commands of `alexsearch` about what was trained: measured, asked, converted, trained again."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Final
 
 import click
 
-from search.options import console, data_option, home_option, json_option, print_json
+from search.options import (
+    EXIT_FAILED,
+    console,
+    data_option,
+    home_option,
+    json_option,
+    open_database,
+    print_json,
+    storage_options,
+    study_option,
+)
 
 _model_argument = click.argument("model", type=click.Path(path_type=Path))
 
@@ -101,4 +112,71 @@ def convert(model: Path, kind: str, output: Path | None, data: str | None, home:
         print_conversion(console(), document)
 
 
-USE: Final = (evaluate, predict, convert)
+@click.command()
+@study_option
+@storage_options
+@click.option("--trial", type=click.IntRange(min=0), metavar="N", required=True, help="Number of the trial.")
+@data_option("the study's")
+@json_option
+def replay(study: str | None, home: Path, storage: str | None, trial: int, data: str | None, as_json: bool) -> None:
+    """Train one trial again and compare it epoch by epoch.
+
+    On the same CPU, in float32, every bit must agree; where a device, a version or something else differs, which is
+    said, all must stay within a tolerance, which is said as well. Exit code 0: reproduced; 1: not.
+
+    JSON keys: study, trial, reproduced, verdict (bit-equal, within tolerance or different), demanded (one of the first
+    two), first_unequal_epoch, largest_difference, tolerance, differences (a list of what, recorded, here), device,
+    precision, threads, epochs (a list of epoch, recorded, again, apart, equal, within).
+
+    \b
+    alexsearch replay --trial 3
+    alexsearch replay --study wide --trial 0 --data cifar10.npz
+    """
+    from search.home import Home
+    from search.replay import replay_trial
+
+    output = console()
+    output.quiet = as_json
+    document = replay_trial(open_database(home, storage), study, trial, data, Home(home), output)
+    if as_json:
+        print_json(document)
+    sys.exit(0 if document["reproduced"] else EXIT_FAILED)
+
+
+@click.command()
+@click.option("--epochs", type=click.IntRange(1, 100_000), metavar="N", show_default="the report's 50", help="Epochs.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, metavar="N", show_default=True, help="Seed.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    show_default="HOME/seed-report",
+    help="Folder to write to.",
+)
+@data_option("cifar10")
+@home_option
+@json_option
+def seed_report(epochs: int | None, seed: int, out: Path | None, data: str, home: Path, as_json: bool) -> None:
+    """Train the report's one configuration, draw its figures.
+
+    As the report did, this validates on the test images after every epoch, and its score is the best epoch's. Nothing
+    else here does so. Figures 10 to 12 are drawn beside the values that the report published. Interrupted, or with more
+    epochs, it goes on where it was.
+
+    JSON keys: validated_on, best_epoch, best_accuracy, last_accuracy, report_score, config, data_fingerprint, history.
+
+    \b
+    alexsearch seed-report
+    alexsearch seed-report --epochs 3 --data cifar10.npz
+    """
+    from search.home import Home
+    from search.seed_report import reproduce_report
+
+    output = console()
+    output.quiet = as_json
+    document = reproduce_report(epochs=epochs, seed=seed, out=out, source=data, home=Home(home), console=output)
+    if as_json:
+        print_json(document)
+
+
+USE: Final = (evaluate, predict, convert, replay, seed_report)

@@ -3,7 +3,8 @@
 HOME/alexsearch.db            the studies, unless --storage names another database
 HOME/data/                    decoded image folders
 HOME/artifacts/               pictures and tables of trials that were looked at in the dashboard
-HOME/tensorflow.log           what TensorFlow printed in `retrain` and `evaluate`
+HOME/tensorflow.log           what TensorFlow printed in `retrain`, `evaluate` and their like
+HOME/seed-report/             what `alexsearch seed-report` made, unless --out names another folder
 HOME/STUDY/checkpoints/       the training state of trials that are running or waiting to go on
 HOME/STUDY/logs/              what the training processes printed
 HOME/STUDY/retrain/           what `alexsearch retrain` made, unless --out names another folder
@@ -36,6 +37,10 @@ class Home:
     @property
     def tensorflow_log(self) -> Path:
         return self.folder / "tensorflow.log"
+
+    @property
+    def seed_report(self) -> Path:
+        return self.folder / "seed-report"
 
     def study(self, name: str) -> Path:
         # A study made by another tool may be called anything; ours are checked when the space is read.

@@ -382,9 +382,12 @@ class Slot:
             "data_fingerprint": work.fingerprint,
             "device": self._device["name"],
             "slot": self.place.name,
+            "threads": self._device.get("threads"),
             **work.provenance,
         }
         history = message["history"]
+        if history:  # the epochs before may have been another device's
+            attributes["resumed_after"] = len(history)
         held = work.queue.describe(self.slot_id, taken.trial_id, attributes)
         held = held and work.queue.resume_at(self.slot_id, taken.trial_id, len(history))
         for metrics in history:

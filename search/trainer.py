@@ -111,7 +111,7 @@ class _Trainer:
                 "validation_images": len(parts.validation.labels),
                 "classes": list(training.class_names),
             },
-            device={"kind": self._device.kind, "name": self._device.name, "precision": self._device.precision},
+            device={name: getattr(self._device, name) for name in ("kind", "name", "precision", "threads")},
         )
 
     def train(self, message: Mapping[str, Any]) -> None:
