@@ -18,12 +18,13 @@ from model.config import EpochMetrics
 from search.exporting import recipe_of
 from search.home import Home
 from search.host import provenance
-from search.live import duration, short
+from search.live import short
 from search.mistakes import InputError
 from search.recipe import Recipe
 from search.terminal import quiet_tensorflow
 from studies.catalog import find_study, trial_by_number
 from studies.storage import Storage
+from studies.words import duration
 
 METRICS: Final = ("loss", "accuracy", "val_loss", "val_accuracy")
 TOLERANCE: Final = {"loss": 0.1, "accuracy": 0.05, "val_loss": 0.2, "val_accuracy": 0.05}

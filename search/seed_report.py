@@ -23,12 +23,12 @@ from rich.console import Console
 from model.config import EpochMetrics, TrainConfig
 from model.files import written_aside
 from search.home import Home
-from search.live import duration
 from search.mistakes import InputError
 from search.space import load_space
 from search.terminal import quiet_tensorflow
 from studies.published import REPORT_ACCURACY, REPORT_LOSS, REPORT_SCORE
 from studies.retrained import CIFAR10_SHAPE
+from studies.words import duration
 
 
 def report_config(epochs: int | None, seed: int) -> TrainConfig:
