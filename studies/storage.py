@@ -54,6 +54,7 @@ SCHEMA_LOCK = 0x616C6578  # an advisory lock's number is any 64-bit integer: "al
 
 # SQLSTATEs of Postgres that no waiting mends: wrong password, no such database or right, disk full.
 POSTGRES_HOPELESS = ("28", "3D", "42", "22", "23", "53100")
+NO_RIGHT = "42501"
 SQLITE_PASSING = ("locked", "busy")
 
 
@@ -427,11 +428,15 @@ def _database_problem(error: BaseException | None) -> exc.SQLAlchemyError | OSEr
             return error
         if isinstance(error, exc.DatabaseError) and not isinstance(error, (exc.IntegrityError, exc.ProgrammingError)):
             return error
-        if isinstance(error, exc.DBAPIError) and error.connection_invalidated:
+        if isinstance(error, exc.DBAPIError) and (error.connection_invalidated or _sqlstate(error) == NO_RIGHT):
             return error
         # Optuna goes on with a session whose connection broke, and what then fails hides the first error behind itself.
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return None
+
+
+def _sqlstate(problem: BaseException) -> str | None:
+    return getattr(getattr(problem, "orig", None), "sqlstate", None)
 
 
 def _is_passing(problem: exc.SQLAlchemyError | OSError) -> bool:
@@ -441,7 +446,7 @@ def _is_passing(problem: exc.SQLAlchemyError | OSError) -> bool:
         return True
     if type(original).__module__.startswith("sqlite3"):
         return any(word in str(original) for word in SQLITE_PASSING)
-    sqlstate = getattr(original, "sqlstate", None)
+    sqlstate = _sqlstate(problem)
     if sqlstate is None:  # no answer from a server: refused, reset, unknown host; or its text tells of a login
         text = str(original)
         return not any(word in text for word in ("authentication failed", "does not exist", "no password supplied"))
@@ -455,6 +460,8 @@ def _explained(problem: exc.SQLAlchemyError | OSError, url: URL) -> StorageError
             text = text.replace(secret, "***")
     text = text if len(text) <= 300 else text[:297] + "..."
     way_out = "Check the URL, the password and that the server runs, then try again: nothing was lost."
+    if _sqlstate(problem) == NO_RIGHT:
+        way_out = "Give this user the rights on the schema (GRANT ALL ON SCHEMA public TO ...), or name another user."
     if url.get_backend_name() == "sqlite":
         way_out = {
             "readonly": "Make the file and its folder writable, or name another place with --home or --storage.",

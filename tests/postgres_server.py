@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
 
 
 class PostgresServer:
@@ -36,6 +37,15 @@ class PostgresServer:
             connection.execute(f'CREATE DATABASE "{name}"'.encode())
         host = "127.0.0.1" if tcp else self._socket
         return f"postgresql://postgres@/{name}?host={host}&port={self._port}"
+
+    def require_passwords(self, user: str, password: str) -> None:
+        """Over TCP, from now on; and make a user who has one."""
+        rules = "host all all 127.0.0.1/32 scram-sha-256\n"
+        hba = self._folder / "pg_hba.conf"
+        hba.write_text(rules + hba.read_text())
+        self.ask("SELECT pg_reload_conf()")
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(user), password))
 
     def ask(self, query: str) -> list[tuple[Any, ...]]:
         """The rows of a query, over a connection of its own."""

@@ -20,6 +20,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 from optuna.trial import TrialState
+from postgres_server import PostgresServer
 from study_maker import make_foreign, make_study
 
 import search.host
@@ -224,6 +225,31 @@ def test_every_mistake_of_a_space_file_is_told_at_once(tmp_path: Path) -> None:
     for said in ("Did you mean trials?", "low must be > 0 when log = true", "epochs must be >= 1, but is 0"):
         assert said in told
     assert [path.name for path in tmp_path.iterdir()] == ["bad.toml"]
+
+
+@pytest.mark.parametrize(
+    ("host", "said"), [("no-such-host.invalid", "failed to resolve host"), ("127.0.0.1:1", "Connection refused")]
+)
+def test_database_that_is_not_there_is_told_in_a_line(host: str, said: str) -> None:
+    told = run("status", code=2, ALEXSEARCH_STORAGE=f"postgresql://me@{host}/x").stderr
+    assert said in told
+    assert len(told.splitlines()) == 1
+
+
+def test_wrong_password_or_missing_right_is_told_in_a_line_that_repeats_no_password(tmp_path: Path) -> None:
+    server = PostgresServer(tmp_path / "server")
+    try:
+        server.require_passwords("me", "right")
+        url = server.database(tcp=True).replace("postgres@", "me@")
+        told = run("status", code=2, ALEXSEARCH_STORAGE=url, PGPASSWORD="wrong-one").stderr
+        without_rights = run("status", code=2, ALEXSEARCH_STORAGE=url, PGPASSWORD="right").stderr
+    finally:
+        server.stop()
+    assert "password authentication failed" in told
+    assert "wrong-one" not in told
+    assert "permission denied for schema public" in without_rights
+    assert "GRANT ALL ON SCHEMA" in without_rights
+    assert len(told.splitlines()) == len(without_rights.splitlines()) == 1
 
 
 @pytest.mark.parametrize("command", [["run", "quick"], ["status"], ["retrain", "best.toml"], ["doctor"]])
