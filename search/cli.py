@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from search.cli_show import SHOW
 from search.cli_use import USE
 from search.options import (
     EXIT_FAILED,
@@ -519,7 +520,7 @@ def doctor(home: Path, storage: str | None, data: str, as_json: bool) -> None:
     sys.exit(0 if healthy else EXIT_FAILED)
 
 
-for command in USE:
+for command in (*SHOW, *USE):
     main.add_command(command)
 
 

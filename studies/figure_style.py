@@ -40,6 +40,7 @@ def new_plot(title: str, x: str, y: str) -> Figure:
             "font": {"family": FONT, "size": 12, "color": NEUTRAL},
             "paper_bgcolor": CLEAR,
             "plot_bgcolor": CLEAR,
+            "modebar": {"bgcolor": CLEAR, "color": GRID, "activecolor": NEUTRAL},
             "hoverlabel": {"font": {"family": FONT}},
             "legend": {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"},
             "margin": {"l": 56, "r": 16, "t": 44, "b": 40},

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from studies.curves import best_of, trials_of, value_of
 from studies.figure_style import AXIS, GRID, new_plot, say_instead
-from studies.picture import BLUE, GREEN
+from studies.picture import BLUE, GREEN, SKY
 
 if TYPE_CHECKING:
     import optuna
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 FEWEST_FOR_IMPORTANCES = 5
-SCALE = ((0.0, "#d5d9de"), (0.5, "#56b4e9"), (0.85, "#0072b2"), (1.0, "#009e73"))
+EARLY = "#a3abb4"
+"""Grey enough to stand back on white and on near-black."""
+SCALE = ((0.0, EARLY), (0.5, SKY), (0.85, BLUE), (1.0, GREEN))
 COLUMNS = 3
 
 
@@ -83,7 +85,10 @@ def parallel_coordinates(trials: optuna.Study | Iterable[FrozenTrial], *, report
 
 
 def slices(trials: optuna.Study | Iterable[FrozenTrial], *, report: bool = True) -> Figure:
-    """Accuracy against each parameter, lighter dots for earlier trials; pruned trials with their last epoch's."""
+    """Accuracy against each parameter, from grey dots for the first trials to blue ones for the last.
+
+    Pruned trials stand where they stopped; the best has a ring.
+    """
     del report
     known = [trial for trial in trials_of(trials) if trial.params and value_of(trial) is not None]
     if not known:
@@ -108,22 +113,25 @@ def slices(trials: optuna.Study | Iterable[FrozenTrial], *, report: bool = True)
         row, column = place // columns + 1, place % columns + 1
         having = [trial for trial in known if name in trial.params]
         distribution = having[-1].distributions[name]
+        xs = [_shown(trial.params[name], distribution) for trial in having]
+        numbers = [trial.number for trial in having]
+        ys = [round(value_of(trial) or 0.0, 4) for trial in having]
         figure.add_scatter(
-            row=row, col=column, mode="markers", showlegend=False,
-            x=[_shown(trial.params[name], distribution) for trial in having],
-            y=[round(value_of(trial) or 0.0, 4) for trial in having], customdata=[trial.number for trial in having],
-            marker={
-                "size": [11 if trial is best else 6 for trial in having],
-                "color": [trial.number for trial in having], "colorscale": ((0, "#b9d9ee"), (1, BLUE)),
-                "line": {"width": [2.5 if trial is best else 0 for trial in having], "color": GREEN},
-            },
+            row=row, col=column, mode="markers", showlegend=False, x=xs, y=ys, customdata=numbers,
+            marker={"size": 6, "color": numbers, "colorscale": ((0, EARLY), (1, BLUE))},
             hovertemplate="trial %{customdata}: %{y:.2%} at %{x}<extra></extra>",
         )  # fmt: skip
+        if best in having:
+            at = having.index(best)
+            figure.add_scatter(
+                row=row, col=column, mode="markers", showlegend=False, x=[xs[at]], y=[ys[at]], hoverinfo="skip",
+                marker={"size": 12, "color": GREEN, "symbol": "circle-open", "line": {"width": 3}},
+            )  # fmt: skip
         kind = _axis_type(distribution)
         figure.update_xaxes(title={"text": html.escape(name), "standoff": 4}, type=kind, row=row, col=column, **AXIS)
         if kind == "log":
-            at, texts = _log_ticks([trial.params[name] for trial in having])
-            figure.update_xaxes(tickvals=at, ticktext=texts, row=row, col=column)
+            ticks, texts = _log_ticks([trial.params[name] for trial in having])
+            figure.update_xaxes(tickvals=ticks, ticktext=texts, row=row, col=column)
         if kind == "category":
             order = [_shown(choice, distribution) for choice in _choices(distribution)]
             figure.update_xaxes(categoryorder="array", categoryarray=order, row=row, col=column)

@@ -1,0 +1,81 @@
+"""Commands that show a study: how it stands, its report, and what completes the commands themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import click
+
+from search.options import open_database, storage_options, study_option
+
+FIGURE_NAMES = (
+    *("learning-curves", "history", "seconds", "pruning", "lanes", "importances", "parallel-coordinates", "slices"),
+)
+"""Those of `studies.study_figures.FIGURES`, which would be slow to ask."""
+
+
+@click.command()
+@study_option
+@storage_options
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write; - prints it.")
+@click.option(
+    "--figure",
+    type=click.Choice(FIGURE_NAMES),
+    metavar="NAME",
+    show_default="the whole report",
+    help=f"One figure: {', '.join(FIGURE_NAMES)}.",
+)
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(("html", "png", "svg", "pdf")),
+    show_default="what the file's name ends in",
+    help="html is the whole report; a figure may be any. Pictures need plotly's exporter, kaleido.",
+)
+def report(
+    study: str | None, home: Path, storage: str | None, output: Path, figure: str | None, kind: str | None
+) -> None:
+    """Write what a study has found as one HTML file.
+
+    The file is whole: it opens anywhere, without a network, and can be mailed. It holds the question, the answer and
+    how sure it is, all figures, the cost, what failed and why, every trial, and how to run it again.
+
+    \b
+    alexsearch report --study quick -o report.html
+    alexsearch report --figure learning-curves -o curves.png
+    """
+    from search.mistakes import InputError
+    from search.reporting import study_figure, write_figure, write_report
+
+    kind = kind or {".png": "png", ".svg": "svg", ".pdf": "pdf"}.get(output.suffix.lower(), "html")
+    opened = open_database(home, storage)
+    if figure is None and kind != "html":
+        raise InputError(f"a {kind} file holds one figure. Say which with --figure: {', '.join(FIGURE_NAMES)}.")
+    if figure is None:
+        shown = f"report of study {write_report(opened, study, output).shown}"
+    else:
+        drawn, shown = study_figure(opened, study, figure), f"figure {figure}"
+        write_figure(drawn, output, kind)
+    if str(output) != "-":
+        click.echo(f"{shown}: {output} ({output.stat().st_size / 1e6:.1f} MB)")
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
+def completion(shell: str) -> None:
+    """Print what makes a shell complete commands and options.
+
+    \b
+    eval "$(alexsearch completion bash)"                  # in ~/.bashrc; zsh likewise, in ~/.zshrc
+    alexsearch completion fish > ~/.config/fish/completions/alexsearch.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    main = click.get_current_context().find_root().command
+    assert kind is not None  # noqa: S101 - for the type checker: click has all three
+    click.echo(kind(main, {}, "alexsearch", "_ALEXSEARCH_COMPLETE").source())
+
+
+SHOW: Final = (report, completion)
