@@ -13,6 +13,7 @@ from model.config import DataSpec
 from search.parameters import (
     DEFAULTS,
     DEPENDENT,
+    LARGEST_GRID,
     NAMES,
     NEEDED,
     Choices,
@@ -20,12 +21,14 @@ from search.parameters import (
     Range,
     Value,
     applies,
+    combinations,
     contains,
     described,
     largest,
     smallest,
 )
 from search.pruning import HyperbandSpec, PrunerSpec, SuccessiveHalvingSpec
+from search.samplers import GridSpec, SamplerSpec
 from search.toml import as_toml
 
 Parameters = Mapping[str, Parameter | None]
@@ -34,7 +37,11 @@ _EXAMPLES = {"step_epochs": "[10, 20]", "step_factor": "0.1", "momentum": "0.9",
 
 
 def disagreements(
-    parameters: Parameters, data: DataSpec | None, pruner: PrunerSpec | None, baseline: Mapping[str, Value] | None
+    parameters: Parameters,
+    data: DataSpec | None,
+    pruner: PrunerSpec | None,
+    sampler: SamplerSpec | None,
+    baseline: Mapping[str, Value] | None,
 ) -> list[str]:
     """What is wrong between the tables, a sentence each, with its place in square brackets in front."""
     return [
@@ -42,6 +49,7 @@ def disagreements(
         *_warm_up_without_end(parameters),
         *_batches_without_images(parameters, data),
         *_rungs_without_epochs(parameters, pruner),
+        *_grid_without_end(parameters, sampler),
         *([] if baseline is None else _baseline_elsewhere(parameters, baseline)),
     ]
 
@@ -125,6 +133,19 @@ def _rungs_without_epochs(parameters: Parameters, pruner: PrunerSpec | None) -> 
         f"[pruner]: min_resource must be <= the largest epochs of [space], which is {largest(epochs)}, but is "
         f"{pruner.min_resource}. Lower it, or raise epochs."
     ]
+
+
+def _grid_without_end(parameters: Parameters, sampler: SamplerSpec | None) -> list[str]:
+    if not isinstance(sampler, GridSpec):
+        return []
+    try:
+        combinations({name: parameters.get(name) for name in NAMES}, sampler.points)
+    except OverflowError:
+        return [
+            f"[sampler]: the grid has more than {LARGEST_GRID:,} combinations. Search fewer parameters, give ranges a "
+            "larger step, or lower points."
+        ]
+    return []
 
 
 def _baseline_elsewhere(parameters: Parameters, baseline: Mapping[str, Value]) -> list[str]:

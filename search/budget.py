@@ -29,6 +29,8 @@ class StudySpec(Frozen):
     """Device time of all trials in all, over every run and host, to the epoch."""
     target: Annotated[float, Field(gt=0, le=1)] | None = None
     """The first complete trial with this val_accuracy or a higher one ends the study."""
+    repeats: bool = False
+    """Whether values that were tried already may be trained again, with another seed. See `search.sampling`."""
     seed: Seed = 0
     """Decides each trial's sampling and training seed."""
 

@@ -26,12 +26,14 @@ from optuna.study import StudyDirection
 
 from model.config import BUNDLED_IMAGES, DataSpec
 from model.device import available_cores
+from search.designs import most_trials
 from search.home import Home
 from search.mistakes import InputError
 from search.noting import kept_up_to_date
 from search.parameters import largest
 from search.places import chosen_gpus, plan_places, visible_gpus
 from search.pruning import build_pruner
+from search.samplers import require
 from search.slot import Assignment, Child, Event, Place, Refused, Slot, StartError
 from search.space import SearchSpace, differences
 from studies.cache import StartedTrials
@@ -115,6 +117,7 @@ def run_search(request: RunRequest, view: View, stopping: threading.Event) -> Ru
         StorageError: the database stayed away too long.
     """
     started = time.monotonic()
+    require(request.space.sampler)
     request.home.check_writable()
     existing = _existing(request)
     if existing:
@@ -137,7 +140,10 @@ def run_search(request: RunRequest, view: View, stopping: threading.Event) -> Ru
             total = prepared.space.study.trials
             if request.add:
                 total = (queue.counts().budget or total) + request.add
-            queue.fill(total, prepared.space.baseline_params())
+            most = most_trials(prepared.space)
+            if most is not None and most < total:
+                view.note(f"the grid has {most} combinations, baseline included: {most} trials instead of {total}")
+            queue.fill(min(total, most or total), prepared.space.baseline_params())
         events: queues.Queue[Event] = queues.Queue()
         work = Assignment(
             home=request.home,
@@ -238,7 +244,8 @@ def _is_done(request: RunRequest, study: StudyRecord) -> bool:
     counts = Queue(request.storage, study.study_id).counts()
     if counts.waiting or counts.running or request.space.data.source != study.attributes["space"]["data"]["source"]:
         return False
-    return request.joins or counts.budget >= request.space.study.trials
+    total = request.space.study.trials
+    return request.joins or counts.budget >= min(total, most_trials(request.space) or total)
 
 
 def _prepare(request: RunRequest, places: tuple[Place, ...], view: View, stopping: threading.Event) -> _Prepared | None:

@@ -134,6 +134,8 @@ class Screen:
         if event.kind == "complete" and (self._best is None or values["value"] > self._best[0]):
             self._best = (values["value"], event.number)
         score = f" val_accuracy {values['value']:.4f}" if event.kind == "complete" else f": {values['reason']}"
+        if "same_as" in values:
+            score += f", the result of trial {values['same_as']}, which had the same values"
         best = f"; best {self._best[0]:.4f} (trial {self._best[1]})" if self._best else ""
         seconds = f" in {duration(values['seconds'])}" if values.get("seconds") else ""
         self._print(f"trial {event.number} {event.kind}{score}{seconds}{best}", style=_SETTLED[event.kind])

@@ -59,6 +59,7 @@ NEEDED: Mapping[tuple[str, str], tuple[str, ...]] = {
 DEFAULTS: Mapping[str, Value] = {name: TrainConfig.model_fields[name].default for name in ("schedule", *BEYOND)}
 """What a space that doesn't name them has: the report's values."""
 
+LARGEST_GRID = 100_000
 LARGEST_WHOLE = 2**31 - 1  # Optuna keeps parameters as floats, which hold every whole number only up to 2**53
 
 _PLAIN: dict[str, Any] = {"batch_size": 1, "learning_rate": 0.1, "epochs": 100_000}
@@ -197,6 +198,41 @@ def contains(parameter: Parameter, value: Value) -> bool:
             return False
         return parameter.step is None or not _beyond_grid(value, parameter.low, parameter.step)
     return value == parameter
+
+
+def values_of(parameter: Parameter, name: str, points: int) -> tuple[Value, ...]:
+    """The values that a grid takes from a parameter: all where they can be counted, else `points` evenly spaced."""
+    if isinstance(parameter, Choices):
+        return parameter.choices
+    if not isinstance(parameter, Range):
+        return (parameter,)
+    low, high = parameter.low, parameter.high
+    step = parameter.step or (1 if name in WHOLE and high - low < points and not parameter.log else None)
+    if step is not None:
+        exact = [Decimal(str(low)) + index * Decimal(str(step)) for index in range(int((high - low) / step + 1.5))]
+        within = [value for value in exact if value <= Decimal(str(high))]
+        return tuple(int(value) if name in WHOLE else float(value) for value in within)
+    shares = [index / (points - 1) for index in range(points)]
+    spaced = [low * (high / low) ** share if parameter.log else low + (high - low) * share for share in shares]
+    bounded = [min(max(value, low), high) for value in spaced]  # rounding may leave the range by its last digit
+    return tuple(dict.fromkeys(round(value) for value in bounded) if name in WHOLE else dict.fromkeys(bounded))
+
+
+def combinations(parameters: Mapping[str, Parameter | None], points: int) -> list[dict[str, Value]]:
+    """Every configuration of a grid, fixed values included. Raises OverflowError beyond `LARGEST_GRID` of them."""
+    configurations: list[dict[str, Value]] = [{}]
+    for name, parameter in parameters.items():
+        if parameter is None:
+            continue
+        values = values_of(parameter, name, points)
+        configurations = [
+            {**configuration, **added}
+            for configuration in configurations
+            for added in ([{name: value} for value in values] if applies(name, configuration) else [{}])
+        ]
+        if len(configurations) > LARGEST_GRID:
+            raise OverflowError
+    return configurations
 
 
 def applies(name: str, values: Mapping[str, Value]) -> bool:

@@ -3,6 +3,7 @@
 A slot is a thread that waits on a pipe and the database. What can happen to a trial, and what becomes of it:
 
     trained to its last epoch     COMPLETE, with the last epoch's val_accuracy
+    its values were tried before  COMPLETE, with the result of that trial (see `search.sampling`)
     the pruner says so            PRUNED, with its last report
     diverged, out of memory       FAIL for good with the reason: the same configuration would fail again
     child killed, hung, crashed   back into the queue, one crash more; FAIL for good after `studies.queue.RETRIES`,
@@ -32,11 +33,11 @@ from typing import Any
 
 import optuna
 import psutil
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from model.config import DataSpec, OutOfMemoryError, TrainConfig
 from search.home import Home
-from search.sampling import StudyOfLessons, build_sampler, training_seed
+from search.sampling import StudyOfLessons, propose
 from search.space import SearchSpace
 from studies.queue import Queue, Taken
 
@@ -313,17 +314,26 @@ class Slot:
         self._device = ready["device"]
 
     def _configure(self, taken: Taken) -> TrainConfig | None:
-        """Ask the sampler for the trial's values; one that is run again keeps those it has."""
-        work = self._work
-        study_seed = work.space.study.seed
-        self._study.sampler = build_sampler(study_seed, taken.number)
+        """The trial's values; None where there is nothing to train: it is settled, or not ours any more."""
         try:
-            self._study.get_trials(deepcopy=False)  # fills the cache, which must know the trial before it is asked
-            trial = optuna.Trial(self._study, taken.trial_id)
-            return work.space.suggest(trial, training_seed(study_seed, taken.number))
+            proposal = propose(self._study, taken.trial_id, taken.number, self._work.space)
         except (KeyError, optuna.exceptions.UpdateFinishedTrialError):  # deleted or told from outside
             self._lost(taken)
             return None
+        if proposal.twin is None:
+            return proposal.config
+        self._take_over(taken, proposal.twin)
+        return None
+
+    def _take_over(self, taken: Taken, twin: FrozenTrial) -> None:
+        """Settle a trial by the result of one with the same values, whose configuration and seed it then has."""
+        kept = ("config", "data_fingerprint", "device", "versions", "git_commit", "host")
+        attributes = {key: twin.user_attrs[key] for key in kept if key in twin.user_attrs}
+        attributes |= {"same_as": twin.number, "epochs_run": 0, "seconds": 0.0}
+        if self._work.queue.settle(self.slot_id, taken.trial_id, TrialState.COMPLETE, twin.value, attributes):
+            self._tell("complete", taken, value=twin.value, **attributes)
+        else:
+            self._lost(taken)
 
     def _train(self, child: Child, taken: Taken, config: TrainConfig) -> None:
         work = self._work

@@ -3,10 +3,10 @@
     space = load_space("quick")                  # a preset's name, or the path of a TOML file
     config = space.suggest(trial, seed=7)        # what this Optuna trial trains
 
-A file has five tables: `[study]` name, seed, number of trials and other limits (see `search.budget`); `[data]` as in
+A file has six tables: `[study]` name, seed, number of trials and other limits (see `search.budget`); `[data]` as in
 `model.config.DataSpec`; `[space]` with a fixed value, choices or a range for each hyperparameter (see
-`search.parameters`); `[pruner]` (see `search.pruning`); and `[baseline]`, a configuration that is tried first and must
-be a point of the space: its fixed values may be left out.
+`search.parameters`); `[sampler]` (see `search.samplers`); `[pruner]` (see `search.pruning`); and `[baseline]`, a
+configuration that is tried first and must be a point of the space: its fixed values may be left out.
 A relative path in `source` starts at the working directory, as it does for `--data`, not at the file's folder.
 
 Every mistake is reported at once, also those between tables, as far as the tables concerned could be read.
@@ -42,6 +42,7 @@ from search.parameters import (
     suggest,
 )
 from search.pruning import MedianSpec, PrunerSpec
+from search.samplers import SamplerSpec, TpeSpec, refuse_pickling
 from search.toml import as_toml, with_tuples
 
 if TYPE_CHECKING:
@@ -119,13 +120,19 @@ class SearchSpace(Frozen):
     study: StudySpec
     data: DataSpec = DataSpec()
     space: SpaceTable
+    sampler: SamplerSpec = TpeSpec()
     pruner: PrunerSpec = MedianSpec()
     baseline: Baseline | None = None
+
+    @field_validator("sampler", mode="before")
+    @classmethod
+    def _nothing_is_unpickled(cls, raw: object) -> object:
+        return refuse_pickling(raw)
 
     @model_validator(mode="after")
     def _tables_agree(self) -> Self:
         baseline = None if self.baseline is None else self.baseline.given()
-        if lines := disagreements(self.parameters(), self.data, self.pruner, baseline):
+        if lines := disagreements(self.parameters(), self.data, self.pruner, self.sampler, baseline):
             raise sentences(lines)
         return self
 
@@ -184,7 +191,7 @@ class SearchSpace(Frozen):
     def _essence(self) -> dict[str, Any]:
         values = self.to_dict()
         # Where the images lie may differ from host to host; whether they are the same, their fingerprint tells.
-        values["study"] = {"seed": self.study.seed}
+        values["study"] = {key: values["study"][key] for key in ("seed", "repeats")}
         del values["data"]["source"]
         return values
 
@@ -302,5 +309,6 @@ def _disagreements_of_the_readable(values: Mapping[str, Any], wrong: Collection[
     sound = {table: values[table] for table in values if not any(place[0] == table for place in wrong)}
     data = DataSpec.model_validate(sound["data"], strict=True) if "data" in sound else None
     pruner = TypeAdapter(PrunerSpec).validate_python(sound["pruner"], strict=True) if "pruner" in sound else None
+    sampler = TypeAdapter(SamplerSpec).validate_python(sound["sampler"], strict=True) if "sampler" in sound else None
     baseline = Baseline.model_validate(sound["baseline"], strict=True).given() if "baseline" in sound else None
-    return disagreements(parameters, data, pruner, baseline)
+    return disagreements(parameters, data, pruner, sampler, baseline)

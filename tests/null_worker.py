@@ -72,6 +72,7 @@ class Orders:
     """The played training process of a trial's first run dies after this epoch."""
     grace_seconds: float | None = None
     pruner: str = "none"
+    sampler: str = "tpe"
     timeout_seconds: float | None = None
 
 
@@ -90,6 +91,7 @@ def space_of(orders: Orders) -> SearchSpace:
                 "learning_rate": {"low": 0.001, "high": 0.1, "log": True},
                 "epochs": orders.epochs,
             },
+            "sampler": {"name": orders.sampler},
             "pruner": {"name": orders.pruner},
         }
     )

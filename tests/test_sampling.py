@@ -1,27 +1,144 @@
-"""Seeds of a trial derive from the study's seed and its number, and from nothing else."""
+"""How a trial comes to its values: by its own seeds, and not to those of a trial before."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import optuna
 import pytest
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
 
-from search.sampling import StudyOfLessons, build_sampler, sampler_seed, training_seed
+from search.sampling import Proposal, StudyOfLessons, propose, sampler_seed, training_seed
+from search.space import SearchSpace
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-def proposed(study_seed: int, number: int) -> float:
-    study = optuna.create_study(sampler=build_sampler(study_seed, number))
-    return study.ask().suggest_float("x", 0, 1)
+def space_of(seed: int = 7, repeats: bool = False, sampler: str = "tpe", **parameters: Any) -> SearchSpace:
+    fixed = {"batch_size": 8, "learning_rate": 0.1, "epochs": 3}
+    return SearchSpace.from_dict(
+        {
+            "study": {"name": "s", "trials": 9, "seed": seed, "repeats": repeats},
+            "space": {**fixed, **parameters},
+            "sampler": {"name": sampler},
+        }
+    )
 
 
-def test_same_seed_and_number_propose_the_same() -> None:
-    assert proposed(7, 3) == proposed(7, 3)
+CONTINUOUS: dict[str, Any] = {"learning_rate": {"low": 1e-3, "high": 1.0, "log": True}, "epochs": {"low": 2, "high": 9}}
+THREE: dict[str, Any] = {"batch_size": {"choices": [8, 16, 32]}}
 
 
-def test_trials_and_studies_differ() -> None:
-    values = {proposed(seed, number) for seed in (0, 1) for number in range(5)}
-    assert len(values) == 10
+class Study:
+    """A study of one worker, in memory."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        self.space = space
+        self.storage = optuna.storages.InMemoryStorage()
+        self.study_id = self.storage.create_new_study([optuna.study.StudyDirection.MAXIMIZE], "s")
+        self.study = StudyOfLessons("s", self.storage)
+
+    def ask(self, **given: Any) -> Proposal:
+        self.trial_id = self.storage.create_new_trial(self.study_id)
+        if given:
+            self.storage.set_trial_system_attr(self.trial_id, "fixed_params", given)
+        number = self.storage.get_trial(self.trial_id).number
+        return propose(self.study, self.trial_id, number, self.space)
+
+    def tell(self, value: float | None, state: TrialState = TrialState.COMPLETE) -> None:
+        self.storage.set_trial_state_values(self.trial_id, state, None if value is None else [value])
+
+    def run(self, trials: int) -> list[Proposal]:
+        proposals = []
+        for _ in range(trials):
+            proposals.append(self.ask())
+            self.tell(-abs(proposals[-1].config.learning_rate - 0.1) + proposals[-1].config.epochs / 100)
+        return proposals
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "grid"])
+def test_study_of_one_worker_can_be_repeated_exactly(sampler: str) -> None:
+    first, second, other = (
+        [proposal.config for proposal in Study(space_of(seed, sampler=sampler, **CONTINUOUS)).run(16)]
+        for seed in (7, 7, 8)
+    )
+    assert first == second
+    assert first != other
+    assert len({config.seed for config in first}) == 16
+
+
+def test_trials_differ_from_the_first_on() -> None:
+    rates = {proposal.config.learning_rate for proposal in Study(space_of(**CONTINUOUS)).run(5)}
+    assert len(rates) == 5
+
+
+def test_values_of_a_trial_are_stored_with_it_as_they_were_proposed() -> None:
+    study = Study(space_of(**CONTINUOUS))
+    (proposal,) = study.run(1)
+    (trial,) = study.study.get_trials()
+    assert trial.params == {"learning_rate": proposal.config.learning_rate, "epochs": proposal.config.epochs}
+
+
+def test_what_was_tried_is_asked_again_until_something_is_new() -> None:
+    proposals = Study(space_of(**THREE)).run(3)
+    assert {proposal.config.batch_size for proposal in proposals} == {8, 16, 32}
+    assert all(proposal.twin is None for proposal in proposals)
+
+
+def test_when_everything_was_tried_the_result_is_taken_over() -> None:
+    study = Study(space_of(**THREE))
+    proposals = study.run(7)
+    assert all(proposal.twin is not None for proposal in proposals[3:])
+    trials = study.study.get_trials()
+    for trial, proposal in zip(trials[3:], proposals[3:], strict=True):
+        assert proposal.twin is not None
+        assert proposal.twin.number < 3
+        assert trial.params == proposal.twin.params
+
+
+def test_what_others_train_right_now_is_not_proposed_while_there_is_something_else() -> None:
+    study = Study(space_of(**THREE))
+    assert {study.ask().config.batch_size for _ in range(3)} == {8, 16, 32}
+    assert study.ask().twin is None, "there is no result to take over yet"
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"), [(TrialState.PRUNED, ""), (TrialState.FAIL, "diverged: inf"), (TrialState.FAIL, "a crash")]
+)
+def test_pruned_and_diverged_are_avoided_but_give_no_result(state: TrialState, reason: str) -> None:
+    study = Study(space_of(**THREE))
+    for _ in range(3):
+        study.ask()
+        study.storage.set_trial_user_attr(study.trial_id, "reason", reason)
+        study.tell(None, state)
+    tried = [trial.params["batch_size"] for trial in study.study.get_trials(deepcopy=False)]
+    assert (len(set(tried)) == 3) is (reason != "a crash")
+    assert study.ask().twin is None
+
+
+def test_repeats_are_trained_where_they_are_asked_for() -> None:
+    assert all(proposal.twin is None for proposal in Study(space_of(repeats=True, **THREE)).run(6))
+
+
+def test_space_that_searches_nothing_is_about_seeds() -> None:
+    proposals = Study(space_of()).run(3)
+    assert all(proposal.twin is None for proposal in proposals)
+    assert len({proposal.config.seed for proposal in proposals}) == 3
+
+
+def test_values_that_somebody_put_into_the_queue_are_trained_though_they_were_tried() -> None:
+    study = Study(space_of(**THREE))
+    for _ in range(2):
+        proposal = study.ask(batch_size=16)
+        study.tell(0.5)
+        assert (proposal.config.batch_size, proposal.twin) == (16, None)
+
+
+def test_trial_that_is_run_again_keeps_its_values() -> None:
+    study = Study(space_of(**CONTINUOUS))
+    first = study.ask()
+    assert propose(study.study, study.trial_id, 0, study.space) == first
 
 
 def test_seeds_of_sampling_and_training_are_apart_and_fit_32_bits() -> None:
@@ -43,9 +160,10 @@ def in_the_failing_half(study_class: type[optuna.Study], reason: str) -> int:
         why = {"reason": reason}
         study.add_trial(create_trial(state=TrialState.FAIL, params=failing, distributions=space, user_attrs=why))
     proposals = []
+    searched = space_of(learning_rate={"low": 1e-3, "high": 1e3, "log": True})
     for number in range(100, 130):
-        study.sampler = build_sampler(0, number)
-        proposals.append(study.ask(space).params["learning_rate"])
+        trial_id = storage.create_new_trial(study._study_id)
+        proposals.append(propose(study, trial_id, number, searched).config.learning_rate)
     return sum(rate > 1 for rate in proposals)
 
 

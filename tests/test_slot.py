@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import queue as queues
 import threading
@@ -21,6 +22,7 @@ from search.home import Home
 from search.slot import Assignment, Child, ChildError, Event, Place, Slot, StartError
 from search.space import SearchSpace
 from studies.catalog import open_study
+from studies.cost import study_ledger
 from studies.limits import Limits
 from studies.queue import RETRIES, Counts, Queue
 from studies.storage import open_storage
@@ -148,6 +150,22 @@ def test_last_epoch_of_a_trial_that_spends_the_device_time_completes_it(play: An
     work.queue.begin(Limits(max_device_hours=6 / 3600))
     trial = play([READY, started(), epoch(1, 0.4), epoch(2, 0.6), epoch(3, 0.5), finished()])
     assert (trial.state, trial.value) == (TrialState.COMPLETE, 0.5)
+
+
+def test_trial_with_the_values_of_a_complete_one_takes_over_its_result(play: Any, work: Assignment) -> None:
+    choices = {"batch_size": {"choices": [32]}, "learning_rate": 0.1, "epochs": 3}
+    small = dataclasses.replace(work, space=SearchSpace.from_dict({**SPACE.to_dict(), "space": choices}))
+    first = play([READY, started(), epoch(1, 0.4), epoch(2, 0.6), epoch(3, 0.5), finished()], assignment=small)
+    work.queue.fill(2)
+    told: list[Event] = []
+    ScriptedChild.scripts, ScriptedChild.sent = iter([[READY]]), []
+    Slot(Place(0, "cpu"), dataclasses.replace(small, tell=told.append)).run()
+    _, second = optuna.load_study(study_name="s", storage=work.queue.storage).trials
+    assert (second.state, second.value, second.params) == (TrialState.COMPLETE, 0.5, first.params)
+    assert (second.user_attrs["same_as"], second.user_attrs["config"]) == (0, first.user_attrs["config"])
+    assert [message["kind"] for message in ScriptedChild.sent] == []
+    assert study_ledger(work.queue.storage, work.queue.study_id).by_trial.keys() == {0}
+    assert [event.kind for event in told] == ["complete"]
 
 
 def test_trial_trained_to_its_end_is_complete_with_its_last_value(play: Any) -> None:

@@ -26,13 +26,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import optuna
 import sqlalchemy as sa
 from optuna.distributions import CategoricalDistribution, FloatDistribution, distribution_to_json
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
 
-from search.sampling import StudyOfLessons, build_sampler
+from search.sampling import StudyOfLessons, propose
 from studies.cache import StartedTrials
 from studies.catalog import open_study
 from studies.queue import Queue
@@ -178,9 +177,7 @@ def large(folder: Path, url: str = "", trials: int = 10_000, settled: int = 5_00
         taken = queue.take(slot)
         assert taken is not None
         took = time.perf_counter()
-        study.sampler = build_sampler(0, taken.number)
-        study.get_trials(deepcopy=False)
-        space.suggest(optuna.Trial(study, taken.trial_id), 0)
+        propose(study, taken.trial_id, taken.number, space)
         asked = time.perf_counter()
         queue.settle(slot, taken.trial_id, TrialState.COMPLETE, 0.5, {})
         taking.append(took - begun)

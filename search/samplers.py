@@ -1,0 +1,129 @@
+"""Which sampler proposes a study's values, from the `[sampler]` table of its space file.
+
+Every trial gets a sampler of its own, whose seed derives from the study's seed and the trial's number: so a study with
+one worker can be repeated exactly, and no two workers propose the same first trials. None of these keeps anything in
+the database that would have to be unpickled; Optuna's CMA-ES does, so it is refused.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from model.config import Frozen
+from search.mistakes import InputError, sentences
+from search.toml import as_toml
+
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
+
+    from search.space import SearchSpace
+
+Count = Annotated[int, Field(ge=0, le=1_000_000, strict=True)]
+CountFromOne = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
+
+
+class TpeSpec(Frozen):
+    """Optuna's default, multivariate: learns from the trials so far where good values lie."""
+
+    name: Literal["tpe"] = "tpe"
+    n_startup_trials: Count = 10
+    """So many trials are sampled at random first."""
+    n_ei_candidates: CountFromOne = 24
+    """Of so many candidates the most promising is taken."""
+
+
+class RandomSpec(Frozen):
+    """Each trial by itself, evenly over the space."""
+
+    name: Literal["random"] = "random"
+
+
+class QmcSpec(Frozen):
+    """Quasi-random: as random, but the trials together fill the space more evenly."""
+
+    name: Literal["qmc"] = "qmc"
+    sequence: Literal["sobol", "halton"] = "sobol"
+
+
+class GridSpec(Frozen):
+    """Every combination once, in an order that the study's seed shuffles; no trial is made beyond them.
+
+    Choices and ranges with a step give all their values; whole numbers too, where they are no more than `points`.
+    """
+
+    name: Literal["grid"] = "grid"
+    points: Annotated[int, Field(ge=2, le=1000, strict=True)] = 5
+    """How many values any other range gives, evenly spaced, both ends included."""
+
+
+class GpSpec(Frozen):
+    """A Gaussian process, for few and costly trials. Needs PyTorch. Parameters that some trials lack are random."""
+
+    name: Literal["gp"] = "gp"
+    n_startup_trials: CountFromOne = 10
+    """So many trials are sampled at random first."""
+
+
+SamplerSpec = Annotated[TpeSpec | RandomSpec | QmcSpec | GridSpec | GpSpec, Field(discriminator="name")]
+
+_PICKLING = {"cmaes", "cma", "cma-es", "cma_es", "cmaessampler"}
+
+
+def refuse_pickling(raw: object) -> object:
+    """`raw`, as a file has it, unless it asks for CMA-ES: then an error with the reason."""
+    name = raw.get("name") if isinstance(raw, dict) else None
+    if isinstance(name, str) and name.lower() in _PICKLING:
+        raise sentences(
+            [
+                f"name {as_toml(name)} is refused: Optuna's CMA-ES unpickles what it finds in the database, so whoever "
+                'may write there could run code here. Use one of "tpe", "gp", "qmc", "random", "grid".'
+            ]
+        )
+    return raw
+
+
+def require(spec: SamplerSpec) -> None:
+    """Raise InputError where the sampler needs what is not installed."""
+    if isinstance(spec, GpSpec) and importlib.util.find_spec("torch") is None:
+        raise InputError(
+            '[sampler]: name "gp" needs PyTorch, which is not installed here. Install it (pip install torch; without a '
+            'GPU will do), or use "tpe".'
+        )
+
+
+def build_sampler(space: SearchSpace, number: int, seed: int, attempt: int = 0) -> BaseSampler:
+    """The sampler that proposes the values of trial `number`, at the how manieth attempt, from 0.
+
+    `seed` is the trial's and the attempt's own. Grid and QMC go by the study's seed and the number alone.
+    """
+    from optuna import samplers
+
+    from search import designs
+
+    with warnings.catch_warnings():  # "multivariate" and "group" call themselves experimental since 2020
+        warnings.simplefilter("ignore")
+        match space.sampler:
+            case TpeSpec() as spec:
+                # `group` lets it model parameters together that exist in some trials only, and `constant_liar` keeps
+                # it away from what other workers are trying right now.
+                return samplers.TPESampler(
+                    multivariate=True,
+                    group=True,
+                    constant_liar=True,
+                    n_startup_trials=spec.n_startup_trials,
+                    n_ei_candidates=spec.n_ei_candidates,
+                    seed=seed,
+                )
+            case RandomSpec():
+                return samplers.RandomSampler(seed)
+            case QmcSpec() as spec:
+                return designs.quasi_random(space, number, attempt, spec.sequence)
+            case GridSpec():
+                return designs.on_grid(space, number)
+            case GpSpec() as spec:
+                options: dict[str, Any] = {"n_startup_trials": spec.n_startup_trials, "seed": seed}
+                return samplers.GPSampler(**options, warn_independent_sampling=False)
