@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from search.host import RunRequest
 
 
+PAGE_CONNECTIONS = 4
+"""Of a dashboard to Postgres: the threads that serve its pages take turns."""
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="alexsearch")
 def main() -> None:
@@ -109,6 +113,7 @@ _workers_option = click.option(
 @_trials_per_gpu_option
 @data_option("the space file's")
 @click.option("--seed", type=int, metavar="N", show_default="the space file's", help="Seed of the study.")
+@click.option("--dashboard", is_flag=True, help="Serve the dashboard, read-only, as long as the run lasts.")
 def run(
     space: str,
     study: str | None,
@@ -124,6 +129,7 @@ def run(
     trials_per_gpu: int | None,
     data: str | None,
     seed: int | None,
+    dashboard: bool,
 ) -> None:
     """Run a search, or continue it to the end of its budget.
 
@@ -137,6 +143,7 @@ def run(
     alexsearch run quick
     alexsearch run seed --timeout 2h --target 0.77
     alexsearch run quick --trials 20                      raise its total to 20
+    alexsearch run quick --dashboard                      watch it in a browser
     alexsearch run my.toml --data cifar10.npz --workers 2
     alexsearch run seed --storage postgresql://me@db/alexsearch
     """
@@ -163,7 +170,15 @@ def run(
         timeout_seconds=loaded.study.timeout_seconds,
         digits_without_download=space == "quick" and not data,
     )
-    _search(request, trials)
+    if not dashboard:
+        _search(request, trials)
+        return
+    from search.serving import dashboard_beside
+
+    pages = open_database(home, storage, connections=PAGE_CONNECTIONS)
+    with dashboard_beside(pages, Home(home).artifacts) as told:
+        click.echo(told)
+        _search(request, trials)
 
 
 @main.command()
@@ -453,7 +468,11 @@ def retrain(recipe: Path, seeds: int, out: Path | None, data: str | None, home: 
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8080, metavar="P", show_default=True, help="0 takes a free one."
 )
-@click.option("--allow-edits", is_flag=True, help="Let the page change studies: notes, names, deletions.")
+@click.option(
+    "--allow-edits",
+    is_flag=True,
+    help="Let the pages change studies: stop, continue, notes, names, deletions.",
+)
 @click.option(
     "--password-file",
     type=click.Path(path_type=Path),
@@ -472,7 +491,10 @@ def dashboard(
     password_file: Path | None,
     extra_hosts: tuple[str, ...],
 ) -> None:
-    """Serve optuna-dashboard over the study's database. Ctrl-C ends it.
+    """Serve our pages and optuna-dashboard over the studies of a database. Ctrl-C ends it.
+
+    The first page lists the studies. Each has a live view, its trials one by one or up to eight on one chart, and its
+    best configuration to export; with --allow-edits, it can be stopped and continued there.
 
     \b
     alexsearch dashboard
@@ -483,7 +505,7 @@ def dashboard(
     from search.serving import serve_dashboard
 
     serve_dashboard(
-        open_database(home, storage, connections=4),  # one for each thread that serves pages
+        open_database(home, storage, connections=PAGE_CONNECTIONS),
         Home(home).artifacts,
         study=study,
         host=host,

@@ -1,15 +1,17 @@
-"""The dashboard as a command."""
+"""The dashboard as a command, and beside a run."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import contextlib
+import functools
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import click
 
 from search.artifacts import Artifacts
-from studies.catalog import find_study
-from studies.dashboard import read_password, serve
+from studies.catalog import StudyError, find_study, trial_by_number
+from studies.dashboard import DEFAULT_PORT, DashboardError, read_password, serve, serving
 from studies.storage import Storage
 
 PAGE_PATIENCE_SECONDS = 5.0
@@ -46,5 +48,47 @@ def serve_dashboard(
         allow_edits=allow_edits,
         extra_hosts=extra_hosts,
         artifact_store=Artifacts(storage, artifacts),
+        recipe=recipe_text(storage),
         ready=ready,
     )
+
+
+@contextlib.contextmanager
+def dashboard_beside(storage: Storage, artifacts: Path) -> Iterator[str]:
+    """The dashboard for as long as a run lasts, read-only and on this machine only. Gives what to tell the user of it.
+
+    `storage` is its own, not the run's. Where port 8080 is taken, a free one is. Raises DashboardError where none is.
+    """
+    storage.patience_seconds = PAGE_PATIENCE_SECONDS
+    serve_at = functools.partial(
+        serving,
+        storage,
+        password=read_password(None),
+        artifact_store=Artifacts(storage, artifacts),
+        recipe=recipe_text(storage),
+    )
+    with contextlib.ExitStack() as stack:
+        note = ""
+        try:
+            url = stack.enter_context(serve_at(port=DEFAULT_PORT))
+        except DashboardError:
+            url = stack.enter_context(serve_at(port=0))
+            note = f"; port {DEFAULT_PORT} is taken"
+        yield f"dashboard: {url}  (ends with this run{note})"
+
+
+def recipe_text(storage: Storage) -> Callable[[str, int, str], str]:
+    """What a page's Export gives: study name, trial number and file name to the text of the recipe."""
+
+    def text(study: str, number: int, name: str) -> str:
+        from search.exporting import recipe_of
+        from search.mistakes import InputError
+        from search.recipe import recipe_toml
+
+        record = find_study(storage, study)
+        try:
+            return recipe_toml(recipe_of(storage, record, trial_by_number(storage, record, number)), name)
+        except InputError as error:
+            raise StudyError(str(error)) from None
+
+    return text

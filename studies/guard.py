@@ -182,7 +182,7 @@ def _same_origin(environ: WSGIEnvironment, host: str) -> bool:
 def _closing(start_response: StartResponse, path: str) -> StartResponse:
     """A start_response that replaces whatever opens an answer to other origins by what closes it."""
     is_artifact = path.startswith("/artifacts/")
-    is_page = path.startswith("/static/") or path == "/favicon.ico"
+    is_kept = path.startswith(("/static/", "/pages/")) or path == "/favicon.ico"
 
     def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Callable[[bytes], object]:
         ours = [
@@ -197,7 +197,7 @@ def _closing(start_response: StartResponse, path: str) -> StartResponse:
         if is_artifact:
             ours.append(("Content-Disposition", "attachment"))
             replaced.add("content-disposition")
-        if not is_page:
+        if not is_kept:
             ours.append(("Cache-Control", "no-store"))
             replaced.add("cache-control")
         kept = [

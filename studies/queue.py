@@ -295,6 +295,16 @@ class Queue:
 
         self.storage.transaction(body)
 
+    def go_on(self) -> None:
+        """As `begin` within the limits that the study has: where one is reached, it stops again at once."""
+
+        def body(session: orm.Session) -> None:
+            self.lock_study(session)
+            within = Limits(**(limits.read(session, self.study_id, limits.LIMITS) or {}))
+            limits.begin(session, self.study_id, within)
+
+        self.storage.transaction(body)
+
     def stop_requested(self) -> str | None:
         """ "after", "now", or None where the study is not to stop."""
         return self.storage.read(self._stop)

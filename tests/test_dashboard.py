@@ -7,13 +7,11 @@ import http.client
 import io
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -21,15 +19,15 @@ from wsgiref.util import setup_testing_defaults
 
 import optuna
 import pytest
+from browser import complaints, opened_browser, requested_urls, wait, wait_for
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
-from optuna.storages import RDBStorage
 from optuna.trial import TrialState, create_trial
 from optuna_dashboard import save_note
 from PIL import Image
 
 from studies import dashboard, guard
 from studies.dashboard import DashboardError, build_app, read_password, serving
-from studies.storage import open_storage
+from studies.storage import Storage, open_storage
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
@@ -39,13 +37,13 @@ LOCAL = frozenset({"localhost"})
 
 
 @pytest.fixture
-def storage(tmp_path: Path) -> Iterator[RDBStorage]:
+def storage(tmp_path: Path) -> Iterator[Storage]:
     opened = open_storage(f"sqlite:///{tmp_path / 'study.db'}")
     yield opened
     opened.engine.dispose()
 
 
-def add_trials(storage: RDBStorage, name: str = "quick on cifar10") -> optuna.Study:
+def add_trials(storage: Storage, name: str = "quick on cifar10") -> optuna.Study:
     """A study as a search leaves it: 6 complete trials, 3 pruned, 1 failed, each with its curve and attributes."""
     study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
     study.set_metric_names(["val_accuracy"])
@@ -109,7 +107,7 @@ def basic(password: str, user: str = "anyone") -> str:
 @pytest.mark.parametrize(
     "host", ["localhost", "localhost:8080", "LOCALHOST:8080", "127.0.0.1:8080", "[::1]:8080", "gpu7.lab.example"]
 )
-def test_known_host_is_answered(storage: RDBStorage, host: str) -> None:
+def test_known_host_is_answered(storage: Storage, host: str) -> None:
     app = build_app(storage, hosts={"GPU7.lab.example"})
     assert request(app, "/api/studies", HTTP_HOST=host)[0] == 200
 
@@ -119,7 +117,7 @@ def test_known_host_is_answered(storage: RDBStorage, host: str) -> None:
     ["", "evil.example", "evil.example:8080", "localhost.evil.example", "localhost@evil.example",
      "evil.example#localhost", "localhost evil", "93.184.216.34", "[::1", "localhost,evil.example"],
 )  # fmt: skip
-def test_foreign_host_is_refused_before_anything_is_read(storage: RDBStorage, host: str) -> None:
+def test_foreign_host_is_refused_before_anything_is_read(storage: Storage, host: str) -> None:
     add_trials(storage)
     for path in ("/api/studies", "/", "/healthz"):
         status, _, body = request(build_app(storage, hosts=LOCAL), path, HTTP_HOST=host)
@@ -136,7 +134,7 @@ def test_server_on_all_addresses_takes_addresses_but_no_foreign_name() -> None:
     assert not guard.is_known_host("evil.example:8080", hosts)
 
 
-def test_without_the_password_nothing_is_shown(storage: RDBStorage) -> None:
+def test_without_the_password_nothing_is_shown(storage: Storage) -> None:
     add_trials(storage)
     app = build_app(storage, hosts=LOCAL, password=PASSWORD)
     for path in ("/", "/dashboard", "/api/studies", "/static/bundle.js", "/csv/1", "/artifacts/1/0"):
@@ -148,7 +146,7 @@ def test_without_the_password_nothing_is_shown(storage: RDBStorage) -> None:
     assert request(app, "/api/studies", HTTP_AUTHORIZATION=basic(PASSWORD))[0] == 200
 
 
-def test_password_may_hold_colons_and_letters_beyond_ascii(storage: RDBStorage) -> None:
+def test_password_may_hold_colons_and_letters_beyond_ascii(storage: Storage) -> None:
     app = build_app(storage, hosts=LOCAL, password="šifra:2022")
     assert request(app, "/api/meta", HTTP_AUTHORIZATION=basic("šifra:2022"))[0] == 200
     assert request(app, "/api/meta", HTTP_AUTHORIZATION=basic("šifra"))[0] == 401
@@ -179,7 +177,7 @@ def test_addresses_of_guessers_do_not_fill_the_memory() -> None:
     assert len(checker._failures) == guard.REMEMBERED_ADDRESSES
 
 
-def test_health_is_told_to_anybody_and_says_when_the_storage_is_gone(storage: RDBStorage, tmp_path: Path) -> None:
+def test_health_is_told_to_anybody_and_says_when_the_storage_is_gone(storage: Storage, tmp_path: Path) -> None:
     app = build_app(storage, hosts=LOCAL, password=PASSWORD)
     assert request(app, "/healthz")[::2] == (200, b"ok")
     storage.engine.dispose()
@@ -204,7 +202,7 @@ CHANGES = [
 
 
 @pytest.mark.parametrize(("method", "path"), CHANGES)
-def test_nothing_changes_unless_edits_are_allowed(storage: RDBStorage, method: str, path: str) -> None:
+def test_nothing_changes_unless_edits_are_allowed(storage: Storage, method: str, path: str) -> None:
     add_trials(storage)
     app = build_app(storage, hosts=LOCAL)
     status, headers, _ = request(app, path, method, HTTP_ORIGIN="http://localhost:8080")
@@ -219,14 +217,14 @@ def post_note(app: WSGIApplication, **headers: str) -> int:
     return request(app, "/api/studies/1/note", "PUT", **{**sent, **headers, "wsgi.input": io.BytesIO(body)})[0]
 
 
-def test_an_edit_from_our_own_page_is_taken(storage: RDBStorage) -> None:
+def test_an_edit_from_our_own_page_is_taken(storage: Storage) -> None:
     add_trials(storage)
     app = build_app(storage, hosts=LOCAL, allow_edits=True)
     assert post_note(app, HTTP_ORIGIN="http://localhost:8080") == 204
     assert storage.get_study_system_attrs(1)["dashboard:note_ver"] == 1
 
 
-def test_an_edit_through_a_proxy_that_ends_tls_is_taken(storage: RDBStorage) -> None:
+def test_an_edit_through_a_proxy_that_ends_tls_is_taken(storage: Storage) -> None:
     add_trials(storage)
     app = build_app(storage, hosts={"lab.example"}, allow_edits=True)
     assert post_note(app, HTTP_HOST="lab.example", HTTP_REFERER="https://lab.example/dashboard/studies/1") == 204
@@ -244,7 +242,7 @@ def test_an_edit_through_a_proxy_that_ends_tls_is_taken(storage: RDBStorage) -> 
         {"HTTP_ORIGIN": "http://[broken"},
     ],
 )
-def test_an_edit_from_another_page_is_refused(storage: RDBStorage, headers: dict[str, str]) -> None:
+def test_an_edit_from_another_page_is_refused(storage: Storage, headers: dict[str, str]) -> None:
     add_trials(storage)
     app = build_app(storage, hosts=LOCAL, allow_edits=True)
     assert post_note(app, **headers) == 403
@@ -254,7 +252,7 @@ def test_an_edit_from_another_page_is_refused(storage: RDBStorage, headers: dict
 # ---- what goes out
 
 
-def test_every_answer_closes_itself_to_other_origins(storage: RDBStorage) -> None:
+def test_every_answer_closes_itself_to_other_origins(storage: Storage) -> None:
     app = build_app(storage, hosts=LOCAL)
     for path in ("/dashboard", "/api/studies", "/static/bundle.js", "/nowhere", "/healthz"):
         _, headers, _ = request(app, path, HTTP_ACCEPT_ENCODING="gzip")
@@ -266,7 +264,7 @@ def test_every_answer_closes_itself_to_other_origins(storage: RDBStorage) -> Non
     assert request(app, "/api/studies")[1]["cache-control"] == ["no-store"]
 
 
-def test_a_stored_page_is_a_download_and_never_a_page_of_ours(storage: RDBStorage, tmp_path: Path) -> None:
+def test_a_stored_page_is_a_download_and_never_a_page_of_ours(storage: Storage, tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
     store = FileSystemArtifactStore(tmp_path / "store")
     evil = tmp_path / "evil.html"
@@ -285,7 +283,7 @@ def test_a_stored_page_is_a_download_and_never_a_page_of_ours(storage: RDBStorag
         assert "access-control-allow-origin" not in headers
 
 
-def test_a_second_poll_reads_no_finished_trial_again(storage: RDBStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_poll_reads_no_finished_trial_again(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     add_trials(storage)
     read: list[int] = []
     original = storage._get_trials
@@ -329,10 +327,10 @@ def get(url: str, path: str, **headers: str) -> int:
         connection.close()
 
 
-def test_server_answers_while_it_lasts_and_frees_its_port(storage: RDBStorage) -> None:
+def test_server_answers_while_it_lasts_and_frees_its_port(storage: Storage) -> None:
     study = add_trials(storage)
     with serving(storage, port=0, study="quick on cifar10") as url:
-        assert urlsplit(url).path == f"/dashboard/studies/{study._study_id}"
+        assert urlsplit(url).path == f"/studies/{study._study_id}"
         assert get(url, "/healthz") == 200
         assert get(url, "/api/studies", Host="evil.example") == 421
     with socket.socket() as again:
@@ -340,7 +338,7 @@ def test_server_answers_while_it_lasts_and_frees_its_port(storage: RDBStorage) -
         again.bind(("127.0.0.1", urlsplit(url).port))
 
 
-def test_study_that_does_not_exist_is_named_with_those_that_do(storage: RDBStorage) -> None:
+def test_study_that_does_not_exist_is_named_with_those_that_do(storage: Storage) -> None:
     with pytest.raises(DashboardError, match=r"'quik'.*holds no study"), serving(storage, port=0, study="quik"):
         pass
     add_trials(storage)
@@ -348,7 +346,7 @@ def test_study_that_does_not_exist_is_named_with_those_that_do(storage: RDBStora
         dashboard.serve(storage, port=0, study="quik", ready=print)
 
 
-def test_taken_port_says_the_way_out(storage: RDBStorage) -> None:
+def test_taken_port_says_the_way_out(storage: Storage) -> None:
     with serving(storage, port=0) as url:
         port = urlsplit(url).port or 0
         with pytest.raises(DashboardError, match=rf"Port {port} on 127\.0\.0\.1 is taken.*--port 0"):
@@ -358,13 +356,13 @@ def test_taken_port_says_the_way_out(storage: RDBStorage) -> None:
 @pytest.mark.parametrize(
     ("host", "port"), [("192.0.2.1", 0), ("no.such.name.invalid", 0), ("127.0.0.1", 70000), ("", 0)]
 )
-def test_impossible_address_says_the_way_out(storage: RDBStorage, host: str, port: int) -> None:
+def test_impossible_address_says_the_way_out(storage: Storage, host: str, port: int) -> None:
     with pytest.raises(DashboardError, match=r"--host 127\.0\.0\.1"):
         dashboard.serve(storage, host=host, port=port, password=PASSWORD, ready=print)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])  # noqa: S104
-def test_open_to_the_network_only_with_a_password(storage: RDBStorage, host: str) -> None:
+def test_open_to_the_network_only_with_a_password(storage: Storage, host: str) -> None:
     if ":" in host and not socket.has_dualstack_ipv6():
         pytest.skip("this machine has no IPv6")
     with pytest.raises(DashboardError, match=f"(?s)--password-file FILE.*{dashboard.PASSWORD_VARIABLE}.*ssh -L"):
@@ -398,16 +396,14 @@ def test_password_file_without_a_password_is_refused(tmp_path: Path, content: by
 SERVE = """
 import sys
 from studies.dashboard import serve
-from studies.storage import open_storage
+from studies.storage import Storage, open_storage
 serve(open_storage(sys.argv[1]), port=0, ready=lambda url: print(url, flush=True))
 print("ended", "tensorflow" in sys.modules, flush=True)
 """
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_signal_ends_the_server_cleanly_and_it_never_loads_tensorflow(
-    storage: RDBStorage, sent: signal.Signals
-) -> None:
+def test_signal_ends_the_server_cleanly_and_it_never_loads_tensorflow(storage: Storage, sent: signal.Signals) -> None:
     command = [sys.executable, "-c", SERVE, str(storage.url)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
@@ -430,51 +426,11 @@ def test_module_loads_nothing_heavy() -> None:
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Any]:
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        pytest.skip("needs chromium and chromedriver on the PATH (Debian: apt-get install chromium chromium-driver)")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for option in (
-        "headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
-        "disable-component-update", "disable-sync", "window-size=1400,1800", f"user-data-dir={tmp_path / 'chromium'}",
-    ):  # fmt: skip
-        options.add_argument(f"--{option}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield opened
-    opened.quit()
+    with opened_browser(tmp_path) as browser:
+        yield browser
 
 
-def wait(ask: Callable[[], Any], seconds: float = 60) -> Any:
-    """The first answer that is true, or the last one there was time for."""
-    end = time.monotonic() + seconds
-    while not (answer := ask()) and time.monotonic() < end:
-        time.sleep(0.2)
-    return answer
-
-
-def wait_for(browser: Any, *texts: str) -> None:
-    """Returns once the page shows all of `texts`."""
-
-    def shown() -> str:
-        return str(browser.execute_script("return document.body.innerText"))
-
-    wait(lambda: all(text in shown() for text in texts))
-    missing = [text for text in texts if text not in shown()]
-    assert not missing, f"{browser.current_url} never showed {missing}, only:\n{shown()}"
-
-
-def requested_urls(browser: Any) -> list[str]:
-    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    urls = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
-    # Not the browser's own start page, and nothing that stays inside the page.
-    return [url for url in urls if urlsplit(url).scheme not in ("chrome", "data", "blob")]
-
-
-def test_browser_shows_the_study_and_asks_nobody_else(storage: RDBStorage, tmp_path: Path, browser: Any) -> None:
+def test_browser_shows_the_study_and_asks_nobody_else(storage: Storage, tmp_path: Path, browser: Any) -> None:
     study = add_trials(storage)
     (tmp_path / "store").mkdir()
     store = FileSystemArtifactStore(tmp_path / "store")
@@ -491,24 +447,20 @@ def test_browser_shows_the_study_and_asks_nobody_else(storage: RDBStorage, tmp_p
             "/smartSelection": ("seconds", "reason", "diverged"),
             "/note": ("what came out",),
         }
+        theirs = url.replace("/studies/", "/dashboard/studies/")
         for page, texts in pages.items():
-            browser.get(url + page)
+            browser.get(theirs + page)
             wait_for(browser, *texts)
             browser.save_screenshot(str(pictures / f"dashboard{page.replace('/', '-')}.png"))
         # A stored picture is a download when it is opened, and is shown in the page all the same.
-        browser.get(f"{url}/trials?numbers={running.number}")
+        browser.get(f"{theirs}/trials?numbers={running.number}")
         wait_for(browser, "curve.png")
         width = "const i = document.querySelector('img[src*=artifacts]'); return i && i.complete ? i.naturalWidth : 0"
         assert wait(lambda: browser.execute_script(width)) == 30
         browser.save_screenshot(str(pictures / "dashboard-artifact.png"))
-        browser.get(url.rsplit("/studies/", 1)[0])
+        browser.get(theirs.rsplit("/studies/", 1)[0])
         wait_for(browser, "quick on cifar10")
-        complaints = [
-            entry
-            for entry in browser.get_log("browser")
-            if entry["level"] in ("SEVERE", "WARNING") and entry["source"] != "rendering"  # WebGL without a GPU
-        ]
-        assert complaints == []
+        assert complaints(browser) == []
         asked = requested_urls(browser)
     assert any(urlsplit(address).path == "/static/bundle.js" for address in asked)
     assert [address for address in asked if urlsplit(address).netloc != urlsplit(url).netloc] == []

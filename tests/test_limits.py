@@ -64,6 +64,17 @@ def test_epochs_count_against_the_device_time_while_their_trial_runs(queue: Queu
     assert queue.stop_requested() == "now"
 
 
+def test_study_that_goes_on_keeps_its_limits(queue: Queue) -> None:
+    queue.begin(Limits(target=0.9))
+    queue.request_stop(now=True)
+    queue.go_on()
+    assert queue.stop_requested() is None
+    settle(queue, TrialState.COMPLETE, 0.95)
+    queue.go_on()
+    assert queue.stop_requested() == "now"
+    assert queue.stopped_by() == "target 0.9 is reached: trial 1 has 0.9500"
+
+
 def test_limits_are_those_of_the_last_run(queue: Queue) -> None:
     queue.begin(Limits(target=0.4))
     assert queue.take(queue.join("cpu")) is None
