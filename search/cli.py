@@ -147,18 +147,14 @@ def run(
     alexsearch run my.toml --data cifar10.npz --workers 2
     alexsearch run seed --storage postgresql://me@db/alexsearch
     """
-    from model.config import BUNDLED_IMAGES
     from search.home import Home
-    from search.host import RunRequest, on_bundled
+    from search.host import RunRequest, space_over
     from search.space import load_space
 
     loaded = load_space(space).with_overrides(
         trials=trials, timeout=timeout, max_device_hours=max_device_hours, target=target, seed=seed, name=study
     )
-    if data in BUNDLED_IMAGES:
-        loaded = on_bundled(loaded, data)
-    elif data:
-        loaded = loaded.with_overrides(source=data)
+    loaded = space_over(loaded, data or None)
     request = RunRequest(
         space=loaded,
         home=Home(home),

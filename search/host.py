@@ -196,6 +196,13 @@ def on_bundled(space: SearchSpace, source: str) -> SearchSpace:
     return space.with_data(data)
 
 
+def space_over(space: SearchSpace, source: str | None) -> SearchSpace:
+    """The space over what --data names; None leaves it as it is. Raises InputError."""
+    if source is None or source not in BUNDLED_IMAGES:
+        return space.with_overrides(source=source)
+    return on_bundled(space, source)
+
+
 @dataclass(frozen=True)
 class _Prepared:
     """A child that has read the data, and what follows from it."""

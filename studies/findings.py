@@ -13,7 +13,7 @@ from studies.published import is_cifar10
 from studies.queue import Counts, Queue
 from studies.retrained import Retrained, read
 from studies.storage import Storage
-from studies.words import is_searched, listed, parameter
+from studies.words import is_searched, listed, number, parameter
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -72,8 +72,10 @@ class Findings:
 
     @property
     def space_lines(self) -> list[tuple[str, str]]:
-        """Each parameter and what it may be, in words."""
-        return [(name, parameter(stored)) for name, stored in self.space.items()]
+        """Each searched parameter and what it may be, in words, and on one line what is fixed."""
+        lines = [(name, parameter(stored)) for name, stored in self.space.items() if is_searched(stored)]
+        fixed = [f"{name} {number(stored)}" for name, stored in self.space.items() if not is_searched(stored)]
+        return [*lines, ("fixed", ", ".join(fixed))] if fixed else lines
 
 
 _IMAGES = {"train_images": "training", "validation_images": "validation"}

@@ -57,14 +57,14 @@ def listed(words: Sequence[str], last: str = "and") -> str:
 
 
 def parameter(stored: Any) -> str:
-    """One entry of a stored space's `space` table: "0.001 to 0.1, log", "16, 32 or 64", "always 0.1"."""
+    """One entry of a stored space's `space` table: "0.001 to 0.1, log", "16, 32 or 64", "0.1"."""
     if isinstance(stored, Mapping) and "choices" in stored:
         choices = [f"[{number(each)}]" if isinstance(each, list) else number(each) for each in stored["choices"]]
         return listed(choices, "or")
     if isinstance(stored, Mapping) and "low" in stored:
         steps = f", in steps of {number(stored['step'])}" if stored.get("step") else ""
         return f"{number(stored['low'])} to {number(stored['high'])}{', log' if stored.get('log') else ''}{steps}"
-    return f"always {number(stored)}"
+    return number(stored)
 
 
 def is_searched(stored: Any) -> bool:

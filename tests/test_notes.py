@@ -60,6 +60,7 @@ def test_study_note_says_question_answer_and_cost(storage: Storage, study: Study
     assert "4 of 5 settled: 2 complete, 1 pruned, 1 failed; 1 waiting" in note
     assert "synthetic: 1,600 training and 400 validation images" in note
     assert "| learning_rate | 0.001 to 0.1, log |" in note
+    assert "| fixed | batch_size 32, schedule constant, epochs 3" in note
     assert "devices' time; pruning saved about" in note
     assert "report |" not in note  # synthetic images are not the report's
     assert note.endswith(LAST_LINE)
@@ -219,5 +220,5 @@ def full(_file: int) -> None:
 def test_spaces_are_put_into_words() -> None:
     assert parameter({"low": 1, "high": 50, "step": 5}) == "1 to 50, in steps of 5"
     assert parameter({"choices": [5, [10, 20]]}) == "5 or [10, 20]"
-    assert parameter(0.1) == "always 0.1"
+    assert parameter(0.1) == "0.1"
     assert listed(["a"]) == "a"

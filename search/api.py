@@ -1,0 +1,247 @@
+"""alexsearch from Python and from notebooks: what the commands do, as functions.
+
+    from search import api
+
+    study = api.run("quick", data="digits", trials=6)     # or api.open_study("quick"), where it has run already
+    study.best.value, study.counts, study.trials
+    api.figure(study, "learning-curves")                  # a plotly figure: a notebook shows it
+    recipe = api.best_recipe(study)
+    api.report(study, "report.html")
+    api.retrain(recipe, seeds=2)                          # trains on all images, then opens the test set
+
+Everything is written where the commands write it, so both may be used on one study. `home` is the folder that --home
+names, `storage` what --storage does. What a user can mend is raised as the exceptions that each function names, with
+the message that the command would print. Importing this module costs nothing; what a function needs it imports itself.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+    from plotly.graph_objects import Figure
+
+    from search.recipe import Recipe
+    from search.space import SearchSpace
+    from studies.catalog import StudyRecord
+    from studies.findings import Findings
+    from studies.queue import Counts
+    from studies.storage import Storage
+
+HOME = Path("runs")
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study of the database. Each property asks anew, so it is what holds now."""
+
+    name: str
+    storage: Storage
+    home: Path
+
+    @property
+    def record(self) -> StudyRecord:
+        """What it was asked. Raises StudyError where somebody has deleted it."""
+        from studies.catalog import find_study
+
+        return find_study(self.storage, self.name)
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        """All its trials, by number."""
+        return self.storage.get_all_trials(self.record.study_id, deepcopy=False)
+
+    @property
+    def counts(self) -> Counts:
+        """How its trials stand."""
+        from studies.queue import Queue
+
+        return Queue(self.storage, self.record.study_id).counts()
+
+    @property
+    def best(self) -> FrozenTrial:
+        """The complete trial with the highest validation accuracy. Raises StudyError without one."""
+        from studies.catalog import best_trial
+
+        return best_trial(self.storage, self.record)
+
+    @property
+    def findings(self) -> Findings:
+        """What it has come to: best, gain, cost, verified score. For studies that alexsearch made."""
+        from studies.findings import findings_of
+
+        return findings_of(self.storage, self.record)
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """What `alexsearch status --json` prints."""
+        from search.summary import status_document
+
+        return status_document(self.storage, self.name)
+
+    def stop(self, *, now: bool = False) -> None:
+        """Have all workers take no new trial; with `now`, running ones go back into the queue."""
+        from studies.queue import Queue
+
+        Queue(self.storage, self.record.study_id).request_stop(now=now)
+
+
+def run(
+    space: str | Path | Mapping[str, Any] | SearchSpace,
+    *,
+    home: str | Path = HOME,
+    storage: str | None = None,
+    study: str | None = None,
+    data: str | None = None,
+    trials: int | None = None,
+    add: int = 0,
+    workers: int | None = None,
+    gpus: str = "all",
+    trials_per_gpu: int | None = 1,
+    timeout: str | None = None,
+    max_device_hours: float | None = None,
+    target: float | None = None,
+    seed: int | None = None,
+    quiet: bool = False,
+) -> Study:
+    """Search `space` to the end of its budget, or go on with it where it was.
+
+    `space` is a preset's name, a file, or what a file would hold; the rest as for `alexsearch run`. `trials_per_gpu`
+    None chooses by the GPU's memory. `quiet` prints nothing. Interrupted (Ctrl-C, a notebook's stop button), running
+    trials go back into the queue with their checkpoints, and KeyboardInterrupt is raised: run it again to go on.
+
+    Raises:
+        InputError, DataError: a setting or the data is wrong; nothing was started.
+        RunError, StorageError: it could not go on; what was recorded is whole.
+    """
+    from search.home import Home
+    from search.host import RunRequest, run_search, space_over
+    from search.live import Screen
+    from search.space import SearchSpace, load_space, parse_space
+    from search.stopping import Stopping
+    from search.terminal import Output
+    from studies.storage import open_storage, storage_url
+
+    if isinstance(space, SearchSpace):
+        loaded = space
+    else:
+        loaded = parse_space(space, "space") if isinstance(space, Mapping) else load_space(str(space))
+    loaded = space_over(
+        loaded.with_overrides(
+            trials=trials, timeout=timeout, max_device_hours=max_device_hours, target=target, seed=seed, name=study
+        ),
+        data,
+    )
+    home = Path(home)
+    opened = open_storage(storage_url(storage, home))
+    request = RunRequest(
+        space=loaded,
+        home=Home(home),
+        storage=opened,
+        add=add,
+        workers=workers,
+        gpus=gpus,
+        trials_per_gpu=trials_per_gpu,
+        timeout_seconds=loaded.study.timeout_seconds,
+        digits_without_download=space == "quick" and not data,
+    )
+    output = Output()
+    output.quiet = quiet
+    output.is_interactive = False  # lines, not a live table: a cell's output is no terminal
+    if threading.current_thread() is not threading.main_thread():  # which alone may answer signals
+        outcome = run_search(request, Screen(output), threading.Event())
+        return Study(outcome.study.name, opened, home)
+    with Stopping(opened) as stopping, Screen(output, stopping.event) as screen:
+        outcome = run_search(request, screen, stopping.event)
+    if stopping.exit_code:
+        raise KeyboardInterrupt
+    return Study(outcome.study.name, opened, home)
+
+
+def open_study(name: str | None = None, *, home: str | Path = HOME, storage: str | None = None) -> Study:
+    """The study called `name`; without a name, the only one there is.
+
+    Raises:
+        StudyError: there is none, or more than one.
+        StorageError: the database is not there, or can't be used.
+    """
+    from studies.catalog import find_study
+    from studies.storage import open_storage, storage_url
+
+    home = Path(home)
+    opened = open_storage(storage_url(storage, home), create=False)
+    return Study(find_study(opened, name).name, opened, home)
+
+
+def best_recipe(study: Study, trial: int | None = None) -> Recipe:
+    """The configuration of the best trial, or of the one with this number: all that a retraining needs.
+
+    Raises:
+        StudyError: no such trial, or none that is complete yet.
+        InputError: alexsearch did not train it.
+    """
+    from search.exporting import find_recipes
+
+    return find_recipes(study.storage, study.name, trial)[0]
+
+
+def save_recipe(recipe: Recipe, path: str | Path) -> Path:
+    """Write a recipe as the file that `alexsearch retrain` takes. Raises InputError where it can't be written."""
+    from search.recipe import write_recipe
+
+    write_recipe(recipe, Path(path))
+    return Path(path)
+
+
+def retrain(
+    recipe: Recipe | str | Path,
+    *,
+    seeds: int = 1,
+    out: str | Path | None = None,
+    data: str | None = None,
+    home: str | Path = HOME,
+) -> Mapping[str, Any]:
+    """Train a recipe, or the one in a file, on all training images, then open the test set; as `alexsearch retrain`.
+
+    Returns what is written to metrics.json: searched, test_accuracy, test_accuracy_spread, seeds ...
+
+    Raises:
+        InputError, DataError: the recipe, the folder or the data is wrong.
+        TrainError: a training failed.
+    """
+    from search.home import Home
+    from search.retrain import retrain_recipe
+    from search.terminal import Output
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(recipe) if isinstance(recipe, (str, Path)) else save_recipe(recipe, Path(folder) / "recipe.toml")
+        out = Path(out) if out else None
+        return retrain_recipe(path, seeds=seeds, out=out, source=data, home=Home(Path(home)), console=Output())
+
+
+def figure(study: Study, name: str = "learning-curves") -> Figure:
+    """One of a study's figures, as plotly's: `figure_names` says which there are. Raises InputError for another."""
+    from search.reporting import study_figure
+
+    return study_figure(study.storage, study.name, name)
+
+
+def figure_names() -> tuple[str, ...]:
+    """The figures that there are."""
+    from studies.study_figures import FIGURES
+
+    return tuple(FIGURES)
+
+
+def report(study: Study, path: str | Path = "report.html") -> Path:
+    """Write what a study has found as one HTML file. Raises InputError where it can't be written."""
+    from search.reporting import write_report
+
+    write_report(study.storage, study.name, Path(path))
+    return Path(path)
