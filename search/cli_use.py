@@ -144,6 +144,39 @@ def replay(study: str | None, home: Path, storage: str | None, trial: int, data:
 
 
 @click.command()
+@click.argument("count", metavar="N", type=click.IntRange(min=1))
+@study_option
+@storage_options
+@data_option("the study's")
+@json_option
+def audit(count: int, study: str | None, home: Path, storage: str | None, data: str | None, as_json: bool) -> None:
+    """Train N pruned trials to their end: was pruning right?
+
+    They are chosen at random, trained from what is stored with them, and held against the complete trials. They stay
+    pruned: sampler, pruner and the best trial learn nothing of it. N counts those that were audited before, so that an
+    interrupted audit goes on with the same command.
+
+    JSON keys: study, pruned (how many are), audited (a list of number, pruned_after, planned, value_when_pruned, value,
+    among_best_tenth, better_than_best), best, best_tenth (the lowest value of the best tenth of the complete trials),
+    wrong (how many would be in it), wrong_interval (Wilson's, 95%), better (than the best), better_interval.
+
+    \b
+    alexsearch audit 10
+    alexsearch audit 10 --study wide --data cifar10.npz
+    """
+    from search.audit import audit_study, print_audit
+    from search.home import Home
+
+    output = console()
+    output.quiet = as_json
+    document = audit_study(open_database(home, storage), study, count, data, Home(home), output)
+    if as_json:
+        print_json(document)
+    else:
+        print_audit(output, document)
+
+
+@click.command()
 @click.option("--epochs", type=click.IntRange(1, 100_000), metavar="N", show_default="the report's 50", help="Epochs.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, metavar="N", show_default=True, help="Seed.")
 @click.option(
@@ -179,4 +212,4 @@ def seed_report(epochs: int | None, seed: int, out: Path | None, data: str, home
         print_json(document)
 
 
-USE: Final = (evaluate, predict, convert, replay, seed_report)
+USE: Final = (evaluate, predict, convert, replay, audit, seed_report)
