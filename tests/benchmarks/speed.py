@@ -1,7 +1,7 @@
 """How fast is one training? Against the report's own way, against PyTorch, and against what the machine can do.
 
     pip install torch==2.13.0                                   # only for this comparison; without it, it is left out
-    python tests/benchmarks/speed.py --data cifar10.npz [--plot memory.png] [--json]
+    python tests/benchmarks/speed.py --data cifar10.npz [--plot memory.png] [--json speed.json]
 
 Each contender is a process of its own, and they take turns epoch by epoch, so that what else the machine does hits
 all of them. An epoch is all training images and then a fifth as many to validate on; images/s are the training images
@@ -299,7 +299,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--trials", type=int, default=200, help="of one process, to see it grow")
     parser.add_argument("--plot", type=Path, metavar="PNG", help="draw memory over trials")
-    parser.add_argument("--json", action="store_true", help="print one JSON document instead of the table")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured as JSON")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="alexsearch-speed-") as name:
         folder = Path(name)
@@ -310,9 +310,8 @@ def main() -> None:
     if asked.plot:
         plot(found["memory"], asked.plot)
     if asked.json:
-        print(json.dumps(found, default=vars, indent=2))
-    else:
-        show(found)
+        asked.json.write_text(json.dumps(found, default=vars, indent=2) + "\n")
+    show(found)
 
 
 if __name__ == "__main__":
