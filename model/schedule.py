@@ -19,3 +19,12 @@ def learning_rate(config: TrainConfig, epoch: int) -> float:
     else:
         steps = sum(epoch > milestone for milestone in config.step_epochs)
     return float(config.learning_rate * config.step_factor**steps) * warm
+
+
+def milestones(config: TrainConfig) -> tuple[int, ...]:
+    """The epochs after which the learning rate steps down while there is still something to train."""
+    if config.step_epochs is None:
+        return ()
+    if isinstance(config.step_epochs, int):
+        return tuple(range(config.step_epochs, config.epochs, config.step_epochs))
+    return tuple(milestone for milestone in config.step_epochs if milestone < config.epochs)

@@ -37,6 +37,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from model.config import DataSpec, OutOfMemoryError, TrainConfig
 from search.home import Home
+from search.pruning import is_spared
 from search.sampling import StudyOfLessons, propose
 from search.space import SearchSpace
 from studies.queue import Queue, Taken
@@ -415,16 +416,16 @@ class Slot:
         self._failed_starts = 0
         last = metrics["epoch"] >= progress.config.epochs
         try:
-            prune = not last and optuna.Trial(self._study, taken.trial_id).should_prune()
+            spared = last or is_spared(self._work.space.pruner, progress.config, metrics["epoch"])
+            prune = not spared and optuna.Trial(self._study, taken.trial_id).should_prune()
         except KeyError:  # deleted a moment ago
             return False
         if prune:
             progress.pruned_at = progress.pruned_at or metrics["epoch"]
         child.send("verdict", trial=taken.number, epoch=metrics["epoch"], go=not prune)
         self._tell("epoch", taken, epoch=metrics["epoch"], epochs=progress.config.epochs, **_scores(metrics))
-        if (
-            not (last or prune) and self._work.queue.stop_requested() == "now"
-        ):  # this very epoch may have reached a limit
+        # This very epoch may have reached a limit of the study's.
+        if not (last or prune) and self._work.queue.stop_requested() == "now":
             self._work.stopping.set()
         return True
 

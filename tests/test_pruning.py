@@ -11,7 +11,17 @@ from optuna.distributions import IntDistribution
 from optuna.trial import TrialState
 from pydantic import TypeAdapter, ValidationError
 
-from search.pruning import HyperbandSpec, MedianSpec, NoPruningSpec, PatientSpec, PrunerSpec, build_pruner
+from model.config import TrainConfig
+from search.pruning import (
+    HyperbandSpec,
+    MedianSpec,
+    NoPruningSpec,
+    PatientSpec,
+    PrunerSpec,
+    WilcoxonSpec,
+    build_pruner,
+    is_spared,
+)
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -92,6 +102,46 @@ def test_successive_halving_stops_the_worse_at_the_first_rung() -> None:
     assert pruned_at(study, [0.1, 0.1, 0.1]) == 2
 
 
+def test_wilcoxon_prunes_what_stays_below_the_best() -> None:
+    best = [0.1 * epoch for epoch in range(1, 10)]
+    study = study_with(WilcoxonSpec(n_startup_steps=5), [best])
+    assert pruned_at(study, [value - 0.05 for value in best]) == 5
+    assert pruned_at(study, [*(value + 0.01 for value in best), 0.99]) is None
+
+
+@pytest.mark.parametrize("name", ["median", "percentile", "patient", "successive_halving", "hyperband", "wilcoxon"])
+def test_trial_that_is_to_be_shorter_is_not_pruned_for_it(name: str) -> None:
+    """It follows the curve of those that went on to twice its epochs and three times its accuracy."""
+    long = [0.1 * epoch for epoch in range(1, 10)]
+    study = study_with(spec_of(name=name), [long] * 6)
+    assert pruned_at(study, long[:4]) is None
+
+
+def config_of(**values: Any) -> TrainConfig:
+    return TrainConfig(**{"batch_size": 8, "learning_rate": 0.1, "epochs": 12, **values})
+
+
+@pytest.mark.parametrize(
+    ("values", "grace", "spared"),
+    [
+        ({}, 2, []),
+        ({"schedule": "step", "step_epochs": [6], "step_factor": 0.1}, 2, [5, 6]),
+        ({"schedule": "step", "step_epochs": [6, 10], "step_factor": 0.1}, 3, [4, 5, 6, 9, 10]),
+        ({"schedule": "step", "step_epochs": [6], "step_factor": 0.1}, 0, []),
+        ({"schedule": "step", "step_epochs": [12, 20], "step_factor": 0.1}, 2, []),
+        ({"schedule": "step", "step_epochs": 4, "step_factor": 0.1}, 2, [3, 4, 7, 8]),
+        ({"schedule": "step", "step_epochs": 1, "step_factor": 0.1}, 2, []),
+        ({"warmup_epochs": 2}, 2, [1, 2]),
+    ],
+)
+def test_no_trial_is_judged_when_a_step_is_near_or_while_it_warms_up(
+    values: dict[str, Any], grace: int, spared: list[int]
+) -> None:
+    spec, config = MedianSpec(step_grace=grace), config_of(**values)
+    assert [epoch for epoch in range(1, 13) if is_spared(spec, config, epoch)] == spared
+    assert not any(is_spared(NoPruningSpec(), config, epoch) for epoch in range(1, 13))
+
+
 def test_hyperband_places_its_rungs_by_the_longest_trial_of_the_space() -> None:
     """Left to itself, Optuna takes the first complete trial's epochs: one bracket here, where 50 epochs have four."""
     for max_epochs, brackets in ((2, 1), (50, 4)):
@@ -110,6 +160,7 @@ def test_hyperband_places_its_rungs_by_the_longest_trial_of_the_space() -> None:
         ({"name": "patient"}, pruners.PatientPruner),
         ({"name": "successive_halving", "bootstrap_count": 3}, pruners.SuccessiveHalvingPruner),
         ({"name": "hyperband", "bootstrap_count": 3}, pruners.HyperbandPruner),
+        ({"name": "wilcoxon"}, pruners.WilcoxonPruner),
         ({"name": "none"}, pruners.NopPruner),
     ],
 )
@@ -134,6 +185,8 @@ def test_every_name_builds_its_pruner_without_a_warning(values: dict[str, Any], 
         {"name": "successive_halving", "reduction_factor": 1},
         {"name": "hyperband", "max_resource": 9},
         {"name": "hyperband", "bootstrap_count": -1},
+        {"name": "wilcoxon", "p_threshold": 1.5},
+        {"name": "median", "step_grace": -1},
         {"name": "none", "patience": 1},
     ],
 )

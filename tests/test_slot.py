@@ -138,6 +138,29 @@ def play(work: Assignment, monkeypatch: pytest.MonkeyPatch) -> Callable[..., opt
     return run
 
 
+class PrunesFrom(optuna.pruners.BasePruner):
+    """Prunes every trial from an epoch on."""
+
+    def __init__(self, epoch: int) -> None:
+        self._epoch = epoch
+
+    def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+        del study
+        return (trial.last_step or 0) >= self._epoch
+
+
+def test_trial_whose_learning_rate_is_about_to_step_is_not_pruned_yet(play: Any, work: Assignment) -> None:
+    stepping: dict[str, Any] = {"batch_size": 32, "learning_rate": 0.1, "epochs": 6}
+    stepping |= {"schedule": "step", "step_epochs": [4], "step_factor": 0.1}
+    space = SearchSpace.from_dict({**SPACE.to_dict(), "space": stepping, "pruner": {"name": "median"}})
+    steps = dataclasses.replace(work, space=space, pruner=PrunesFrom(3))
+    messages = [READY, started(), *(epoch(number) for number in range(1, 6)), finished(stopped=True)]
+    trial = play(messages, assignment=steps)
+    verdicts = {sent["epoch"]: sent["go"] for sent in ScriptedChild.sent if sent["kind"] == "verdict"}
+    assert verdicts == {1: True, 2: True, 3: True, 4: True, 5: False}
+    assert trial.state == TrialState.PRUNED
+
+
 def test_epoch_that_spends_the_device_time_is_the_last_and_its_trial_waits(play: Any, work: Assignment) -> None:
     work.queue.begin(Limits(max_device_hours=4 / 3600))
     trial = play([READY, started(), epoch(1, 0.4), epoch(2, 0.6), epoch(3, 0.5), finished()])
