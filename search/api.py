@@ -125,6 +125,7 @@ def run(
     from search.live import Screen
     from search.space import SearchSpace, load_space, parse_space
     from search.stopping import Stopping
+    from search.summary import show_what_was_before
     from search.terminal import Output
     from studies.storage import open_storage, storage_url
 
@@ -158,6 +159,7 @@ def run(
         outcome = run_search(request, Screen(output), threading.Event())
         return Study(outcome.study.name, opened, home)
     with Stopping(opened) as stopping, Screen(output, stopping.event) as screen:
+        show_what_was_before(screen, opened, loaded.study.name)
         outcome = run_search(request, screen, stopping.event)
     if stopping.exit_code:
         raise KeyboardInterrupt

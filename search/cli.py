@@ -233,15 +233,14 @@ def _search(request: RunRequest, trials: int | None) -> None:
     from search.host import RunError, run_search
     from search.live import Screen
     from search.stopping import Stopping
-    from search.summary import best_trials, print_outcome
+    from search.summary import print_outcome, show_what_was_before
     from studies.storage import StorageError
 
     output, name = console(), request.space.study.name
     with Stopping(request.storage) as stopping:
         try:
             with Screen(output, stopping.event) as screen:
-                for trial in best_trials(request.storage, name, 1):
-                    screen.best_so_far(trial.value or 0.0, trial.number)
+                show_what_was_before(screen, request.storage, name)
                 outcome = run_search(request, screen, stopping.event)
         except (RunError, StorageError) as error:
             fail(str(error), EXIT_FAILED)
@@ -283,32 +282,6 @@ def stop(study: str | None, home: Path, storage: str | None, now: bool) -> None:
     queue.request_stop(now=now)
     running = "running ones go back into the queue within seconds" if now else "running ones are finished"
     console().print(f"study {found.shown} takes no new trial, {running}: {described(queue.counts())}", soft_wrap=True)
-
-
-@main.command()
-@study_option
-@storage_options
-@json_option
-def status(study: str | None, home: Path, storage: str | None, as_json: bool) -> None:
-    """Show how a study stands: budget, counts, best, who works on it.
-
-    JSON keys: study, ours (false: another program made it), budget, counts (waiting, running, complete, pruned, failed,
-    retried), best (number, value, params; null without a complete trial), slots (slot_id, host, pid, device, trial,
-    epoch, images_per_second, age_seconds, stale), failures (number, reason; the last 20), stop (null, "after" or "now":
-    see `alexsearch stop`), stopped_by (the limit that ended it, in words, or null), cost (device_seconds,
-    saved_seconds; what pruning saved is an estimate), storage.
-
-    \b
-    alexsearch status
-    alexsearch status --study quick --json
-    """
-    from search.summary import print_status, status_document
-
-    document = status_document(open_database(home, storage), study)
-    if as_json:
-        print_json(document)
-    else:
-        print_status(console(), document)
 
 
 @main.command()

@@ -7,12 +7,50 @@ from typing import Final
 
 import click
 
-from search.options import open_database, storage_options, study_option
+from search.options import console, json_option, open_database, print_json, storage_options, study_option
 
 FIGURE_NAMES = (
     *("learning-curves", "history", "seconds", "pruning", "lanes", "importances", "parallel-coordinates", "slices"),
 )
 """Those of `studies.study_figures.FIGURES`, which would be slow to ask."""
+
+
+@click.command()
+@study_option
+@storage_options
+@json_option
+@click.option("--watch", "watched", is_flag=True, help="Show it until the study is done, or until Ctrl-C.")
+@click.option(
+    "--every", type=click.FloatRange(min=0.2), default=2.0, metavar="SECONDS", show_default=True, help="With --watch."
+)
+def status(study: str | None, home: Path, storage: str | None, as_json: bool, watched: bool, every: float) -> None:
+    """Show how a study stands: budget, counts, best, who works on it.
+
+    JSON keys: study, ours (false: another program made it), budget, counts (waiting, running, complete, pruned, failed,
+    retried), best (number, value, params; null without a complete trial), slots (slot_id, host, pid, device, trial,
+    epoch, images_per_second, age_seconds, stale), failures (number, reason; the last 20), stop (null, "after" or "now":
+    see `alexsearch stop`), stopped_by (the limit that ended it, in words, or null), cost (device_seconds,
+    saved_seconds; what pruning saved is an estimate), storage.
+
+    \b
+    alexsearch status
+    alexsearch status --watch
+    alexsearch status --study quick --json
+    """
+    from search.summary import print_status, status_document
+
+    opened = open_database(home, storage)
+    if watched and as_json:
+        raise click.UsageError("--watch and --json don't go together: ask for the JSON again and again.")
+    if watched:
+        from search.watching import watch
+
+        watch(opened, study, console(), every=every)
+    document = status_document(opened, study)
+    if as_json:
+        print_json(document)
+    else:
+        print_status(console(), document)
 
 
 @click.command()
@@ -78,4 +116,4 @@ def completion(shell: str) -> None:
     click.echo(kind(main, {}, "alexsearch", "_ALEXSEARCH_COMPLETE").source())
 
 
-SHOW: Final = (report, completion)
+SHOW: Final = (status, report, completion)

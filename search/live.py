@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rich.console import Group
+from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -19,10 +19,11 @@ from search.slot import Event, Place
 from search.terminal import Output
 from studies.catalog import StudyRecord
 from studies.queue import Counts
-from studies.words import duration
+from studies.words import duration, one_line
 
 PLAIN_EPOCH_SECONDS = 15.0
 """In a pipe, a slot's epochs are lines at most this often: a log should be readable after a night."""
+BLOCKS = "▁▂▃▄▅▆▇█"
 WIDE = 100
 """Columns from which a slot's row has room for its schedule."""
 
@@ -59,6 +60,8 @@ class Screen:
         self._settled_before = 0
         self._started = time.monotonic()
         self._best: tuple[float, int] | None = None
+        self._best_over_time: list[float] = []
+        self._device_seconds = 0.0
         self._live = Live(console=console, get_renderable=self._table, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> Screen:
@@ -75,6 +78,10 @@ class Screen:
     def best_so_far(self, value: float, number: int) -> None:
         """What the study had reached before this run."""
         self._best = (value, number)
+
+    def before(self, best_over_time: Sequence[float], device_seconds: float) -> None:
+        """How the best had risen before this run, and what that had cost."""
+        self._best_over_time, self._device_seconds = list(best_over_time), device_seconds
 
     def note(self, text: str) -> None:
         self._print(text, style="dim")
@@ -106,6 +113,7 @@ class Screen:
             case "epoch":
                 slot.epoch = slot.done = values["epoch"]
                 slot.share, slot.val_accuracy = 1.0, values["val_accuracy"]
+                self._device_seconds += values.get("seconds", 0.0)
                 self._plain_epoch(event, slot)
             case _:
                 self._slots[event.place.index] = _SlotState()
@@ -133,6 +141,8 @@ class Screen:
         values = event.values
         if event.kind == "complete" and (self._best is None or values["value"] > self._best[0]):
             self._best = (values["value"], event.number)
+        if event.kind == "complete" and self._best:
+            self._best_over_time.append(self._best[0])
         score = f" val_accuracy {values['value']:.4f}" if event.kind == "complete" else f": {values['reason']}"
         if "same_as" in values:
             score += f", the result of trial {values['same_as']}, which had the same values"
@@ -175,7 +185,12 @@ class Screen:
     def _best_and_time(self, counts: Counts) -> Text:
         elapsed = time.monotonic() - self._started
         words = [f"best {self._best[0]:.4f} (trial {self._best[1]})" if self._best else "no complete trial yet"]
+        wide = self._console.width >= WIDE
+        if curve := sparkline(self._best_over_time, 16 if wide else 8, self._console):
+            words.append(curve)
         words.append(duration(elapsed))
+        if wide:
+            words.append(f"{duration(self._device_seconds)} of devices' time")
         done, left = counts.settled - self._settled_before, counts.budget - counts.settled
         if done and left:
             words.append(f"about {duration(elapsed / done * left)} to go")
@@ -201,9 +216,32 @@ class Screen:
         return rows
 
 
+def sparkline(values: Sequence[float], width: int, console: Console) -> str:
+    """A curve of so many characters at most; empty without two values, or where the terminal lacks the blocks."""
+    if len(values) < 2 or not console.encoding.lower().replace("-", "").startswith("utf"):
+        return ""
+    width = min(width, len(values))
+    shown = [values[round(place * (len(values) - 1) / (width - 1))] for place in range(width)]
+    low, high = min(shown), max(shown)
+    return "".join(BLOCKS[round((value - low) / (high - low or 1.0) * (len(BLOCKS) - 1))] for value in shown)
+
+
 def plain_table() -> Table:
     """A table without lines, its columns two blanks apart."""
     return Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+
+
+def slots_table(slots: Sequence[Mapping[str, Any]]) -> Table:
+    """The slots of a study, as the fields of `studies.queue.SlotStatus`."""
+    table = plain_table()
+    for column in ("host", "where", "trial", "epoch", "images/s", "last sign of life"):
+        table.add_column(column)
+    for slot in slots:
+        age = f"{duration(slot['age_seconds'])} ago" + (", stale" if slot["stale"] else "")
+        trial = "-" if slot["trial"] is None else str(slot["trial"])
+        rate = f"{slot['images_per_second']:.0f}" if slot["images_per_second"] else ""
+        table.add_row(one_line(slot["host"]), one_line(slot["device"]), trial, str(slot["epoch"] or ""), rate, age)
+    return table
 
 
 def columns_of(config: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -10,12 +10,13 @@ from optuna.trial import FrozenTrial
 from rich.console import Console
 from rich.text import Text
 
-from search.live import columns_of, plain_table
+from search.live import columns_of, plain_table, slots_table
 from studies.catalog import (
     METRIC,
     StudyError,
     StudyRecord,
     all_studies,
+    best_over_time,
     best_trial,
     described,
     find_study,
@@ -29,6 +30,7 @@ from studies.words import duration
 
 if TYPE_CHECKING:
     from search.host import RunOutcome
+    from search.live import Screen
 
 SHOWN = 5
 """How many of the best trials `best` and the end of a run show."""
@@ -75,12 +77,15 @@ def best_document(storage: Storage, name: str | None) -> dict[str, Any]:
     }
 
 
-def best_trials(storage: Storage, name: str, count: int) -> list[FrozenTrial]:
-    """The best complete trials of a study that may not be there yet."""
+def show_what_was_before(screen: Screen, storage: Storage, name: str) -> None:
+    """Tell the screen of a run what its study, which may not be there yet, had come to."""
     try:
-        return top_trials(storage, find_study(storage, name), count)
+        study = find_study(storage, name)
     except StudyError:
-        return []
+        return
+    for trial in top_trials(storage, study, 1):
+        screen.best_so_far(trial.value or 0.0, trial.number)
+    screen.before(best_over_time(storage, study), study_ledger(storage, study.study_id).device_seconds)
 
 
 def _brief(storage: Storage, study: StudyRecord) -> dict[str, Any]:
@@ -110,15 +115,7 @@ def print_status(console: Console, document: Mapping[str, Any]) -> None:
     _print_cost(console, **document["cost"])
     _print_failures(console, document["failures"], counts.failed)
     if document["slots"]:
-        table = plain_table()
-        for column in ("host", "where", "trial", "epoch", "images/s", "last sign of life"):
-            table.add_column(column)
-        for slot in document["slots"]:
-            age = f"{duration(slot['age_seconds'])} ago" + (", stale" if slot["stale"] else "")
-            trial = "-" if slot["trial"] is None else str(slot["trial"])
-            rate = f"{slot['images_per_second']:.0f}" if slot["images_per_second"] else ""
-            table.add_row(slot["host"], slot["device"], trial, str(slot["epoch"] or ""), rate, age)
-        console.print(table)
+        console.print(slots_table(document["slots"]))
     if document["stopped_by"]:
         console.print(f"ended: {document['stopped_by']}. `alexsearch run` with a higher limit goes on.", soft_wrap=True)
     elif document["stop"]:

@@ -9,6 +9,7 @@ baseline  the number of the trial that got the baseline, 0; absent without one
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import shlex
 import uuid
@@ -167,6 +168,25 @@ def top_trials(storage: Storage, study: StudyRecord, count: int) -> list[FrozenT
         .limit(count)
     )
     return [storage.get_trial(trial_id) for trial_id in storage.read(lambda session: session.scalars(query).all())]
+
+
+def best_over_time(storage: Storage, study: StudyRecord) -> list[float]:
+    """The best value after each complete trial, in the order in which they were; empty with several objectives."""
+    if len(study.directions) > 1:
+        return []
+    trial, value = models.TrialModel, models.TrialValueModel
+    query = (
+        sa.select(value.value)
+        .join(trial, trial.trial_id == value.trial_id)
+        .where(
+            trial.study_id == study.study_id,
+            trial.state == TrialState.COMPLETE,
+            value.value_type == value.TrialValueType.FINITE,
+        )
+        .order_by(sa.text("trials.datetime_complete"), trial.number)
+    )
+    better = min if study.directions[0] is StudyDirection.MINIMIZE else max
+    return list(itertools.accumulate(storage.read(lambda session: session.scalars(query).all()), better))
 
 
 def last_failures(storage: Storage, study: StudyRecord, count: int) -> list[Failure]:

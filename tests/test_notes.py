@@ -23,6 +23,7 @@ from PIL import Image
 from study_maker import DATA, make_foreign, make_study
 
 from search.artifacts import Artifacts
+from search.noting import kept_up_to_date
 from studies.catalog import StudyRecord, find_study
 from studies.findings import findings_of
 from studies.notes import LAST_LINE, NOTED_TRIALS, escaped, refresh_notes, study_note, trial_note
@@ -215,6 +216,21 @@ def test_a_trial_without_an_epoch_has_no_artifacts_and_a_full_disk_hides_none(
 
 def full(_file: int) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_notes_are_refreshed_when_a_run_ends_and_their_failure_is_nobodys_trouble() -> None:
+    calls: list[int] = []
+
+    def refresh() -> None:
+        calls.append(1)
+        raise RuntimeError("a defect")
+
+    with kept_up_to_date(refresh):
+        assert calls == []
+    assert calls == [1]
+    with pytest.raises(KeyboardInterrupt), kept_up_to_date(refresh):
+        raise KeyboardInterrupt
+    assert calls == [1, 1]
 
 
 def test_spaces_are_put_into_words() -> None:

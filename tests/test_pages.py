@@ -24,10 +24,10 @@ from search.serving import dashboard_beside, recipe_text
 from studies import dashboard
 from studies.catalog import find_study
 from studies.dashboard import build_app
+from studies.pace import pace_of
 from studies.pages import gpus
 from studies.pages.chart import Line, draw, sparkline
 from studies.pages.filters import count, gain, plain, plural, score
-from studies.pages.overview import pace_of
 from studies.pages.site import POLICY
 from studies.queue import Counts, Queue, SlotStatus
 from studies.retrained import record, summarised

@@ -16,6 +16,7 @@ from typing import Any
 import optuna
 import psutil
 import pytest
+from optuna.artifacts import get_all_artifact_meta
 from optuna.trial import TrialState
 
 from studies.catalog import epoch_history
@@ -137,6 +138,11 @@ def test_from_search_to_a_verified_score(alexsearch: Command, space: str, tmp_pa
     assert baseline.params["learning_rate"] == 0.01
     assert best["value"] >= (baseline.value or 0)
     assert best["config"]["precision"] in ("float32", "bfloat16")
+    shown = open_storage(alexsearch.url).get_study_system_attrs(1)
+    assert "2 of 2 settled: 2 complete" in shown["dashboard:note_str:0"]
+    assert "dashboard:plot_data:alexsearch-lanes:0" in shown
+    artifacts = get_all_artifact_meta(baseline, storage=open_storage(alexsearch.url))
+    assert (baseline.user_attrs["slot"], len(artifacts)) == ("slot-0", 2)
 
     recipe = tmp_path / "best.toml"
     alexsearch("export", "-o", str(recipe))

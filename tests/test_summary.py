@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,11 +15,11 @@ from search.host import RunOutcome
 from search.options import print_json
 from search.summary import (
     best_document,
-    best_trials,
     print_best,
     print_outcome,
     print_status,
     print_studies,
+    show_what_was_before,
     status_document,
     studies_document,
 )
@@ -184,8 +185,14 @@ def test_table_of_trials_fits_eighty_columns(storage: Storage) -> None:
     assert [row[:2] for row in rows] == [["1", "0.6000"], ["2", "0.5000"], ["0", "0.4000"]]
 
 
-def test_study_that_is_not_there_yet_has_no_best_trials(storage: Storage) -> None:
-    assert best_trials(storage, "nope", 3) == []
+def test_screen_of_a_run_knows_what_its_study_had_come_to(storage: Storage) -> None:
+    said: list[Any] = []
+    screen = SimpleNamespace(best_so_far=lambda *best: said.append(best), before=lambda *before: said.append(before))
+    show_what_was_before(screen, storage, "not there yet")  # type: ignore[arg-type]
+    assert said == []
+    make_study(storage, 0.4, 0.6, 0.5)
+    show_what_was_before(screen, storage, "small")  # type: ignore[arg-type]
+    assert said == [(0.6, 1), ([0.4, 0.6, 0.6], pytest.approx(18))]
 
 
 def test_end_of_a_run_says_what_came_out_and_what_to_type_next(storage: Storage) -> None:

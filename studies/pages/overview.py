@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from studies.catalog import StudyRecord, all_studies
 from studies.cost import ledger
 from studies.curves import points_of, settled_in_order
+from studies.pace import pace_of
 from studies.pages.chart import Chart, Line, Point, draw, sparkline
 from studies.pages.filters import count
 from studies.pages.reader import (
@@ -30,8 +31,6 @@ from studies.published import REPORT_ACCURACY, REPORT_SCORE
 from studies.queue import Counts, Queue, SlotStatus
 from studies.words import STATE_WORDS, is_searched, listed, one_line
 
-RECENT = 20
-"""How long a trial takes is what the last so many took."""
 CURVES = 60
 """The learning curves of so many trials that were last are drawn, and the best one's."""
 DOTS = 300
@@ -58,16 +57,6 @@ class Lane:
     def share(self) -> float:
         """Of the trial that is done, in percent."""
         return min(100.0, 100 * self.slot.epoch / self.epochs) if self.epochs else 0.0
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How fast the study goes."""
-
-    trials_per_hour: float | None
-    """None where nobody works on it, or no trial is settled yet."""
-    seconds_left: float | None
-    images_per_second: float
 
 
 def list_of_studies(reader: Reader) -> dict[str, Any]:
@@ -166,27 +155,6 @@ def lanes_of(slots: Sequence[SlotStatus], trials: Sequence[FrozenTrial], best: F
             )
         )
     return lanes
-
-
-def pace_of(trials: Sequence[FrozenTrial], counts: Counts, slots: Sequence[SlotStatus], now: datetime.datetime) -> Pace:
-    """What is left takes as long as the last trials did, shared by the slots that live."""
-    living = [slot for slot in slots if not slot.stale]
-    images = sum(slot.images_per_second for slot in living if slot.trial is not None)
-    ended = sorted(
-        (trial.datetime_complete, (trial.datetime_complete - trial.datetime_start).total_seconds())
-        for trial in trials
-        if trial.state.is_finished() and trial.datetime_complete and trial.datetime_start
-    )[-RECENT:]
-    mean = sum(seconds for _, seconds in ended) / len(ended) if ended else 0.0
-    if not living or mean <= 0:
-        return Pace(None, None, images)
-    since = [
-        max(0.0, (now - trial.datetime_start).total_seconds())
-        for trial in trials
-        if trial.state is TrialState.RUNNING and trial.datetime_start
-    ]
-    left = counts.waiting * mean + sum(max(0.0, mean - seconds) for seconds in since)
-    return Pace(3600 * len(living) / mean, left / len(living), images)
 
 
 def progress_chart(study: StudyRecord, trials: Sequence[FrozenTrial], baseline: float | None) -> Chart:
