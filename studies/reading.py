@@ -1,4 +1,4 @@
-"""The trials of a study out of their tables, as Optuna's own storage gives them, in a sixth of the time.
+"""The trials of a study out of their tables, as Optuna's own storage gives them, in an eighth of the time.
 
 Optuna's makes an object of its mapper for every row: 10,000 trials with 20 reports each are 320,000 of them, and the
 first page of a dashboard waited for that. Here a row is a tuple, and a distribution that many trials share is parsed
@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -20,64 +21,72 @@ from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial
 from sqlalchemy import orm
 
-REPORT = models.TrialIntermediateValueModel
-VALUE = models.TrialValueModel
+TRIAL = models.TrialModel.__table__.c
+PARAM = models.TrialParamModel.__table__.c
+USER = models.TrialUserAttributeModel.__table__.c
+SYSTEM = models.TrialSystemAttributeModel.__table__.c
+VALUE = models.TrialValueModel.__table__.c
+REPORT = models.TrialIntermediateValueModel.__table__.c
+
+# By the name of their kind, what a database that knows no such numbers can't hold. Finite ones are there as they are.
+UNUSUAL = {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}
+
+Rows = Mapping[int, Sequence[Any]]
 
 
 def read_trials(session: orm.Session, which: sa.ColumnElement[bool]) -> list[FrozenTrial]:
-    """The trials for which `which`, a condition on `TrialModel`, holds; by their ids.
+    """The trials for which `which`, a condition on Optuna's `trials`, holds; by their ids.
 
     All of it is read in the session's transaction: where that is SQLite's, a trial's parts belong together.
     """
-    trial = models.TrialModel
     distribution = cache(json_to_distribution)
-    times = models.TrialModel.__table__.c  # in the mapped class they are properties without a column
-    columns = (trial.trial_id, trial.number, trial.state, times.datetime_start, times.datetime_complete)
-    rows = session.execute(sa.select(*columns).where(which).order_by(trial.trial_id)).all()
+    columns = (TRIAL.trial_id, TRIAL.number, TRIAL.state, TRIAL.datetime_start, TRIAL.datetime_complete)
+    trials = session.execute(sa.select(*columns).where(which).order_by(TRIAL.trial_id)).all()
 
-    def parts(model: Any, *columns: Any, order: Any = None) -> dict[int, list[tuple[Any, ...]]]:
-        query = sa.select(model.trial_id, *columns).join(trial, trial.trial_id == model.trial_id).where(which)
-        found: dict[int, list[tuple[Any, ...]]] = defaultdict(list)
-        for trial_id, *values in session.execute(query if order is None else query.order_by(order)):
-            found[trial_id].append(tuple(values))
+    def parts(table: Any, *columns: Any, order: Any = None) -> Rows:
+        """Rows by trial; the trial's id, then `columns`."""
+        query = sa.select(table.trial_id, *columns).join(TRIAL.trial_id.table, TRIAL.trial_id == table.trial_id)
+        found: dict[int, list[Any]] = defaultdict(list)
+        for row in session.execute(query.where(which) if order is None else query.where(which).order_by(order)):
+            found[row[0]].append(row)
         return found
 
-    param, user, system = models.TrialParamModel, models.TrialUserAttributeModel, models.TrialSystemAttributeModel
-    params = parts(param, param.param_name, param.param_value, param.distribution_json, order=param.param_id)
-    user_attrs = parts(user, user.key, user.value_json, order=user.trial_user_attribute_id)
-    system_attrs = parts(system, system.key, system.value_json)
-    values = parts(VALUE, VALUE.value, VALUE.value_type, order=VALUE.objective)
-    reports = parts(REPORT, REPORT.step, REPORT.intermediate_value, REPORT.intermediate_value_type)
+    params = parts(PARAM, PARAM.param_name, PARAM.param_value, PARAM.distribution_json, order=PARAM.param_id)
+    user_attrs = parts(USER, USER.key, USER.value_json, order=USER.trial_user_attribute_id)
+    system_attrs = parts(SYSTEM, SYSTEM.key, SYSTEM.value_json)
+    # As text: turning each kind into a member of its Enum took as long as all else together.
+    kind = sa.type_coerce(VALUE.value_type, sa.String)
+    values = parts(VALUE, VALUE.value, kind, order=VALUE.objective)
+    kind = sa.type_coerce(REPORT.intermediate_value_type, sa.String)
+    reports = parts(REPORT, REPORT.step, REPORT.intermediate_value, kind)
 
-    def built(row: Any) -> FrozenTrial:
+    def built(trial: Any) -> FrozenTrial:
+        trial_id = trial.trial_id
         distributions: dict[str, BaseDistribution] = {
-            name: distribution(text) for name, _, text in params.get(row.trial_id, ())
+            name: distribution(text) for _, name, _, text in params.get(trial_id, ())
         }
         return FrozenTrial(
-            number=row.number,
-            state=row.state,
+            number=trial.number,
+            state=trial.state,
             value=None,
-            values=[VALUE.stored_repr_to_value(*value) for value in values.get(row.trial_id, ())] or None,
-            datetime_start=_local(row.datetime_start),
-            datetime_complete=_local(row.datetime_complete),
+            values=[UNUSUAL.get(kind, value) for _, value, kind in values.get(trial_id, ())] or None,
+            datetime_start=_local(trial.datetime_start),
+            datetime_complete=_local(trial.datetime_complete),
             params={
-                name: distributions[name].to_external_repr(value) for name, value, _ in params.get(row.trial_id, ())
+                name: distributions[name].to_external_repr(value) for _, name, value, _ in params.get(trial_id, ())
             },
             distributions=distributions,
-            user_attrs=_attributes(user_attrs.get(row.trial_id, ())),
-            system_attrs=_attributes(system_attrs.get(row.trial_id, ())),
-            intermediate_values={
-                step: REPORT.stored_repr_to_intermediate_value(value, kind)
-                for step, value, kind in reports.get(row.trial_id, ())
-            },
-            trial_id=row.trial_id,
+            user_attrs=_attributes(user_attrs.get(trial_id, ())),
+            system_attrs=_attributes(system_attrs.get(trial_id, ())),
+            intermediate_values={step: UNUSUAL.get(kind, value) for _, step, value, kind in reports.get(trial_id, ())},
+            trial_id=trial_id,
         )
 
-    return [built(row) for row in rows]
+    return [built(trial) for trial in trials]
 
 
-def _attributes(rows: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
-    return {key: json.loads(text) for key, text in rows}
+def _attributes(rows: Sequence[Any]) -> dict[str, Any]:
+    return {key: json.loads(text) for _, key, text in rows}
 
 
 def _local(utc: datetime.datetime | None) -> datetime.datetime | None:

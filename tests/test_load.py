@@ -1,11 +1,11 @@
-"""The loads of `tests/benchmarks/load.py`, short: nothing of a time is asserted here, and everything else is."""
+"""The loads of `tests/benchmarks`, short: nothing of a time is asserted here, and everything else is."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from benchmarks import load
+from benchmarks import load, pages
 
 
 def hold(figures: list[load.Figure]) -> dict[str, float]:
@@ -32,3 +32,10 @@ def test_workers_killed_at_random_leave_an_exact_budget(tmp_path: Path, database
 def test_large_study_is_measured(tmp_path: Path, database_url: str) -> None:
     figures = hold(load.large(tmp_path / "load", database_url, trials=300, settled=200, takes=2))
     assert figures["take and ask, p50, s"] > 0
+
+
+@pytest.mark.parametrize("database_url", ["sqlite", "postgres"], indirect=True)
+def test_pages_over_a_large_study_are_measured(tmp_path: Path, database_url: str) -> None:
+    figures = hold(pages.pages(tmp_path / "load", database_url, trials=300, settled=200, looks=2))
+    assert figures["a study's page, the first time, s"] > 0
+    assert figures["its data, MB"] > 0.1

@@ -25,6 +25,7 @@ from studies.pages.reader import (
     settings_of,
 )
 from studies.published import REPORT_CURVE
+from studies.queue import Queue
 from studies.words import STATE_WORDS, duration, one_line, why
 
 COMPARED = 8
@@ -46,7 +47,7 @@ def trial_page(reader: Reader, study: StudyRecord, number: int, now: datetime.da
     trial = reader.trial(study, number)
     history = epoch_history(reader.storage, trial._trial_id)
     best = reader.best(study)
-    last = reader.trials(study)[-1].number
+    last = Queue(reader.storage, study.study_id).counts().budget - 1
     return {
         "study": study,
         "trial": row_of(trial),

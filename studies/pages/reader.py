@@ -69,11 +69,12 @@ class Reader:
         return self._cached.get_all_trials(study.study_id, deepcopy=False)
 
     def trial(self, study: StudyRecord, number: int) -> FrozenTrial:
-        """Raises StudyError where there is none."""
-        for trial in self.trials(study):
-            if trial.number == number:
-                return trial
-        raise StudyError(f"Study {study.shown} has no trial {number}.")
+        """One trial, without reading the others. Raises StudyError where there is none."""
+        try:
+            trial_id = self._cached.get_trial_id_from_study_id_trial_number(study.study_id, number)
+            return self._cached.get_trial(trial_id)
+        except (KeyError, OverflowError):
+            raise StudyError(f"Study {study.shown} has no trial {number}.") from None
 
     def best(self, study: StudyRecord) -> tuple[Best, FrozenTrial] | None:
         """None without a complete trial, or in another program's study of several objectives."""
@@ -95,9 +96,8 @@ class Reader:
         if not study.is_ours or not study.attributes["space"].get("baseline"):
             return None
         try:
-            trial_id = self.storage.get_trial_id_from_study_id_trial_number(study.study_id, 0)
-            first = self._cached.get_trial(trial_id)
-        except KeyError:
+            first = self.trial(study, 0)
+        except StudyError:  # nothing is in its queue yet
             return None
         return first.value if first.state is TrialState.COMPLETE else None
 

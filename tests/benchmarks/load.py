@@ -59,6 +59,12 @@ class Figure:
     def holds(self) -> bool:
         return self.most is None or self.value <= self.most
 
+    @property
+    def line(self) -> str:
+        bound = "" if self.most is None else f"at most {self.most:g}"
+        said = f"{self.value:.4g}" if isinstance(self.value, float) else str(self.value)
+        return f"  {self.name:45} {said:>10}  {bound:14}{'' if self.holds else ' NO'}"
+
 
 def orders_for(folder: Path, url: str = "", **values: Any) -> Orders:
     folder.mkdir(parents=True, exist_ok=True)
@@ -328,9 +334,7 @@ def main() -> None:
         for kind, figures in found.items():
             print(f"{asked.load} on {kind}" if kind != asked.load else asked.load)
             for figure in figures:
-                bound = "" if figure.most is None else f"at most {figure.most:g}"
-                said = f"{figure.value:.4g}" if isinstance(figure.value, float) else str(figure.value)
-                print(f"  {figure.name:45} {said:>10}  {bound:14}{'' if figure.holds else ' NO'}")
+                print(figure.line)
     raise SystemExit(not all(figure.holds for figures in found.values() for figure in figures))
 
 

@@ -1,17 +1,20 @@
-"""The README's pictures of a finished study.
+"""The README's pictures of a study.
 
     python tests/benchmarks/pictures.py --study quick [--home runs] [--out docs]
 
-writes OUT/STUDY.png, and OUT/dashboard.png, a screenshot of optuna-dashboard by headless Chromium.
+writes OUT/STUDY.png, and OUT/dashboard.png, a screenshot of optuna-dashboard by headless Chromium. With --live, while a
+run goes on, it writes OUT/live.png instead: our page of the study.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import tempfile
 from pathlib import Path
 
 import optuna
+from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -33,9 +36,14 @@ def main() -> None:
     parser.add_argument("--study")
     parser.add_argument("--home", type=Path, default=Path("runs"))
     parser.add_argument("--out", type=Path, default=Path("docs"))
+    parser.add_argument("--live", action="store_true", help="only the study's live view")
     asked = parser.parse_args()
     storage = open_storage(storage_url(None, asked.home), create=False)
     record = find_study(storage, asked.study)
+    if asked.live:
+        with serving(storage, port=0, study=record.name) as url:
+            print(screenshot(url, asked.out / "live.png", ".lane", least=1))
+        return
     study = optuna.load_study(study_name=record.name, storage=storage)
     baseline = study.trials[0].value if record.attributes["space"].get("baseline") else None
     data = record.attributes["data"]
@@ -43,11 +51,12 @@ def main() -> None:
     title = f"{record.name}: {len(study.trials)} trials on {images}"
     print(study_figure(study, asked.out / f"{record.name}.png", title=title, baseline=baseline))
     with serving(storage, port=0, study=record.name) as url:
-        print(screenshot(url, record.name, asked.out / "dashboard.png"))
+        theirs = url.replace("/studies/", "/dashboard/studies/")
+        print(screenshot(theirs, asked.out / "dashboard.png", ".main-svg", least=6))
 
 
-def screenshot(url: str, study: str, path: Path) -> Path:
-    """What optuna-dashboard shows of the study, once its charts are drawn."""
+def screenshot(url: str, path: Path, drawn: str, *, least: int) -> Path:
+    """The page as a PNG of few colours, once it has as many elements of the selector `drawn`."""
     options = webdriver.ChromeOptions()
     for option in OPTIONS:
         options.add_argument(f"--{option}")
@@ -55,10 +64,10 @@ def screenshot(url: str, study: str, path: Path) -> Path:
         options.add_argument(f"--user-data-dir={profile}")
         with webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver")) as browser:
             browser.get(url)
-            WebDriverWait(browser, 60).until(lambda b: study in b.find_element(By.TAG_NAME, "body").text)
-            WebDriverWait(browser, 60).until(lambda b: len(b.find_elements(By.CSS_SELECTOR, ".main-svg")) >= 6)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(browser.get_screenshot_as_png())
+            WebDriverWait(browser, 60).until(lambda b: len(b.find_elements(By.CSS_SELECTOR, drawn)) >= least)
+            picture = Image.open(io.BytesIO(browser.get_screenshot_as_png())).convert("RGB")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
     return path
 
 
