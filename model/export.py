@@ -12,8 +12,10 @@ classes as the network.
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import json
+import os
 import warnings
 import zipfile
 from collections.abc import Callable, Sequence
@@ -101,11 +103,13 @@ def export(model: Any, class_names: Sequence[str], path: Path, kind: str, images
             _WRITERS[kind](model, tuple(class_names), temporary)
             run = _RUNNERS[kind](temporary)
             got = np.concatenate([run(images[start : start + BATCH]) for start in range(0, len(images), BATCH)])
-        except OSError:
-            raise
+        except OSError as error:
+            raise OSError(error.errno, error.strerror or str(error), str(path)) from error
         except Exception as error:
             # TensorFlow's converters raise nearly every type, and their messages run over pages.
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+            if os.strerror(errno.ENOSPC) in str(error):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
             raise ExportError(f"{path} can't be written as {kind}: {reason}") from error
         return compared(expected, got, str(path))
 

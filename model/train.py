@@ -1,6 +1,6 @@
 """Trains one configuration after another, fast, in one process.
 
-    .venv/bin/python tests/benchmarks/seed_curve.py --epochs 2
+    alexsearch seed-report --epochs 2
 
 follows the report's learning curve with its own settings.
 """

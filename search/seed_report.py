@@ -145,7 +145,12 @@ def _draw(history: Sequence[EpochMetrics], seed: int, out: Path, *, is_cifar10: 
     training_figures([history], out, title=title, report=is_cifar10)
     best = max(history, key=lambda metrics: metrics.val_accuracy or 0.0)
     score = Score(seed, best.val_accuracy or 0.0, best.val_loss or 0.0)
-    score_figure([score], out, title=f"{title}: best epoch, {best.epoch} of {len(history)}", report=is_cifar10)
+    score_figure(
+        [score],
+        out,
+        title=f"the report's settings, best of {len(history)} epochs on the test images",
+        report=is_cifar10,
+    )
 
 
 def _conclude(document: Mapping[str, Any], out: Path, console: Console) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import zipfile
 from collections.abc import Callable
@@ -130,6 +131,22 @@ def test_writer_that_fails_halfway_leaves_what_was_there(
     with pytest.raises(ExportError, match=rf"can't be written as {kind}: no such operation$"):
         export.export(net, NAMES, path, kind, images)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("{{node SaveV2}} x; No space left on device")],
+)
+def test_full_disk_is_told_in_a_few_words_whoever_met_it(
+    error: Exception, net: keras.Model, images: export.Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setitem(export._WRITERS, "saved-model", fail)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        export.export(net, NAMES, tmp_path / "net", "saved-model", images)
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path / "net"))
 
 
 def test_probabilities_that_are_no_numbers_never_agree() -> None:
