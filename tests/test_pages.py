@@ -440,6 +440,8 @@ def test_logarithmic_chart_marks_powers_of_ten() -> None:
     assert [tick.label for tick in drawn.y_ticks] == ["0.0001", "0.001", "0.01", "0.1"]
     few = draw("t", [Line("a", [(1, 0.1), (2, 0.01)], "s1")], x_label="epoch", log=True)
     assert [tick.label for tick in few.y_ticks] == ["0.01", "0.02", "0.05", "0.1"]
+    constant = draw("t", [Line("a", [(1, 0.0114), (2, 0.0114)], "s1")], x_label="epoch", log=True)
+    assert [tick.label for tick in constant.y_ticks] == ["0.005", "0.01", "0.02"]
 
 
 def test_numbers_are_written_for_people() -> None:

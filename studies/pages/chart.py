@@ -15,6 +15,8 @@ Point = tuple[float, float]
 
 AREA = 1000
 """Paths are in thousandths of the area, whole ones: a tenth of a pixel is lost, and half of the page's bytes."""
+DECADES = 0.8
+"""The least that a logarithmic axis spans: a constant learning rate has a scale too."""
 MARKED = 40
 """Up to so many points a line has a mark on each; beyond, only at its end."""
 
@@ -94,6 +96,8 @@ def draw(
     left, right = _padded(min(xs), max(xs), 0.0, 0.5)
     scale: Callable[[float], float] = math.log10 if log else float
     bottom, top = _padded(scale(min(ys)), scale(max(ys)), 0.06, 0.02)
+    if log and (short := DECADES - (top - bottom)) > 0:  # so that some round number has its place in it
+        bottom, top = bottom - short / 2, top + short / 2
     x_at, y_at = _place(left, right), _place(top, bottom)
     y_ticks = [(scale(y), said_tick) for y, said_tick in (_log_ticks(bottom, top) if log else _ticks(bottom, top))]
     return Chart(

@@ -27,7 +27,7 @@ from studies.study_picture import study_figure
 
 OPTIONS = (
     *("headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking"),
-    *("disable-component-update", "disable-sync", "window-size=1400,1150"),
+    *("disable-component-update", "disable-sync", "hide-scrollbars", "window-size=1400,1150"),
 )
 
 
@@ -42,7 +42,7 @@ def main() -> None:
     record = find_study(storage, asked.study)
     if asked.live:
         with serving(storage, port=0, study=record.name) as url:
-            print(screenshot(url, asked.out / "live.png", ".lane", least=1))
+            print(screenshot(url, asked.out / "live.png", ".lane .now strong", least=1))
         return
     study = optuna.load_study(study_name=record.name, storage=storage)
     baseline = study.trials[0].value if record.attributes["space"].get("baseline") else None
