@@ -108,7 +108,9 @@ def _finish(
     storage: Storage, study: StudyRecord, trial: FrozenTrial, engine: Engine, home: Home, console: Console
 ) -> None:
     config = TrainConfig(**trial.user_attrs["config"])
-    console.print(f"trial {trial.number}, pruned after epoch {trial.last_step}: {short(config.model_dump())}")
+    console.print(
+        f"trial {trial.number}, pruned after epoch {trial.last_step}: {short(config.model_dump())}", soft_wrap=True
+    )
     checkpoints = home.checkpoints(study.name, study.attributes["uid"], trial.number)
     history: Sequence[EpochMetrics] = ()
     try:

@@ -19,7 +19,7 @@ from search.slot import Event, Place
 from search.terminal import Output
 from studies.catalog import StudyRecord
 from studies.queue import Counts
-from studies.words import duration, one_line
+from studies.words import duration, number, one_line
 
 PLAIN_EPOCH_SECONDS = 15.0
 """In a pipe, a slot's epochs are lines at most this often: a log should be readable after a night."""
@@ -261,5 +261,5 @@ def schedule_of(config: Mapping[str, Any]) -> str:
 def short(config: Mapping[str, Any]) -> str:
     """A configuration on one line: what decides it, without seed and precision."""
     words = [f"batch_size {config['batch_size']}", f"learning_rate {config['learning_rate']:.3g}"]
-    more = [f"{name} {value}" for name, value in beyond(config).items()]
+    more = [f"{name} {number(value)}" for name, value in beyond(config).items()]
     return ", ".join([*words, f"epochs {config['epochs']}", schedule_of(config), *more])

@@ -190,3 +190,10 @@ def test_short_configuration_says_what_decides_it() -> None:
     constant = {"batch_size": 32, "learning_rate": 1e-5, "epochs": 2, "schedule": "constant"}
     assert short(constant) == "batch_size 32, learning_rate 1e-05, epochs 2, constant"
     assert short({**CONFIG, "step_epochs": 4}).endswith("x 0.1 every 4")
+    more = {**constant, "optimizer": "adam", "dropout": 0.123456, "momentum": 0.0}
+    assert short(more).endswith(", epochs 2, constant, optimizer adam, dropout 0.123")
+
+
+def test_result_that_was_taken_over_says_whose_it_is(pipe: Recorded) -> None:
+    play(opened(pipe), ("complete", {"value": 0.5, "same_as": 3, "seconds": 0.0}))
+    assert any("val_accuracy 0.5000, the result of trial 3, which had the same values" in line for line in pipe.lines())
