@@ -16,7 +16,6 @@ the message that the command would print. Importing this module costs nothing; w
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 
     from search.recipe import Recipe
     from search.space import SearchSpace
+    from search.verify import Verification
     from studies.catalog import StudyRecord
     from studies.findings import Findings
     from studies.queue import Counts
@@ -205,26 +205,70 @@ def retrain(
     recipe: Recipe | str | Path,
     *,
     seeds: int = 1,
+    validate: bool = False,
     out: str | Path | None = None,
     data: str | None = None,
+    workers: int | None = None,
+    gpus: str = "all",
+    trials_per_gpu: int | None = 1,
     home: str | Path = HOME,
+    storage: str | None = None,
 ) -> Mapping[str, Any]:
     """Train a recipe, or the one in a file, on all training images, then open the test set; as `alexsearch retrain`.
 
-    Returns what is written to metrics.json: searched, test_accuracy, test_accuracy_spread, seeds ...
+    With `validate` the search's split is kept and the test set stays closed. The score is written to the recipe's
+    study where the database has it. Returns what is written to metrics.json: searched, mean, spread, interval ...
 
     Raises:
         InputError, DataError: the recipe, the folder or the data is wrong.
+        StorageError: `storage` names a database that can't be used.
         TrainError: a training failed.
     """
     from search.home import Home
-    from search.retrain import retrain_recipe
+    from search.recipe import read_recipe
+    from search.retrain import Means, retrain_recipe
     from search.terminal import Output
+    from studies.storage import StorageError, open_storage, storage_url
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(recipe) if isinstance(recipe, (str, Path)) else save_recipe(recipe, Path(folder) / "recipe.toml")
-        out = Path(out) if out else None
-        return retrain_recipe(path, seeds=seeds, out=out, source=data, home=Home(Path(home)), console=Output())
+    found = read_recipe(Path(recipe)) if isinstance(recipe, (str, Path)) else recipe
+    home = Path(home)
+    try:
+        opened = open_storage(storage_url(storage, home), create=False)
+    except StorageError:
+        if storage:
+            raise
+        opened = None  # a recipe alone is enough
+    means = Means(Home(home), data, workers, gpus, trials_per_gpu, opened)
+    out = Path(out) if out else None
+    return retrain_recipe(found, seeds=seeds, out=out, means=means, console=Output(), validate=validate).document
+
+
+def verify(
+    study: Study,
+    *,
+    top: int = 5,
+    seeds: int = 3,
+    out: str | Path | None = None,
+    data: str | None = None,
+    workers: int | None = None,
+    gpus: str = "all",
+    trials_per_gpu: int | None = 1,
+) -> Verification:
+    """Compare a study's best trials on fresh seeds, and retrain the best of them; as `alexsearch verify`.
+
+    Raises:
+        StudyError: no trial is complete yet.
+        InputError, DataError: a setting or the data is wrong.
+        TrainError: a training failed.
+    """
+    from search.home import Home
+    from search.retrain import Means
+    from search.terminal import Output
+    from search.verify import verify_study
+
+    means = Means(Home(study.home), data, workers, gpus, trials_per_gpu, study.storage)
+    out = Path(out) if out else None
+    return verify_study(study.storage, study.name, top=top, seeds=seeds, out=out, means=means, console=Output())
 
 
 def figure(study: Study, name: str = "learning-curves") -> Figure:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from search.cli_recipes import RECIPES
 from search.cli_show import SHOW
 from search.cli_use import USE
 from search.options import (
@@ -22,13 +23,16 @@ from search.options import (
     console,
     data_option,
     fail,
-    home_option,
+    gpus_option,
     json_option,
     open_database,
     print_json,
     storage_options,
     study_option,
+    timeout_option,
+    trials_per_gpu_option,
     typed_options,
+    workers_option,
 )
 
 if TYPE_CHECKING:
@@ -53,47 +57,13 @@ def main() -> None:
     """
 
 
-def _number_or_auto(_ctx: click.Context, _param: click.Parameter, given: str) -> int | None:
-    if given == "auto":
-        return None
-    if given.isdecimal() and int(given) >= 1:
-        return int(given)
-    raise click.BadParameter(f'must be a number from 1, or auto, but is "{given}".')
-
-
-_gpus_option = click.option(
-    "--gpus", default="all", show_default=True, metavar="WHICH", help="all, none, or indices as in 0,2."
-)
-_trials_per_gpu_option = click.option(
-    "--trials-per-gpu",
-    default="1",
-    show_default=True,
-    metavar="K",
-    callback=_number_or_auto,
-    help="How many share one GPU, each with its part of the memory; auto chooses by its memory.",
-)
-_timeout_option = click.option(
-    "--timeout",
-    metavar="TIME",
-    show_default="none",
-    help="End this run after so long, as in 90s, 30m or 2h. Running trials go back into the queue.",
-)
-_workers_option = click.option(
-    "--workers",
-    type=click.IntRange(min=1),
-    metavar="N",
-    show_default="one for each place on a GPU, or one on the CPU",
-    help="Trials at a time.",
-)
-
-
 @main.command()
 @click.argument("space", type=Space())
 @click.option("--study", metavar="NAME", show_default="the space file's", help="Name of the study.")
 @storage_options
 @click.option("--trials", type=int, metavar="N", show_default="the space file's", help="Total of settled trials.")
 @click.option("--add", type=click.IntRange(min=1), metavar="N", help="Raise the study's total by N.")
-@_timeout_option
+@timeout_option
 @click.option(
     "--max-device-hours",
     type=float,
@@ -108,9 +78,9 @@ _workers_option = click.option(
     show_default="the space file's",
     help="End the study with the first trial that reaches this val_accuracy.",
 )
-@_workers_option
-@_gpus_option
-@_trials_per_gpu_option
+@workers_option
+@gpus_option
+@trials_per_gpu_option
 @data_option("the space file's")
 @click.option("--seed", type=int, metavar="N", show_default="the space file's", help="Seed of the study.")
 @click.option("--dashboard", is_flag=True, help="Serve the dashboard, read-only, as long as the run lasts.")
@@ -180,10 +150,10 @@ def run(
 @main.command()
 @study_option
 @storage_options
-@_timeout_option
-@_workers_option
-@_gpus_option
-@_trials_per_gpu_option
+@timeout_option
+@workers_option
+@gpus_option
+@trials_per_gpu_option
 @data_option("the study's")
 def worker(
     study: str | None,
@@ -335,102 +305,6 @@ def studies(home: Path, storage: str | None, as_json: bool) -> None:
 
 
 @main.command()
-@study_option
-@storage_options
-@click.option("--trial", type=click.IntRange(min=0), metavar="N", show_default="the best", help="Number of the trial.")
-@click.option(
-    "--top",
-    type=click.IntRange(min=1),
-    metavar="K",
-    show_default="only the best",
-    help="The best K trials, a file each: best-1.toml is the best.",
-)
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write, .toml or .json; - prints it."
-)
-@click.option("--json", "as_json", is_flag=True, help="With -o -: print JSON.")
-def export(
-    study: str | None,
-    home: Path,
-    storage: str | None,
-    trial: int | None,
-    top: int | None,
-    output: Path,
-    as_json: bool,
-) -> None:
-    """Write a trial's configuration as a recipe.
-
-    A recipe is a TOML or JSON file to read, edit and keep; `retrain` needs nothing else.
-
-    \b
-    alexsearch export -o best.toml
-    alexsearch export --study quick --trial 3 -o third.toml
-    alexsearch export --top 3 -o best.json
-    alexsearch export -o - --json | jq .config
-    """
-    from search.exporting import find_recipes, write_recipes
-    from search.recipe import recipe_toml
-
-    to_stdout = str(output) == "-"
-    if trial is not None and top is not None:
-        raise click.UsageError("--trial names one trial and --top the best ones: give one of the two.")
-    if to_stdout and top and not as_json:
-        raise click.UsageError("--top makes several recipes: name a file with -o, or print them as JSON with --json.")
-    if as_json and not to_stdout:
-        raise click.UsageError("--json goes with -o -. To write JSON, name a file that ends in .json.")
-    recipes = find_recipes(open_database(home, storage), study, trial, top or 1)
-    if to_stdout:
-        if as_json:
-            documents = [recipe.document() for recipe in recipes]
-            print_json(documents if top else documents[0])
-        else:
-            sys.stdout.write(recipe_toml(recipes[0]))
-        return
-    paths = write_recipes(recipes, output, several=top is not None)
-    for recipe, path in zip(recipes, paths, strict=True):
-        click.echo(f"trial {recipe.trial} of study {recipe.study}, val_accuracy {recipe.value:.4f}: {path}")
-    click.echo(f"next: alexsearch retrain {shlex.quote(str(paths[0]))}{typed_options(home)}")
-
-
-@main.command()
-@click.argument("recipe", type=click.Path(path_type=Path))
-@click.option(
-    "--seeds",
-    type=click.IntRange(1, 100),
-    default=1,
-    metavar="N",
-    show_default=True,
-    help="How many networks to train.",
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    show_default="HOME/STUDY/retrain/trial-N",
-    help="Folder to write to.",
-)
-@data_option("the recipe's")
-@home_option
-def retrain(recipe: Path, seeds: int, out: Path | None, data: str | None, home: Path) -> None:
-    """Train a recipe on all training images, then open the test set.
-
-    Writes a .keras model per seed, metrics.json, the loss and accuracy curves, the score, accuracy by class and the
-    confusion matrix. Interrupted, it goes on where it was.
-
-    \b
-    alexsearch retrain best.toml
-    alexsearch retrain best.toml --seeds 5 --out verified
-    """
-    from search.home import Home
-    from search.retrain import retrain_recipe
-
-    try:
-        retrain_recipe(recipe, seeds=seeds, out=out, source=data, home=Home(home), console=console())
-    except KeyboardInterrupt:
-        fail("interrupted. Run the same command again: it goes on where it was.", EXIT_INTERRUPTED)
-
-
-@main.command()
 @click.option("--study", metavar="NAME", show_default="the list of all", help="Study whose page to open.")
 @storage_options
 @click.option("--host", default="127.0.0.1", metavar="H", show_default=True, help="Address to listen at.")
@@ -511,7 +385,7 @@ def doctor(home: Path, storage: str | None, data: str, as_json: bool) -> None:
     sys.exit(0 if healthy else EXIT_FAILED)
 
 
-for command in (*SHOW, *USE):
+for command in (*RECIPES, *SHOW, *USE):
     main.add_command(command)
 
 

@@ -8,6 +8,8 @@ HOME/seed-report/             what `alexsearch seed-report` made, unless --out n
 HOME/STUDY/checkpoints/       the training state of trials that are running or waiting to go on
 HOME/STUDY/logs/              what the training processes printed
 HOME/STUDY/retrain/           what `alexsearch retrain` made, unless --out names another folder
+HOME/STUDY/reproduce/         the same of `retrain --validate`
+HOME/STUDY/verify/            the same of `alexsearch verify`
 """
 
 from __future__ import annotations
@@ -55,6 +57,12 @@ class Home:
 
     def retrain(self, study: str, number: int) -> Path:
         return self.study(study) / "retrain" / f"trial-{number:05d}"
+
+    def reproduce(self, study: str, number: int) -> Path:
+        return self.study(study) / "reproduce" / f"trial-{number:05d}"
+
+    def verify(self, study: str, study_uid: str) -> Path:
+        return self.study(study) / "verify" / study_uid[:12]
 
     def check_writable(self) -> None:
         """Raises InputError where nothing can be written."""

@@ -173,6 +173,40 @@ def data_option(default: str, *, help_end: str = "") -> Callable[[Command], Comm
     )
 
 
+def _number_or_auto(_ctx: click.Context, _param: click.Parameter, given: str) -> int | None:
+    if given == "auto":
+        return None
+    if given.isdecimal() and int(given) >= 1:
+        return int(given)
+    raise click.BadParameter(f'must be a number from 1, or auto, but is "{given}".')
+
+
+gpus_option = click.option(
+    "--gpus", default="all", show_default=True, metavar="WHICH", help="all, none, or indices as in 0,2."
+)
+trials_per_gpu_option = click.option(
+    "--trials-per-gpu",
+    default="1",
+    show_default=True,
+    metavar="K",
+    callback=_number_or_auto,
+    help="How many share one GPU, each with its part of the memory; auto chooses by its memory.",
+)
+timeout_option = click.option(
+    "--timeout",
+    metavar="TIME",
+    show_default="none",
+    help="End this run after so long, as in 90s, 30m or 2h. Running trials go back into the queue.",
+)
+workers_option = click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    show_default="one for each place on a GPU, or one on the CPU",
+    help="Trials at a time.",
+)
+
+
 def open_database(home: Path, storage: str | None, *, create: bool = False, connections: int = 1) -> Storage:
     """The database that the options name. Raises StorageError where it can't be used."""
     from studies.storage import has_password, open_storage, storage_url

@@ -2,248 +2,275 @@
 
     OUT/recipe.toml            a copy of the recipe
     OUT/seed-0.keras ...       a network a seed: raw images in, probabilities out; loads in plain Keras
-    OUT/seed-0.json ...        its learning curve
-    OUT/metrics.json           test accuracy of each seed, their mean and spread, by class, the confusion matrix
-    OUT/loss.png, accuracy.png, score.png, class_accuracy.png, confusion.png, and each as .svg
+    OUT/seed-0.json ...        what it was trained on, and its learning curve
+    OUT/...                    what `search.results` makes of them
 
-What is there already is not made again, so an interrupted retraining goes on where it was. Seed 0 is the recipe's own;
-the others count up from it.
+What is there already is not made again, so an interrupted retraining goes on where it was. On all training images seed
+0 is the recipe's own, and the others count up from it. With `validate` the search's split is kept: the networks are
+measured on its validation images, with seeds that no trial of the search had, and the test set stays closed.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
-import time
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, stdev
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.text import Text
 
-from model.config import EpochMetrics, TrainConfig
-from model.files import written_aside
+from model.config import ModelError, TrainConfig, TrainError
 from search.home import Home
+from search.jobs import Job, Record, Workshop, claimed
 from search.live import short
 from search.mistakes import InputError
+from search.places import chosen_gpus, visible_gpus
+from search.progress import Bars
 from search.recipe import Recipe, read_recipe, write_recipe
-from search.terminal import quiet_tensorflow
-from studies.published import REPORT_SCORE
-from studies.words import duration
+from search.results import Images, Network, metrics_document, summed_up, write_results
+from search.sampling import fresh_seed
+from search.terminal import Output, quiet_tensorflow
+from search.toml import as_shown
+from studies.catalog import all_studies
+from studies.notes import refresh_notes
+from studies.retrained import Retrained, record
+from studies.storage import Storage, StorageError
 
-if TYPE_CHECKING:
-    from model.evaluate import Evaluation
-    from model.images import ImageSet
-    from model.train import Engine
-
-PROGRESS_SECONDS = 15.0
-CIFAR10_SHAPE = (50_000, 10)
-"""Training images and classes of CIFAR-10: whatever file it comes from, only it is compared with the report."""
+Split = Literal["test", "validation"]
 
 
 @dataclass(frozen=True)
-class Retrained:
-    """One network of a retraining."""
+class Means:
+    """What a retraining has to work with."""
 
-    seed: int
-    model: Path
-    history: tuple[EpochMetrics, ...]
+    home: Home
+    source: str | None = None
+    """Where the images are on this machine; None is where the search had them."""
+    workers: int | None = None
+    """Trainings at a time; None is one a place that `gpus` and `trials_per_gpu` give."""
+    gpus: str = "all"
+    """ "all", "none", or indices as in "0,2"."""
+    trials_per_gpu: int | None = 1
+    """None chooses by the GPU's memory."""
+    storage: Storage | None = None
+    """Where the study is, to write its score down; None where there is none."""
 
 
 def retrain_recipe(
-    path: Path, *, seeds: int, out: Path | None, source: str | None, home: Home, console: Console
-) -> Mapping[str, Any]:
-    """Retrain a recipe and return what is written to metrics.json.
+    recipe: Recipe, *, seeds: int, out: Path | None, means: Means, console: Output, validate: bool = False
+) -> Outcome:
+    """Retrain a recipe and say plainly what its score came to.
 
     Raises:
-        InputError: the recipe is wrong, or `out` holds another recipe's retraining.
+        InputError: `out` holds another retraining, or a setting is wrong.
         DataError: the data can't be used.
         model.config.TrainError: a training failed.
+        OSError: the disk is full; what was there before is whole.
     """
-    recipe = read_recipe(path)
-    home.check_writable()
-    out = out or home.retrain(recipe.study, recipe.trial)
-    _claim(out, recipe)
-    if recipe.edited:
-        console.print(Text("the recipe was edited since its export: its searched score is another one's", "yellow"))
-    quiet_tensorflow(home.tensorflow_log)
-    from model.data import fingerprint, load_test, load_training
-    from model.device import configure
-    from model.evaluate import evaluate
-    from model.saved import load_model
-
-    source = source or recipe.data.source
-    console.print(f"retraining trial {recipe.trial} of study {recipe.study}: {short(recipe.config.model_dump())}")
-    training = load_training(source, home.data)
-    if fingerprint(training) != recipe.data_fingerprint:
-        console.print(Text(f"{source} is not the data of the search: other pixels or labels", "yellow"))
-    device = configure()
-    console.print(f"{len(training.labels)} training images, {seeds} seed{'s' * (seeds > 1)}, on {device.name}")
-    networks = _train_all(recipe, seeds, training, device, out, console)
-
-    test = load_test(source, home.data)
-    evaluations = [evaluate(load_model(network.model), test) for network in networks]
-    is_cifar10 = (len(training.labels), len(training.class_names)) == CIFAR10_SHAPE
-    document = _metrics(recipe, networks, evaluations, is_cifar10=is_cifar10)
-    _write_json(out / "metrics.json", document)
-    _draw(recipe, networks, evaluations, out, is_cifar10=is_cifar10)
-    _report(console, document, out)
-    return document
+    means.home.check_writable()
+    split: Split = "validation" if validate else "test"
+    out = out or (means.home.reproduce if validate else means.home.retrain)(recipe.study, recipe.trial)
+    with claimed(out), Bars(console) as bars:
+        shop, images = open_workshop(recipe, split, means, bars)
+        jobs = seed_jobs(recipe, seeds, out, fresh_from=0 if validate else None)
+        bars.note(f"training trial {recipe.trial} of study {recipe.study} again: {short(recipe.config.model_dump())}")
+        bars.note(f"{images.train} training images of {images.source}, {seeds} seed{'s' * (seeds > 1)}")
+        outcome = retrain(recipe, jobs, shop, images, means.home)
+    print_outcome(console, outcome, out)
+    console.print(write_back(means.storage, recipe, outcome), soft_wrap=True)
+    console.print(f"next: alexsearch evaluate {shlex.quote(as_shown(out / 'best.keras'))}", soft_wrap=True)
+    return outcome
 
 
-def _claim(out: Path, recipe: Recipe) -> None:
-    """Take `out` for this recipe. Raises InputError where it is another's or can't be written."""
+@dataclass(frozen=True)
+class Outcome:
+    """What a retraining came to."""
+
+    retrained: Retrained
+    document: Mapping[str, Any]
+    """What metrics.json holds."""
+    same_images: bool
+    """Whether the images were those of the search."""
+
+
+def open_workshop(recipe: Recipe, split: Split, means: Means, bars: Bars) -> tuple[Workshop, Images]:
+    """Look at the training images, and at where to train on them. The test images stay closed.
+
+    Raises:
+        DataError: the data can't be used.
+        InputError: there are no such GPUs.
+    """
+    from model.data import fingerprint, load_training
+    from model.data import split as split_of
+
+    gpus = chosen_gpus(visible_gpus(), means.gpus)
+    data = recipe.data.model_copy(update={"source": means.source or recipe.data.source})
+    training = load_training(data.source, means.home.data)
+    available = len(training)
+    searched = len(split_of(training, data).train) if split == "validation" else data.train_images
+    images = Images(
+        source=data.source,
+        fingerprint=fingerprint(training),
+        train=available if split == "test" else searched or available,
+        searched=searched or available - data.validation_images,
+        available=available,
+        classes=training.class_names,
+    )
+    shop = Workshop(
+        data=data,
+        fingerprint=images.fingerprint,
+        split=split,
+        cache=means.home.data,
+        log=lambda place: means.home.log(recipe.study, f"retrain-{place.name}"),
+        gpus=gpus,
+        workers=means.workers,
+        trials_per_gpu=means.trials_per_gpu,
+        tell=bars.tell,
+        note=lambda text: bars.note(text, "yellow"),
+    )
+    return shop, images
+
+
+def seed_jobs(recipe: Recipe, seeds: int, out: Path, *, fresh_from: int | None, keeps_models: bool = True) -> list[Job]:
+    """A training for each seed, in `out`, which is taken for this recipe.
+
+    The seeds count up from the recipe's own; or, from `fresh_from` on, are those that no trial of the search had.
+
+    Raises:
+        InputError: `out` holds the retraining of another recipe, or can't be written.
+    """
+    _keep_recipe(out, recipe)
+    own, places = recipe.config.seed, range(seeds)
+    if fresh_from is None:
+        wanted = [(own + place) % 2**32 for place in places]
+    else:
+        wanted = [fresh_seed(own, fresh_from + place) for place in places]
+    return [
+        Job(
+            f"trial {recipe.trial}, seed {seed}",
+            TrainConfig(**{**recipe.config.model_dump(), "seed": seed}),
+            out,
+            f"seed-{index}",
+            keeps_models,
+        )
+        for index, seed in enumerate(wanted)
+    ]
+
+
+def _keep_recipe(out: Path, recipe: Recipe) -> None:
     copy = out / "recipe.toml"
     if copy.exists():
         if read_recipe(copy).model_copy(update={"created": recipe.created}) != recipe:
-            raise InputError(f"{out}: holds the retraining of another recipe. Name another folder with --out.")
+            raise InputError(
+                f"{as_shown(out)}: holds the retraining of another recipe. Name another folder with --out."
+            )
         return
     try:
         write_recipe(recipe, copy)
     except OSError as error:
-        raise InputError(f"{out}: can't be written ({error.strerror}). Name another folder with --out.") from None
+        raise InputError(
+            f"{as_shown(out)}: can't be written ({error.strerror}). Name another folder with --out."
+        ) from None
 
 
-def _train_all(
-    recipe: Recipe, seeds: int, training: ImageSet, device: Any, out: Path, console: Console
-) -> list[Retrained]:
-    engine: Engine | None = None
+def retrain(
+    recipe: Recipe,
+    jobs: Sequence[Job],
+    shop: Workshop,
+    images: Images,
+    home: Home,
+    comparison: Mapping[str, Any] | None = None,
+) -> Outcome:
+    """Train what is not trained yet, then measure all networks, on the test images if so, and write the results.
+
+    Raises what `retrain_recipe` does.
+    """
+    records = shop.train(jobs)
+    for job, trained in zip(jobs, records, strict=True):
+        if trained.failure:
+            raise TrainError(f"{job.name} {trained.failure} What was trained so far is kept in {as_shown(job.folder)}.")
+    networks = _measured(jobs, records, shop, home)
+    out = jobs[0].folder
+    retrained = summed_up(recipe, shop.split, networks, images, out)
+    document = metrics_document(recipe, retrained, networks, images, comparison)
+    write_results(document, out)
+    return Outcome(retrained, document, images.fingerprint == recipe.data_fingerprint)
+
+
+def _measured(jobs: Sequence[Job], records: Sequence[Record], shop: Workshop, home: Home) -> list[Network]:
+    """All networks, classifying the images they are measured on: here the test set is opened, and nowhere before."""
+    quiet_tensorflow(home.tensorflow_log)
+    from model.data import load_test, load_training
+    from model.data import split as split_of
+    from model.device import configure
+    from model.evaluate import evaluate
+    from model.saved import load_model
+
+    configure()
+    if shop.split == "test":
+        images = load_test(shop.data.source, shop.cache)
+    else:
+        images = split_of(load_training(shop.data.source, shop.cache), shop.data).validation
     networks = []
-    for index in range(seeds):
-        seed = (recipe.config.seed + index) % 2**32
-        config = TrainConfig(**{**recipe.config.model_dump(), "seed": seed, "precision": "auto"})
-        model, curve = out / f"seed-{index}.keras", out / f"seed-{index}.json"
-        if not (model.exists() and curve.exists()):
-            if engine is None:
-                from model.train import Engine
-
-                engine = Engine(training, None, device)
-            history = _train_one(engine, config, out / "checkpoints" / f"seed-{index}", f"seed {index}", console)
-            from model.saved import save_model
-
-            save_model(engine.network, model, training.class_names)
-            _write_json(curve, {"seed": seed, "history": [metrics.model_dump() for metrics in history]})
-            shutil.rmtree(out / "checkpoints" / f"seed-{index}", ignore_errors=True)
-        stored = json.loads(curve.read_text(encoding="utf-8"))
-        networks.append(Retrained(seed, model, tuple(EpochMetrics.model_validate(e) for e in stored["history"])))
-    shutil.rmtree(out / "checkpoints", ignore_errors=True)
+    for job, trained in zip(jobs, records, strict=True):
+        try:
+            evaluation = evaluate(load_model(job.model), images)
+        except ModelError as error:
+            raise InputError(f"{error} Delete it, and run the same command again to have it trained anew.") from None
+        # The search's own measure where its score is put to the test: in the precision that it was trained in.
+        accuracy = trained.history[-1].val_accuracy if shop.split == "validation" else None
+        accuracy = evaluation.accuracy if accuracy is None else accuracy
+        networks.append(Network(job.config.seed, job.model, trained, accuracy, evaluation))
     return networks
 
 
-def _train_one(
-    engine: Engine, config: TrainConfig, checkpoints: Path, name: str, console: Console
-) -> tuple[EpochMetrics, ...]:
-    """Train one network, with its progress on a line that is rewritten on a terminal and rare in a pipe."""
-    started = shown = time.monotonic()
-    rate = 0.0
-
-    def say(text: str, *, now: bool) -> None:
-        nonlocal shown
-        if console.is_terminal:
-            console.print(text.ljust(console.width - 1), end="\r")
-        elif now and (time.monotonic() - shown > PROGRESS_SECONDS):
-            shown = time.monotonic()
-            console.print(text)
-
-    def on_progress(progress: Any) -> None:
-        nonlocal rate
-        rate = progress.images_per_second
-        share = progress.step / progress.steps
-        say(f"{name}: epoch {progress.epoch}/{config.epochs} {share:4.0%}, {rate:.0f} images/s", now=False)
-
-    def on_epoch(metrics: EpochMetrics) -> bool:
-        text = f"{name}: epoch {metrics.epoch}/{config.epochs} loss {metrics.loss:.4f} accuracy {metrics.accuracy:.4f}"
-        say(text, now=True)
-        return True
-
-    result = engine.train(config, on_epoch, checkpoints=checkpoints, on_progress=on_progress)
-    last = result.history[-1]
-    took = duration(time.monotonic() - started)
-    line = f"{name}: {config.epochs} epochs in {took}, training loss {last.loss:.4f}, accuracy {last.accuracy:.4f}"
-    console.print(line.ljust(console.width - 1) if console.is_terminal else line)
-    return result.history
-
-
-def _metrics(
-    recipe: Recipe, networks: Sequence[Retrained], evaluations: Sequence[Evaluation], *, is_cifar10: bool
-) -> dict[str, Any]:
-    accuracies = [evaluation.accuracy for evaluation in evaluations]
-    names = evaluations[0].class_names
-    mean = fmean(accuracies)
-    return {
-        "study": recipe.study,
-        "trial": recipe.trial,
-        "searched": recipe.value,
-        "test_accuracy": mean,
-        "test_accuracy_spread": stdev(accuracies) if len(accuracies) > 1 else None,
-        "report": REPORT_SCORE if is_cifar10 else None,
-        "gain": mean - REPORT_SCORE if is_cifar10 else None,
-        "best_seed": max(range(len(accuracies)), key=accuracies.__getitem__),
-        "seeds": [
-            {
-                "seed": network.seed,
-                "model": network.model.name,
-                "test_accuracy": evaluation.accuracy,
-                "test_loss": evaluation.loss,
-                "class_accuracy": dict(zip(names, evaluation.class_accuracy, strict=True)),
-                "confusion": evaluation.confusion,
-                "seconds": sum(metrics.seconds for metrics in network.history),
-                "history": [metrics.model_dump(exclude_none=True) for metrics in network.history],
-            }
-            for network, evaluation in zip(networks, evaluations, strict=True)
-        ],
-        "test_images": evaluations[0].count,
-        "config": recipe.config.model_dump(exclude_none=True),
-    }
-
-
-def _draw(
-    recipe: Recipe, networks: Sequence[Retrained], evaluations: Sequence[Evaluation], out: Path, *, is_cifar10: bool
-) -> None:
-    import numpy as np
-
-    from studies.figures import Score, class_accuracy_figure, confusion_figure, score_figure, training_figures
-
-    scores = [Score(n.seed, e.accuracy, e.loss) for n, e in zip(networks, evaluations, strict=True)]
-    title = f"study {recipe.study}, trial {recipe.trial}, retrained"
-    names = evaluations[0].class_names
-    training_figures(
-        [network.history for network in networks],
-        out,
-        title=title,
-        searched=recipe.history,
-        scores=scores,
-        report=is_cifar10,
-    )
-    score_figure(scores, out, title=title, report=is_cifar10)
-    by_class = [[accuracy or 0.0 for accuracy in evaluation.class_accuracy] for evaluation in evaluations]
-    class_accuracy_figure(by_class, names, out, title=title)
-    confusion = np.sum([evaluation.confusion for evaluation in evaluations], axis=0)
-    confusion_figure(confusion, names, out, title=title)
-
-
-def _report(console: Console, document: Mapping[str, Any], out: Path) -> None:
+def print_outcome(console: Console, outcome: Outcome, out: Path) -> None:
     """Say plainly what the search's score came to on images that nobody chose by."""
-    spread, count = document["test_accuracy_spread"], len(document["seeds"])
-    shown = f"{document['test_accuracy']:.4f}" + (
-        f" +- {spread:.4f} (standard deviation, {count} seeds)" if spread else ""
-    )
+    document, retrained = outcome.document, outcome.retrained
     console.print()
-    console.print(f"searched  {document['searched']:.4f} validation accuracy")
-    console.print(f"retrained {shown} on {document['test_images']} test images{'' if count > 1 else ' (1 seed)'}")
-    if document["report"] is not None:
-        console.print(f"report    {document['report']:.4f}, gain {document['gain']:+.4f}")
+    console.print(retrained.in_words(), soft_wrap=True)
+    if retrained.interval:
+        low, high = retrained.interval
+        console.print(f"the mean lies between {low:.4f} and {high:.4f} (95%, Student's t)")
+    else:
+        console.print("one seed has no spread and no interval: use --seeds 3 or more to have them")
+    console.print(
+        f"measured on {document['measured_images']:,} {retrained.split} images of {document['data']['source']}"
+    )
+    if document["reproduces"]:
+        console.print(f"does it reproduce? {document['reproduces']['text']}", soft_wrap=True)
+    for told in document["told"]:
+        console.print(Text(told, style="yellow"), soft_wrap=True)
     best = document["seeds"][document["best_seed"]]
+    console.print(f"by class, seed {best['seed']}:" if len(document["seeds"]) > 1 else "by class:")
     for name, accuracy in best["class_accuracy"].items():
-        console.print(f"  {name:12} {accuracy:.4f}" if accuracy is not None else f"  {name:12} no test image")
-    console.print(f"models, metrics.json and figures are in {out}", soft_wrap=True)
-    console.print(f"next: alexsearch evaluate {out / best['model']}", soft_wrap=True)
+        console.print(
+            f"  {name:12} {accuracy:.4f}" if accuracy is not None else f"  {name:12} no image", soft_wrap=True
+        )
+    console.print(f"page, models, metrics and figures: {as_shown(out / 'index.html')}", soft_wrap=True)
 
 
-def _write_json(path: Path, document: Any) -> None:
-    text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
-    with written_aside(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+def write_back(storage: Storage | None, recipe: Recipe, outcome: Outcome) -> str:
+    """Keep the score with the study that the recipe is of, where it is in the database, and say whether it was."""
+    problem = ""
+    if storage is None:
+        problem = "there is no database here"
+    elif recipe.study_uid is None:
+        problem = "the recipe does not say which it is of. One that is exported now does"
+    elif recipe.edited:
+        problem = "the recipe was edited, so the score is not its trial's"
+    elif not outcome.same_images:
+        problem = "the images are not those of the search"
+    if problem or storage is None:
+        return f"not written to a study: {problem}"
+    try:
+        study = next((each for each in all_studies(storage) if each.attributes.get("uid") == recipe.study_uid), None)
+        if study is None:
+            return f"not written to a study: {recipe.study} is not in {storage.name}"
+        record(storage, study, outcome.retrained)
+        refresh_notes(storage, study)
+    except StorageError as error:
+        return f"not written to a study: {error}"
+    return f"written to study {study.shown} in {storage.name}"

@@ -24,7 +24,7 @@ from model.config import TrainConfig
 from search.samplers import build_sampler
 from search.space import SearchSpace
 
-_SAMPLING, _TRAINING = 0, 1
+_SAMPLING, _TRAINING, _FRESH = 0, 1, 2
 LESSONS = ("diverged", "out-of-memory")
 """Reasons of a failure that the same values would bring about again."""
 
@@ -41,6 +41,14 @@ def sampler_seed(study_seed: int, number: int, attempt: int = 0) -> int:
 def training_seed(study_seed: int, number: int) -> int:
     """The seed of trial `number`'s weights, image order and dropout."""
     return _derived(study_seed, number, _TRAINING)
+
+
+def fresh_seed(seed: int, index: int) -> int:
+    """The `index`-th seed, from 0, of those that train a configuration again which the search trained with `seed`.
+
+    No trial of the search had it, so nothing was chosen by what it brings.
+    """
+    return _derived(seed, index, _FRESH)
 
 
 class StudyOfLessons(optuna.Study):

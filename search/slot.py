@@ -105,7 +105,8 @@ class Refused(Exception):  # noqa: N818 - an answer, not an error of ours
 class Child:
     """The training process of a slot: started, spoken to, killed."""
 
-    def __init__(self, place: Place, data: DataSpec, cache: Path, log: Path) -> None:
+    def __init__(self, place: Place, data: DataSpec, cache: Path, log: Path, *, holds_out: bool = True) -> None:
+        """Start it. With `holds_out` False it trains on all training images and validates on none."""
         self.place = place
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -131,6 +132,7 @@ class Child:
         self.send(
             "open",
             data=data.model_dump(),
+            holds_out=holds_out,
             cache=str(cache),
             threads=place.threads,
             gpu_memory_mb=place.gpu_memory_mb,

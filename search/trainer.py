@@ -3,8 +3,9 @@
 `search.slot` starts it as `python -m search.trainer`, in an environment that says which GPU it sees. It is the only
 part of a search that imports TensorFlow. A message is one JSON object a line, with its `kind`.
 
-To it:      open      what to train on: data, cache, threads, gpu_memory_mb. Once, first.
-            train     trial, config, checkpoints
+To it:      open      what to train on: data, holds_out (false: all training images, none for validation), cache,
+                      threads, gpu_memory_mb. Once, first.
+            train     trial, config, checkpoints, and model: where to save the network, absent where nobody wants it
             verdict   trial, epoch, go: whether to go on after this epoch
 From it:    ready     data (its fingerprint and counts) and device
             refused   the data can't be used: download (whether it is only that), message. Then it exits.
@@ -96,19 +97,21 @@ class _Trainer:
         self._wire = wire
         spec = DataSpec.model_validate(opening["data"])
         training = load_training(spec.source, Path(opening["cache"]))
-        parts = split(training, spec)
+        parts = split(training, spec) if opening["holds_out"] else None
+        self._class_names = training.class_names
+        train, validation = (parts.train, parts.validation) if parts else (training, None)
         self._device = configure(threads=opening["threads"], gpu_memory_mb=opening["gpu_memory_mb"])
         from model.train import Engine
 
-        self._engine = Engine(parts.train, parts.validation, self._device)
+        self._engine = Engine(train, validation, self._device)
         wire.send(
             "ready",
             data={
                 "source": spec.source,
                 "fingerprint": fingerprint(training),
                 "source_images": len(training.labels),
-                "train_images": len(parts.train.labels),
-                "validation_images": len(parts.validation.labels),
+                "train_images": len(train.labels),
+                "validation_images": len(validation.labels) if validation is not None else 0,
                 "classes": list(training.class_names),
             },
             device={name: getattr(self._device, name) for name in ("kind", "name", "precision", "threads")},
@@ -143,6 +146,10 @@ class _Trainer:
                 ),
                 on_start=on_start,
             )
+            if "model" in message:
+                from model.saved import save_model
+
+                save_model(self._engine.network, Path(message["model"]), self._class_names)
         except TrainError as error:
             self._wire.send("failed", trial=trial, reason=error.reason, retry=error.retry, message=str(error))
         except DataError as error:

@@ -120,10 +120,13 @@ def _draw_test(axes: Axes, last_epoch: int, values: Sequence[float], *, is_share
     axes.plot([last_epoch] * len(values), values, label=label, zorder=5, clip_on=False, **style)
 
 
-def score_figure(scores: Sequence[Score], out: Path, *, title: str, report: bool = True) -> list[Path]:
+def score_figure(
+    scores: Sequence[Score], out: Path, *, title: str, report: bool = True, measured: str = "test"
+) -> list[Path]:
     """The accuracy score, as the report's figure 12: each seed, their mean and spread. Writes `score.png` and `.svg`.
 
-    The spread is the sample standard deviation over the seeds. Raises ValueError without a score.
+    The spread is the sample standard deviation over the seeds; `measured` is what the images are called. Raises
+    ValueError without a score.
     """
     if not scores:
         raise ValueError("there is no score to draw")
@@ -136,13 +139,13 @@ def score_figure(scores: Sequence[Score], out: Path, *, title: str, report: bool
     if len(scores) > 1:
         spread = stdev(values)
         axes.axvspan(mean - spread, mean + spread, color=SKY, alpha=0.25, linewidth=0, label="mean ± std. deviation")
-        headline = f"test accuracy {mean:.2%} ± {spread:.2%} ({len(scores)} seeds)"
+        headline = f"{measured} accuracy {mean:.2%} ± {spread:.2%} ({len(scores)} seeds)"
     else:
-        headline = f"test accuracy {mean:.2%} (one seed)"
+        headline = f"{measured} accuracy {mean:.2%} (one seed)"
     axes.axvline(mean, color=BLUE, linewidth=1.6, label=f"mean: {mean:.2%}")
     if report:
         axes.axvline(REPORT_SCORE, color=INK, linewidth=1.6, linestyle=":", label=f"report, 2022: {REPORT_SCORE:.2%}")
-    axes.set(title=f"{title}\n{headline}", xlabel="accuracy on the test images", ylim=(len(scores) - 0.4, -0.6))
+    axes.set(title=f"{title}\n{headline}", xlabel=f"accuracy on the {measured} images", ylim=(len(scores) - 0.4, -0.6))
     axes.set_yticks(list(rows), [f"seed {score.seed}" for score in scores])
     axes.margins(x=0.12)
     axes.grid(visible=False, axis="y")
@@ -152,9 +155,9 @@ def score_figure(scores: Sequence[Score], out: Path, *, title: str, report: bool
 
 
 def class_accuracy_figure(
-    accuracies: Sequence[Sequence[float]], class_names: Sequence[str], out: Path, *, title: str
+    accuracies: Sequence[Sequence[float]], class_names: Sequence[str], out: Path, *, title: str, measured: str = "test"
 ) -> list[Path]:
-    """Test accuracy of each class, the best on top. `accuracies[seed][class]`. Writes `class_accuracy.png` and `.svg`.
+    """Accuracy of each class, the best on top. `accuracies[seed][class]`. Writes `class_accuracy.png` and `.svg`.
 
     Raises ValueError when a row has not one value for each class.
     """
@@ -177,7 +180,7 @@ def class_accuracy_figure(
     seeds = f", {len(accuracies)} seeds as points" if len(accuracies) > 1 else ""
     axes.set(
         title=f"{title}\nmean of the classes {overall:.2%} (dashed){seeds}",
-        xlabel="accuracy on the class's test images",
+        xlabel=f"accuracy on the class's {measured} images",
     )
     axes.set(xlim=(0, 1), ylim=(len(order) - 0.4, -0.6))
     axes.set_yticks(list(rows), [class_names[index] for index in order])

@@ -27,6 +27,7 @@ from studies.queue import Queue
 from studies.storage import Storage
 
 CONFIDENCE = 0.95
+SIGNIFICANT = 0.05
 CIFAR10_SHAPE = (50_000, 10)
 """Training images and classes of CIFAR-10: whatever file it comes from, only it is compared with the report."""
 
@@ -94,7 +95,7 @@ class Verified:
     p_value: float | None
     """Two-sided, of Welch's t-test between the scores of the first and the second; None where there is no test."""
     told_apart: bool
-    """Whether `p_value` is below 0.05."""
+    """Whether `p_value` is below `SIGNIFICANT`."""
     finished: str
     """UTC, ISO 8601."""
     folder: str | None = None
@@ -149,10 +150,50 @@ def next_seed_interval(values: Sequence[float]) -> tuple[float, float] | None:
     return None if half is None else (fmean(values) - half, fmean(values) + half)
 
 
+def welch(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """How likely scores so far apart are where both were drawn around one mean: two-sided p of Welch's t-test.
+
+    None where there is no test: a sample of one, or two without any spread. Welch (1947), "The generalization of
+    'Student's' problem when several different population variances are involved", Biometrika 34. Unpaired, because two
+    configurations share nothing by sharing a seed: their batches differ.
+    """
+    if min(len(first), len(second)) < 2 or stdev(first) == stdev(second) == 0:
+        return None
+    from scipy import stats
+
+    return float(stats.ttest_ind(first, second, equal_var=False).pvalue)
+
+
 def _student_t(count: int) -> float:
     from scipy import stats  # half a second to import, and `status` needs none of it
 
     return float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1))
+
+
+def reproduces(one: Retrained) -> tuple[bool | None, str]:
+    """Whether the searched score is one that a fresh seed would give, and the answer in words; None: can't be told.
+
+    For a record on the validation split: same images, same measure, other seeds. The question is put to the interval
+    that one more seed falls into with 95% probability. Selection favours the upper end, so a score inside it may still
+    be optimistic: by how much, `optimism` says.
+    """
+    within = next_seed_interval(one.scores)
+    if within is None:
+        return None, (
+            f"One seed can't tell: it came to {one.mean:.4f}, the search had {one.searched:.4f}. Use two seeds or more."
+        )
+    low, high = within
+    if low == high and one.searched != low:
+        return (
+            None,
+            f"All {len(one.seeds)} seeds came to {low:.4f}, the search had {one.searched:.4f}: no spread to judge by.",
+        )
+    expected = f"what a fresh seed gives, {low:.4f} to {high:.4f} (95%, {len(one.seeds)} seeds)"
+    if one.searched > high:
+        return False, f"No: the search's {one.searched:.4f} is more than {expected}. It was lucky."
+    if one.searched < low:
+        return False, f"No: the search's {one.searched:.4f} is less than {expected}. It was unlucky."
+    return True, f"Yes: the search's {one.searched:.4f} lies within {expected}."
 
 
 def record(storage: Storage, study: StudyRecord, retrained: Retrained) -> None:

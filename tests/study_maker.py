@@ -25,12 +25,15 @@ Direction = Literal["minimize", "maximize"]
 Outcome = float | TrialState | None
 
 
-def make_study(storage: Storage, *outcomes: Outcome, name: str = "small", trials: int = 4) -> StudyRecord:
+def make_study(
+    storage: Storage, *outcomes: Outcome, name: str = "small", trials: int = 4, fingerprint: str = "f" * 16
+) -> StudyRecord:
     """A study of ours of which the first trials ended so.
 
     A number is a complete trial's value, PRUNED and FAIL are what they say, and None a trial that waits.
     """
-    study, _ = open_study(storage, name, {"space": SearchSpace.from_dict(SPACE).to_dict(), "data": DATA})
+    data = {**DATA, "fingerprint": fingerprint}
+    study, _ = open_study(storage, name, {"space": SearchSpace.from_dict(SPACE).to_dict(), "data": data})
     queue = Queue(storage, study.study_id)
     queue.fill(trials)
     slot = queue.join("cpu")
@@ -45,7 +48,7 @@ def make_study(storage: Storage, *outcomes: Outcome, name: str = "small", trials
         storage.set_trial_param(taken.trial_id, "learning_rate", rate, distribution)
         config: dict[str, Any] = {"batch_size": 32, "learning_rate": rate, "epochs": EPOCHS, "schedule": "constant"}
         config |= {"seed": taken.number, "precision": "float32"}
-        stored = {"config": config, "data_fingerprint": DATA["fingerprint"], "device": "cpu", "git_commit": None}
+        stored = {"config": config, "data_fingerprint": fingerprint, "device": "cpu", "git_commit": None}
         queue.describe(slot, taken.trial_id, {**stored, "versions": {"python": "3.11"}, "host": "here"})
         value = outcome if isinstance(outcome, float) else 0.2
         epochs_run = EPOCHS if isinstance(outcome, float) else 1

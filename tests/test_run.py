@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,8 +19,12 @@ import psutil
 import pytest
 from optuna.artifacts import get_all_artifact_meta
 from optuna.trial import TrialState
+from study_maker import make_study
 
-from studies.catalog import epoch_history
+import model.data
+from studies.catalog import epoch_history, find_study
+from studies.retrained import read as read_retrained
+from studies.retrained import verified as read_verified
 from studies.storage import open_storage
 
 SPACE = """
@@ -146,19 +151,51 @@ def test_from_search_to_a_verified_score(alexsearch: Command, space: str, tmp_pa
 
     recipe = tmp_path / "best.toml"
     alexsearch("export", "-o", str(recipe))
-    out = alexsearch("retrain", str(recipe), "--seeds", "2", "--out", str(tmp_path / "verified"))
-    assert "2000 training images, 2 seeds" in out
-    metrics = json.loads((tmp_path / "verified" / "metrics.json").read_text())
+    verified = tmp_path / "verified"
+    out = alexsearch("retrain", str(recipe), "--seeds", "2", "--workers", "2", "--out", str(verified))
+    assert "2000 training images of synthetic, 2 seeds" in out
+    assert "written to study small" in out
+    metrics = json.loads((verified / "metrics.json").read_text())
     assert len(metrics["seeds"]) == 2
-    assert metrics["test_images"] == 500
+    assert metrics["measured_images"] == 500
     assert len(metrics["seeds"][0]["history"]) == best["config"]["epochs"]
-    for picture in ("loss", "accuracy", "score", "class_accuracy", "confusion"):
-        assert (tmp_path / "verified" / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
+    assert "Plotly.newPlot" in (verified / "index.html").read_text()
 
-    model = tmp_path / "verified" / "seed-0.keras"
-    evaluation = alexsearch.json("evaluate", str(model), "--data", "synthetic")
-    assert evaluation["accuracy"] == metrics["seeds"][0]["test_accuracy"]
+    evaluation = alexsearch.json("evaluate", str(verified / "seed-0.keras"), "--data", "synthetic")
+    assert evaluation["accuracy"] == metrics["seeds"][0]["accuracy"]
     assert sum(map(sum, evaluation["confusion"])) == 500
+
+    out = alexsearch("verify", "--top", "2", "--seeds", "2", "--workers", "2")
+    assert re.search(r"Trial \d is picked.*Welch's t-test, 2 fresh seeds each, p = ", out)
+    study = find_study(open_storage(alexsearch.url), "small")
+    conclusion = read_verified(study)
+    assert conclusion
+    assert sorted(conclusion.candidates) == [0, 1]
+    assert read_retrained(study)[conclusion.picked].split == "test"
+
+
+def test_ctrl_c_in_a_retraining_keeps_its_epochs_and_the_same_command_goes_on(
+    alexsearch: Command, tmp_path: Path
+) -> None:
+    fingerprint = model.data.fingerprint(model.data.load_training("synthetic", tmp_path))
+    make_study(open_storage(alexsearch.url), 0.5, fingerprint=fingerprint)
+    alexsearch("export", "-o", str(tmp_path / "best.toml"))
+    command = ("retrain", str(tmp_path / "best.toml"), "--out", str(tmp_path / "out"))
+    checkpoints = tmp_path / "out" / "checkpoints" / "seed-0"
+
+    process = alexsearch.start(*command)
+    alexsearch.wait_for(process, lambda: bool(list(checkpoints.glob("epoch-*"))))
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert err == "alexsearch: interrupted. Run the same command again: it goes on where it was.\n"
+    first = json.loads(next(checkpoints.glob("epoch-*")).read_bytes().partition(b"\n")[0])["history"]
+
+    alexsearch(*command)
+    history = json.loads((tmp_path / "out" / "seed-0.json").read_text())["history"]
+    assert [row["epoch"] for row in history] == [1, 2, 3]
+    assert history[0]["seconds"] == first[0]["seconds"]  # it was not trained again
+    assert not checkpoints.exists()
 
 
 def test_running_again_adds_nothing_and_a_larger_total_or_add_raises_it(alexsearch: Command, space: str) -> None:
