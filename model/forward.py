@@ -136,7 +136,8 @@ def _dense(weights: Mapping[str, Any], name: str, x: tf.Tensor) -> tf.Tensor:
 
 def dropout(x: tf.Tensor, seed: tf.Tensor, number: int, rate: tf.Tensor) -> tf.Tensor:
     """The step's dropout number 0 or 1: each unit is dropped or scaled by 1 / (1 - rate), as the seed says."""
-    # Philox by name: "auto" picks another generator on other devices, and then a seed would mean another training.
+    # Philox by name, so that a seed means the same on all CPUs: "auto" picks a generator by the device. XLA hands out
+    # Philox's numbers in another order, so on a GPU the same seed drops other units.
     uniform = tf.random.stateless_uniform(tf.shape(x), seed + tf.constant([0, number], tf.int64), alg="philox")
     return x * tf.where(uniform >= rate, tf.cast(1.0 / (1.0 - rate), x.dtype), tf.zeros((), x.dtype))
 
