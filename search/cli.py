@@ -54,6 +54,7 @@ def main() -> None:
     alexsearch best                      the best configuration found
     alexsearch export -o best.toml       ... as a file
     alexsearch retrain best.toml         train it on all images and open the test set
+    alexsearch verify                    compare the best few on fresh seeds first
     """
 
 

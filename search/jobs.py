@@ -328,7 +328,10 @@ class _Bench:
 
     def _failed(self, job: Job, history: list[EpochMetrics], message: dict[str, Any]) -> None:
         if message["reason"] == "disk":
-            raise DiskError(f"{job.name}: {message['message']}. What was trained so far is kept: run it again.")
+            raise DiskError(
+                f"{job.name}: {message['message'].rstrip('.')}. What was trained so far is kept in "
+                f"{as_shown(job.folder)}: run the same command again."
+            )
         if message["reason"] == "data":
             raise DataError(message["message"])
         if message["reason"] == "out-of-memory":

@@ -155,7 +155,7 @@ class _Trainer:
         except DataError as error:
             self._wire.send("failed", trial=trial, reason="data", retry=False, message=str(error))
         except OSError as error:  # a full disk, most likely: the trial can go on once there is room
-            self._wire.send("failed", trial=trial, reason="disk", retry=True, message=str(error))
+            self._wire.send("failed", trial=trial, reason="disk", retry=True, message=error.strerror or str(error))
         except Exception as error:  # noqa: BLE001 - a defect of ours: the trial records it, the log has the rest
             traceback.print_exc()
             self._wire.send("failed", trial=trial, reason="error", retry=True, message=f"{error!r}")
