@@ -178,7 +178,7 @@ class Screen:
             state = ", ".join(
                 f"{n} {kind}" for n, kind in ((counts.running, "running"), (counts.waiting, "waiting")) if n
             )
-        bar = ProgressBar(total=max(1, counts.budget), completed=counts.settled, width=24)
+        bar = ProgressBar(total=max(1, counts.budget), completed=counts.settled, width=24, complete_style="cyan")
         line.add_row(bar, f"{counts.settled}/{counts.budget} settled", state)
         return line
 
@@ -190,7 +190,7 @@ class Screen:
             words.append(curve)
         words.append(duration(elapsed))
         if wide:
-            words.append(f"{duration(self._device_seconds)} of devices' time")
+            words.append(f"{duration(self._device_seconds)} of device time")
         done, left = counts.settled - self._settled_before, counts.budget - counts.settled
         if done and left:
             words.append(f"about {duration(elapsed / done * left)} to go")

@@ -48,7 +48,7 @@ class Look:
         """All of it on one line, for a log."""
         words = [described(self.counts)]
         words += [f"best {self.best[0]:.4f} (trial {self.best[1]})"] if self.best else []
-        words += [f"{duration(self.device_seconds)} of devices' time"]
+        words += [f"{duration(self.device_seconds)} of device time"]
         words += [f"about {duration(self.pace.seconds_left)} to go"] if self.pace.seconds_left else []
         return "; ".join(words)
 
@@ -109,15 +109,15 @@ def view(latest: Look, console: Output) -> Group:
     """The picture of one look."""
     counts, wide = latest.counts, console.width >= WIDE
     head = Table.grid(padding=(0, 2))
-    bar = ProgressBar(total=max(1, counts.budget), completed=counts.settled, width=24)
-    head.add_row(bar, Text(one_line(latest.name), style="bold"), described(counts))
-    parts: list[Table | Text] = [head]
+    bar = ProgressBar(total=max(1, counts.budget), completed=counts.settled, width=24, complete_style="cyan")
+    head.add_row(bar, Text(one_line(latest.name), style="bold"))
+    parts: list[Table | Text] = [head, Text(described(counts))]
     if latest.best:
         curve = sparkline(latest.best_over_time, 24 if wide else 12, console)
         value, trial, params = latest.best
         words = f"best {latest.metric} {value:.4f} {curve} (trial {trial}: {params})"
         parts.append(Text(words, no_wrap=True, overflow="ellipsis"))
-    pace = [f"{duration(latest.device_seconds)} of devices' time"]
+    pace = [f"{duration(latest.device_seconds)} of device time"]
     pace += [f"{latest.pace.images_per_second:.0f} images/s"] if latest.pace.images_per_second else []
     pace += [f"about {duration(latest.pace.seconds_left)} to go"] if latest.pace.seconds_left else []
     parts.append(Text("   ".join(pace), no_wrap=True, overflow="ellipsis"))

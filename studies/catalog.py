@@ -13,6 +13,7 @@ import itertools
 import json
 import shlex
 import uuid
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -67,11 +68,21 @@ class Failure:
 
 
 def all_studies(storage: Storage) -> list[StudyRecord]:
-    """Every study of the database, oldest first."""
-    found = storage.get_all_studies()
-    return [
-        StudyRecord(study._study_id, study.study_name, study.user_attrs, tuple(study.directions)) for study in found
-    ]
+    """Every study of the database, oldest first. Notes and figures, which may be large, are not read."""
+    study, attribute, direction = models.StudyModel, models.StudyUserAttributeModel, models.StudyDirectionModel
+
+    def body(session: orm.Session) -> list[StudyRecord]:
+        attributes: dict[int, dict[str, Any]] = defaultdict(dict)
+        for study_id, key, value in session.execute(sa.select(attribute.study_id, attribute.key, attribute.value_json)):
+            attributes[study_id][key] = json.loads(value)
+        directions: dict[int, list[StudyDirection]] = defaultdict(list)
+        ordered = sa.select(direction.study_id, direction.direction).order_by(direction.study_id, direction.objective)
+        for study_id, each in session.execute(ordered):
+            directions[study_id].append(each)
+        names = session.execute(sa.select(study.study_id, study.study_name).order_by(study.study_id)).all()
+        return [StudyRecord(each, name, attributes[each], tuple(directions[each])) for each, name in names]
+
+    return storage.read(body)
 
 
 def find_study(storage: Storage, name: str | None) -> StudyRecord:

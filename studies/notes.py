@@ -160,7 +160,7 @@ def _report(found: Findings) -> str:
 
 def _cost(found: Findings) -> str:
     saved = f"; pruning saved about {duration(found.ledger.saved_seconds)}" if found.ledger.saved_seconds else ""
-    return escaped(f"{duration(found.ledger.device_seconds)} of devices' time{saved}")
+    return escaped(f"{duration(found.ledger.device_seconds)} of device time{saved}")
 
 
 def _figures(found: Findings) -> dict[str, str]:

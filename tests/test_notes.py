@@ -62,7 +62,7 @@ def test_study_note_says_question_answer_and_cost(storage: Storage, study: Study
     assert "synthetic: 1,600 training and 400 validation images" in note
     assert "| learning_rate | 0.001 to 0.1, log |" in note
     assert "| fixed | batch_size 32, schedule constant, epochs 3" in note
-    assert "devices' time; pruning saved about" in note
+    assert "device time; pruning saved about" in note
     assert "report |" not in note  # synthetic images are not the report's
     assert note.endswith(LAST_LINE)
 

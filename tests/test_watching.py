@@ -68,7 +68,7 @@ def test_pipe_gets_a_line_where_trials_were_settled_and_an_end(storage: Storage)
     lines = console.text.splitlines()
     assert len(lines) == 3
     assert lines[0].startswith("2 of 4 settled: 2 complete; 2 waiting; best 0.5000 (trial 1)")
-    assert lines[2] == "4 of 4 settled: 4 complete; best 0.7000 (trial 3); 2 min 12 s of devices' time"
+    assert lines[2] == "4 of 4 settled: 4 complete; best 0.7000 (trial 3); 2 min 12 s of device time"
     assert "\x1b" not in console.text
 
 
@@ -93,9 +93,9 @@ def test_view_fits_its_terminal_and_has_slots_best_and_what_is_to_go(storage: St
     console.print(view(look(storage, None), console))
     lines = console.text.splitlines()
     assert all(len(line) <= width for line in lines)
-    assert "5 of 8 settled" in lines[0]
+    assert "5 of 8 settled" in lines[1]
     assert any("best val_accuracy 0.6000 ▁▅▅█ (trial 3: learning_rate 0.04" in line for line in lines)
-    assert any("1 min 26 s of devices' time   1234 images/s" in line for line in lines)
+    assert any("1 min 26 s of device time   1234 images/s" in line for line in lines)
     assert any(line.startswith(look(storage, None).slots[0].host) for line in lines)
 
 
