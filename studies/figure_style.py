@@ -62,7 +62,7 @@ def add_dots(
         places, values, numbers = (list(column) for column in zip(*dots, strict=True))
         figure.add_scatter(
             x=places, y=values, customdata=numbers, mode="markers", name=name, opacity=0.8,
-            marker={"color": color, "size": 7, "symbol": MARKERS[marker]},
+            marker={"color": color, "size": 7 if len(dots) <= 200 else 5, "symbol": MARKERS[marker]},
             hovertemplate="trial %{customdata}: %{y:.2%}<extra></extra>",
         )  # fmt: skip
 

@@ -152,7 +152,7 @@ def _answer(found: Findings) -> list[str]:
     if retrained is None:
         texts.append(
             f"It is the highest of {complete} validation scores, and so a little too good to be expected again. "
-            "`alexsearch retrain` trains this configuration anew on all training images and measures it on the test "
+            "The command alexsearch retrain trains this configuration anew on all training images and measures it on the test "
             "images, which no part of the search has seen."
         )
     else:

@@ -37,6 +37,8 @@ MOST_POINTS = 40_000
 """Of learning curves in one figure, about half a megabyte; beyond, epochs and then trials are left out, and it says so.
 """
 
+CROWD = 100
+"""More curves than these are drawn fainter, and without a mark at each epoch."""
 NOTHING = "no trial has come to anything yet"
 
 
@@ -235,12 +237,14 @@ def _add_curves(
     epochs: list[int | None] = []
     values: list[float | None] = []
     numbers: list[int | None] = []
+    few = len(curves) <= CROWD
     for trial, points in curves:
         epochs += [*(epoch for epoch, _ in points), None]
         values += [*(round(value, 4) for _, value in points), None]
         numbers += [trial.number] * len(points) + [None]
     figure.add_scatter(
-        x=epochs, y=values, customdata=numbers, name=name, mode="lines+markers", opacity=0.6, connectgaps=False,
+        x=epochs, y=values, customdata=numbers, name=name, mode="lines+markers" if few else "lines",
+        opacity=0.6 if few else 0.3, connectgaps=False,
         line={"color": color, "width": 1.2}, marker={"color": color, "size": 4, "symbol": MARKERS[marker]},
         hovertemplate="trial %{customdata}, epoch %{x}: %{y:.2%}<extra></extra>",
     )  # fmt: skip
