@@ -10,10 +10,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import ipaddress
+import math
 import os
 import signal
 import socket
 import threading
+import types
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -82,11 +84,28 @@ def build_app(
     from studies.cache import AllTrials
     from studies.pages.site import build_pages, with_pages
 
+    _ask_python_instead_of_numpy()
     cached = cached or AllTrials(storage)
     pages = build_pages(storage, cached, allow_edits=allow_edits, recipe=recipe)
     app = with_pages(wsgi(cached, artifact_store=artifact_store), pages)
     return guard(
         app, hosts=hosts, password=password, allow_edits=allow_edits, healthy=lambda: _storage_answers(storage)
+    )
+
+
+def _ask_python_instead_of_numpy() -> None:
+    """Have optuna-dashboard's page of 10,000 trials put together in 0.6 s of a processor instead of 1.3 s.
+
+    Of each reported number, and there are hundreds of thousands, it asks numpy four times whether it is an unusual one;
+    for a single float, Python answers the same a tenth as dear. tests/test_dashboard.py looks whether it still asks so.
+    """
+    from optuna_dashboard import _serializer
+
+    _serializer.np = types.SimpleNamespace(
+        isnan=math.isnan,
+        isfinite=math.isfinite,
+        isposinf=lambda value: value == math.inf,
+        isneginf=lambda value: value == -math.inf,
     )
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 import http.client
+import inspect
 import io
 import json
+import math
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,12 +20,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from wsgiref.util import setup_testing_defaults
 
+import numpy
 import optuna
 import pytest
 from browser import complaints, opened_browser, requested_urls, wait, wait_for
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna.trial import TrialState, create_trial
-from optuna_dashboard import save_note
+from optuna_dashboard import _serializer, save_note
 from PIL import Image
 
 from studies import dashboard, guard
@@ -302,6 +306,23 @@ def test_a_second_poll_reads_no_finished_trial_again(storage: Storage, monkeypat
     for _ in range(2):
         assert request(app, "/api/studies/1")[0] == 200
     assert sum(read) == 10
+
+
+def test_optuna_dashboard_writes_unusual_numbers_as_it_does_with_numpy(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = optuna.create_study(storage=storage, study_name="unusual", directions=["maximize", "minimize"])
+    curve = {1: math.nan, 2: math.inf, 3: -math.inf, 4: 0.5, 5: 1}
+    study.add_trial(create_trial(values=[math.inf, -math.inf], intermediate_values=curve))
+    app = build_app(storage, hosts=LOCAL)
+    ours = request(app, "/api/studies/1")[2]
+    asked = re.findall(r"\bnp\.(\w+)", inspect.getsource(_serializer))
+    assert set(asked) == set(vars(_serializer.np))
+    monkeypatch.setattr(_serializer, "np", numpy)
+    assert request(app, "/api/studies/1")[2] == ours
+    assert [value["value"] for value in json.loads(ours)["trials"][0]["intermediate_values"]] == [
+        "nan", "inf", "-inf", 0.5, 1
+    ]  # fmt: skip
 
 
 def test_postgres_is_shown_as_sqlite_is(postgres_url: str) -> None:
