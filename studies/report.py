@@ -152,8 +152,8 @@ def _answer(found: Findings) -> list[str]:
     if retrained is None:
         texts.append(
             f"It is the highest of {complete} validation scores, and so a little too good to be expected again. "
-            "The command alexsearch retrain trains this configuration anew on all training images and measures it on the test "
-            "images, which no part of the search has seen."
+            "The command alexsearch retrain trains this configuration anew on all training images and measures it on "
+            "the test images, which no part of the search has seen."
         )
     else:
         seeds = f"{len(retrained.seeds)} seeds" if len(retrained.seeds) > 1 else "one seed"
