@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import functools
 import json
 import re
 import shutil
@@ -20,6 +21,7 @@ from study_maker import make_study
 
 import model.data
 import model.device
+import model.sources
 import search.jobs
 import search.results
 import search.retrain
@@ -36,6 +38,7 @@ from studies.catalog import StudyRecord, find_study
 from studies.retrained import Retrained, read, record, reproduced, summarised, verified
 from studies.storage import Storage, open_storage
 
+SYNTHETIC = functools.cache(model.sources.synthetic)
 DRAW = search.results._draw
 DIVERGES = {"reason": "diverged", "retry": False, "message": "The loss became nan."}
 
@@ -63,6 +66,7 @@ def played(monkeypatch: pytest.MonkeyPatch, networks: list[Path]) -> Played:
         shutil.copyfile(networks[seed % len(networks)], path)
 
     played = Played(save=save, fingerprint=fingerprint())
+    monkeypatch.setitem(model.data._NAMED, "synthetic", SYNTHETIC)
     monkeypatch.setattr(search.jobs, "Child", played.child)
     monkeypatch.setattr(model.device, "configure", lambda: None)  # TensorFlow is at work in this process already
     monkeypatch.setattr(search.retrain, "quiet_tensorflow", lambda _log: None)
@@ -84,6 +88,7 @@ def opened(monkeypatch: pytest.MonkeyPatch, played: Played) -> list[int]:
     return moments
 
 
+@functools.cache
 def fingerprint() -> str:
     return model.data.fingerprint(model.data.load_training("synthetic", Path()))
 
@@ -486,6 +491,16 @@ def test_page_and_metrics_say_how_it_was_chosen(verify: Callable[..., Verificati
     page = (folder / "index.html").read_text()
     assert "How it was chosen" in page
     assert "0.6050" in page
+
+
+def test_score_of_many_more_images_is_no_measure_of_optimism_and_says_where_that_is(
+    verify: Callable[..., Verification], played: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search.results, "MANY_MORE", 1.2)  # all 2,000 images are 1.25 times the search's
+    played.accuracy = fresh(0.3, 0.5, 0.55)
+    (told,) = verify().outcome.document["told"]
+    assert told.startswith("Trained on 2,000 images, in the search on 1,600: that raises the score")
+    assert told.endswith("On the search's own images it was +0.0450.")
 
 
 def test_other_images_can_not_verify_a_study(verify: Callable[..., Verification], home: Home, played: Played) -> None:
