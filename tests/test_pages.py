@@ -211,7 +211,10 @@ def test_studies_of_other_programs_are_shown_as_far_as_they_go(storage: Storage)
     for path in PAGES[1:5]:
         for study in (1, 2, 3):
             page(app, path.replace("/studies/1", f"/studies/{study}"))
-    assert "made by another program" in page(app, "/")
+    listed = page(app, "/")
+    assert "made by another program" in listed
+    assert "several objectives, so none is the best" in listed
+    assert "baseline" not in listed
 
 
 # ---- nothing of a database becomes a part of a page
@@ -338,7 +341,7 @@ def test_database_that_does_not_answer_is_said(storage: Storage, monkeypatch: py
     def away(*_: object) -> None:
         raise StorageError("storage gone: it does not answer. Wait.")
 
-    monkeypatch.setattr(storage, "get_all_studies", away)
+    monkeypatch.setattr("studies.pages.overview.all_studies", away)
     assert "storage gone: it does not answer" in page(build_app(storage, hosts=LOCAL), "/", 503)
 
 

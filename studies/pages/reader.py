@@ -25,6 +25,7 @@ class Best:
 
     number: int
     value: float
+    is_baseline: bool
     over_baseline: float | None
     """None without a complete baseline, or where the baseline is the best."""
     over_report: float | None
@@ -82,11 +83,12 @@ class Reader:
         if not top or top[0].value is None:
             return None
         value, baseline = top[0].value, self.baseline(study)
-        beaten = baseline is not None and top[0].number != 0
+        is_baseline = baseline is not None and top[0].number == 0
         return Best(
             number=top[0].number,
             value=value,
-            over_baseline=value - baseline if beaten and baseline is not None else None,
+            is_baseline=is_baseline,
+            over_baseline=None if is_baseline or baseline is None else value - baseline,
             over_report=value - REPORT_SCORE if has_report(study) else None,
             retrained=read(study).get(top[0].number),
         ), top[0]
