@@ -1,10 +1,15 @@
-"""The artifacts of trials as files of the home: drawn when first asked for, then kept."""
+"""The artifacts of trials and studies as files of the home.
+
+Those of a trial are drawn when first asked for, then kept; those of a study are what its retrainings came to.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import io
+import shutil
 import threading
+import uuid
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,8 +17,18 @@ from optuna.artifacts import FileSystemArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
 
 from model.files import written_aside
-from studies.artifacts import drawn_artifact
+from studies.artifacts import described, drawn_artifact
+from studies.catalog import StudyRecord
+from studies.retrained import Retrained
 from studies.storage import Storage
+
+RETRAINED = {
+    "accuracy.png": "image/png",
+    "score.png": "image/png",
+    "index.html": "text/html",
+    "best.keras": "application/zip",
+}
+"""What of a retraining's folder is kept beside its study: name and MIME type."""
 
 
 class Artifacts:
@@ -50,3 +65,20 @@ class Artifacts:
         """Remove an artifact's file. Where nobody has asked for it yet there is none, and nothing to do."""
         with contextlib.suppress(ArtifactNotFound):
             self._kept.remove(artifact_id)
+
+
+def keep_retrained(storage: Storage, study: StudyRecord, artifacts: Path, retrained: Retrained, folder: Path) -> None:
+    """Beside the study: what a retraining left in `folder`, in place of an earlier one's of the same trial and images.
+
+    Raises:
+        OSError: the folder `artifacts` can't be written or the disk is full.
+        StorageError: the database can't be written.
+    """
+    for name, mimetype in RETRAINED.items():
+        if not (folder / name).is_file():  # where only the scores were asked for
+            continue
+        shown = f"trial-{retrained.trial}-{retrained.split}-{name}"
+        artifact_id = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{study.attributes['uid']}/{shown}"))
+        with written_aside(artifacts / artifact_id) as aside:
+            shutil.copyfile(folder / name, aside)
+        storage.set_study_system_attr(study.study_id, *described(artifact_id, shown, mimetype))

@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.text import Text
 
 from model.config import ModelError, TrainConfig, TrainError
+from search.artifacts import keep_retrained
 from search.home import Home
 from search.jobs import Job, Record, Workshop, claimed
 from search.live import short
@@ -79,7 +80,7 @@ def retrain_recipe(
         bars.note(f"{images.train} training images of {images.source}, {seeds} seed{'s' * (seeds > 1)}")
         outcome = retrain(recipe, jobs, shop, images, means.home)
     print_outcome(console, outcome, out)
-    console.print(write_back(means.storage, recipe, outcome), soft_wrap=True)
+    console.print(write_back(means.storage, recipe, outcome, means.home, out), soft_wrap=True)
     console.print(f"next: alexsearch evaluate {shlex.quote(as_shown(out / 'best.keras'))}", soft_wrap=True)
     return outcome
 
@@ -252,7 +253,7 @@ def print_outcome(console: Console, outcome: Outcome, out: Path) -> None:
     console.print(f"page, models, metrics and figures: {as_shown(out / 'index.html')}", soft_wrap=True)
 
 
-def write_back(storage: Storage | None, recipe: Recipe, outcome: Outcome) -> str:
+def write_back(storage: Storage | None, recipe: Recipe, outcome: Outcome, home: Home, folder: Path) -> str:
     """Keep the score with the study that the recipe is of, where it is in the database, and say whether it was."""
     problem = ""
     if storage is None:
@@ -273,4 +274,9 @@ def write_back(storage: Storage | None, recipe: Recipe, outcome: Outcome) -> str
         refresh_notes(storage, study)
     except StorageError as error:
         return f"not written to a study: {error}"
-    return f"written to study {study.shown} in {storage.name}"
+    written = f"written to study {study.shown} in {storage.name}"
+    try:
+        keep_retrained(storage, study, home.artifacts, outcome.retrained, folder)
+    except (OSError, StorageError) as error:
+        return f"{written}, but the page and the model can't be kept beside it: {error}"
+    return written

@@ -21,6 +21,7 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from model.config import TrainError
+from search.artifacts import keep_retrained
 from search.exporting import recipe_of
 from search.jobs import Job, Record, Workshop, claimed
 from search.live import plain_table
@@ -96,10 +97,11 @@ def verify_study(
         jobs = seed_jobs(picked, seeds, out / f"picked-{picked.trial:05d}", fresh_from=seeds)
         comparison = {**asdict(verified), "text": text, "candidates": [_row(candidate) for candidate in compared]}
         outcome = retrain(picked, jobs, shop, images, means.home, comparison)
+    folder = jobs[0].folder
     record(storage, study, outcome.retrained)
     record_verified(storage, study, verified)
     refresh_notes(storage, study)
-    folder = jobs[0].folder
+    keep_retrained(storage, study, means.home.artifacts, outcome.retrained, folder)
     print_outcome(console, outcome, folder)
     console.print(f"written to study {study.shown} in {storage.name}", soft_wrap=True)
     console.print(f"next: alexsearch evaluate {shlex.quote(as_shown(folder / 'best.keras'))}", soft_wrap=True)

@@ -35,9 +35,15 @@ def named_artifacts(trial_id: int) -> dict[str, str]:
     attributes = {}
     for name, mimetype in KINDS.items():
         artifact_id = f"{str(uuid.uuid4())[:23]}-{trial_id:012x}"
-        meta = {"artifact_id": artifact_id, "filename": name, "mimetype": mimetype, "encoding": None}
-        attributes[PREFIX + artifact_id] = json.dumps(meta)
+        key, value = described(artifact_id, name, mimetype)
+        attributes[key] = value
     return attributes
+
+
+def described(artifact_id: str, name: str, mimetype: str) -> tuple[str, str]:
+    """Key and value of the system attribute by which Optuna knows an artifact."""
+    meta = {"artifact_id": artifact_id, "filename": name, "mimetype": mimetype, "encoding": None}
+    return PREFIX + artifact_id, json.dumps(meta)
 
 
 def drawn_artifact(storage: Storage, artifact_id: str) -> bytes | None:

@@ -165,6 +165,12 @@ def test_from_search_to_a_verified_score(alexsearch: Command, space: str, tmp_pa
     assert evaluation["accuracy"] == metrics["seeds"][0]["accuracy"]
     assert sum(map(sum, evaluation["confusion"])) == 500
 
+    loaded = optuna.load_study(study_name="small", storage=open_storage(alexsearch.url))
+    kept = {meta.filename: meta.artifact_id for meta in optuna.artifacts.get_all_artifact_meta(loaded)}
+    page = kept[f"trial-{best['number']}-test-index.html"]
+    assert (alexsearch.home / "artifacts" / page).read_bytes() == (verified / "index.html").read_bytes()
+    assert len(kept) == 4
+
     out = alexsearch("verify", "--top", "2", "--seeds", "2", "--workers", "2")
     assert re.search(r"Trial \d is picked.*Welch's t-test, 2 fresh seeds each, p = ", out)
     study = find_study(open_storage(alexsearch.url), "small")
