@@ -154,7 +154,8 @@ def _environment() -> Environment:
     from jinja2 import DictLoader, Environment, StrictUndefined
 
     folder = resources.files("studies") / "templates"
-    sources = {name: (folder / name).read_text("utf-8") for name in ("retraining.html", "curves.html", "look.css")}
+    names = ("retraining.html", "curves.html", "draw.html", "look.css")
+    sources = {name: (folder / name).read_text("utf-8") for name in names}
     return Environment(
         loader=DictLoader(sources), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
