@@ -104,9 +104,9 @@ def run(
 ) -> None:
     """Run a search, or continue it to the end of its budget.
 
-    SPACE is a preset (quick, seed, wide, beyond) or a TOML file. Running the same command again finishes what is left
-    and adds nothing; a second run at the same time joins in. Ctrl-C puts running trials back into the queue, and a
-    second one ends at once; nothing that was recorded is lost.
+    SPACE is a preset (quick, hour, seed, wide, beyond) or a TOML file. Running the same command again finishes what is
+    left and adds nothing; a second run at the same time joins in. Ctrl-C puts running trials back into the queue, and
+    a second one ends at once; nothing that was recorded is lost.
 
     Of --trials, --timeout, --max-device-hours and --target, what is reached first ends the run.
 

@@ -3,7 +3,9 @@
 A trial reports val_accuracy with the epoch as its step, counted from 1. Trials of one study may have different numbers
 of epochs and schedules, and what is unfair to some of them is kept out:
 
-* All compare a trial at an epoch with trials that reached the same epoch, never with where others ended.
+* reach, the default, asks how much a trial can still gain in the epochs that it has left, and so is fair to trials of
+  any length; see `search.reach`. tests/benchmarks/curve_replay.py is the evidence that it was chosen by.
+* All others compare a trial at an epoch with trials that reached the same epoch, never with where others ended.
 * median and percentile compare with all complete trials that reached it. Where a single longer trial did, it is the
   whole comparison, and every later trial a hair worse is pruned there: `n_min_trials = 5` asks for five before anybody
   is judged.
@@ -41,8 +43,20 @@ class _Judging(Frozen):
     to the next, or trials that step often would never be)."""
 
 
+class ReachSpec(_Judging):
+    """Prunes a trial that would end well below the best even with the largest gain any trial made from this epoch on."""
+
+    name: Literal["reach"] = "reach"
+    margin: Annotated[float, Field(ge=0, le=1)] = 0.03
+    """How far below the best a trial may be expected to end: 0.03 are three points of accuracy."""
+    n_warmup_steps: Count = 1
+    """No trial is pruned before this epoch."""
+    n_min_trials: CountFromOne = 1
+    """A trial is judged only if so many others were trained for as many epochs as it is to be."""
+
+
 class _Comparing(_Judging):
-    """What the pruners that compare a trial with the complete ones have in common."""
+    """What the pruners that compare a trial with the complete ones at its epoch have in common."""
 
     n_startup_trials: Count = 5
     """No trial is pruned before so many are complete."""
@@ -116,18 +130,29 @@ class NoPruningSpec(Frozen):
 
 
 PrunerSpec = Annotated[
-    MedianSpec | PercentileSpec | PatientSpec | SuccessiveHalvingSpec | HyperbandSpec | WilcoxonSpec | NoPruningSpec,
+    ReachSpec
+    | MedianSpec
+    | PercentileSpec
+    | PatientSpec
+    | SuccessiveHalvingSpec
+    | HyperbandSpec
+    | WilcoxonSpec
+    | NoPruningSpec,
     Field(discriminator="name"),
 ]
 
 
 def build_pruner(spec: PrunerSpec, max_epochs: int) -> BasePruner:
-    """The Optuna pruner of `spec`, for a study that maximizes; `max_epochs` is the largest number a trial can have."""
+    """The pruner of `spec`, for a study that maximizes; `max_epochs` is the largest number a trial can have."""
     from optuna import pruners
 
     match spec:
         case NoPruningSpec():
             return pruners.NopPruner()
+        case ReachSpec():
+            from search.reach import ReachPruner
+
+            return ReachPruner(max_epochs, spec.margin, spec.n_warmup_steps, spec.n_min_trials)
         case MedianSpec() | PercentileSpec() | PatientSpec():
             return _comparing(spec)
         case SuccessiveHalvingSpec():

@@ -41,7 +41,7 @@ from search.parameters import (
     parse_parameter,
     suggest,
 )
-from search.pruning import MedianSpec, PrunerSpec
+from search.pruning import PrunerSpec, ReachSpec
 from search.samplers import SamplerSpec, TpeSpec, refuse_pickling
 from search.toml import as_toml, with_tuples
 
@@ -121,7 +121,7 @@ class SearchSpace(Frozen):
     data: DataSpec = DataSpec()
     space: SpaceTable
     sampler: SamplerSpec = TpeSpec()
-    pruner: PrunerSpec = MedianSpec()
+    pruner: PrunerSpec = ReachSpec()
     baseline: Baseline | None = None
 
     @field_validator("sampler", mode="before")

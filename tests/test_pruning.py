@@ -18,10 +18,12 @@ from search.pruning import (
     NoPruningSpec,
     PatientSpec,
     PrunerSpec,
+    ReachSpec,
     WilcoxonSpec,
     build_pruner,
     is_spared,
 )
+from search.reach import ReachPruner
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -47,9 +49,11 @@ def study_with(spec: PrunerSpec, curves: list[list[float]], max_epochs: int = 10
     return study
 
 
-def pruned_at(study: optuna.Study, curve: list[float]) -> int | None:
-    """The epoch at which a trial with these accuracies is stopped, or None."""
+def pruned_at(study: optuna.Study, curve: list[float], planned: int | None = None) -> int | None:
+    """The epoch at which a trial with these accuracies is stopped, or None; it is to have `planned` epochs."""
     trial = study.ask()
+    if planned:
+        trial.suggest_int("epochs", planned, planned)
     for epoch, accuracy in enumerate(curve, start=1):
         trial.report(accuracy, epoch)
         if trial.should_prune():
@@ -109,6 +113,57 @@ def test_wilcoxon_prunes_what_stays_below_the_best() -> None:
     assert pruned_at(study, [*(value + 0.01 for value in best), 0.99]) is None
 
 
+FAST = [0.3, 0.4, 0.5, 0.6]
+SLOW = [0.1, 0.1, 0.4, 0.55]
+
+
+def test_reach_prunes_what_can_not_come_near_the_best_any_more() -> None:
+    """FAST gained 0.3 from epoch 1 on, and being the only one stands for 0.6: just enough for what starts at 0.1."""
+    study = study_with(ReachSpec(), [FAST])
+    assert pruned_at(study, [0.1, 0.1, 0.4], planned=4) == 2
+    assert pruned_at(study, [0.1, 0.3, 0.4], planned=4) is None
+
+
+def test_reach_has_learnt_from_a_slow_starter_what_is_possible() -> None:
+    study = study_with(ReachSpec(), [FAST, SLOW])
+    assert pruned_at(study, [0.1, 0.1, 0.4], planned=4) is None
+    assert pruned_at(study, [0.1, 0.1, 0.2], planned=4) == 3
+
+
+def test_reach_judges_sooner_who_has_fewer_epochs_left() -> None:
+    study = study_with(ReachSpec(margin=0.0), [FAST] * 20)
+    assert pruned_at(study, [0.3, 0.4], planned=2) == 1
+    assert pruned_at(study, [0.3, 0.4, 0.5, 0.6], planned=4) is None
+
+
+def test_reach_waits_until_a_trial_was_trained_as_long_as_this_one_is_to_be() -> None:
+    """How much is gained in epochs that nobody trained yet is not known."""
+    study = study_with(ReachSpec(), [FAST] * 9)
+    assert pruned_at(study, [0.0] * 9, planned=9) is None
+    assert pruned_at(study_with(ReachSpec(n_min_trials=10), [FAST] * 9), [0.0] * 4, planned=4) is None
+    assert pruned_at(study_with(ReachSpec(n_warmup_steps=3), [FAST] * 9), [0.0] * 4, planned=4) == 3
+
+
+def test_reach_spares_those_that_end_within_its_margin() -> None:
+    study = study_with(ReachSpec(margin=0.05), [FAST] * 100)
+    assert pruned_at(study, [0.3, 0.4, 0.455], planned=4) is None
+    assert pruned_at(study_with(ReachSpec(margin=0.0), [FAST] * 100), [0.25, 0.39, 0.5], planned=4) == 1
+
+
+def test_reach_does_not_judge_by_one_bad_epoch() -> None:
+    study = study_with(ReachSpec(margin=0.0), [FAST] * 3)
+    assert pruned_at(study, [0.3, 0.48, 0.1], planned=4) is None
+
+
+def test_reach_counts_what_still_runs_and_not_what_failed() -> None:
+    study = study_with(ReachSpec(), [[0.1, 0.2]])
+    running = study.ask()
+    running.report(0.9, 1)
+    assert pruned_at(study, [0.1, 0.2], planned=2) == 1
+    study.tell(running, state=TrialState.FAIL)
+    assert pruned_at(study, [0.1, 0.2], planned=2) is None
+
+
 @pytest.mark.parametrize("name", ["median", "percentile", "patient", "successive_halving", "hyperband", "wilcoxon"])
 def test_trial_that_is_to_be_shorter_is_not_pruned_for_it(name: str) -> None:
     """It follows the curve of those that went on to twice its epochs and three times its accuracy."""
@@ -155,6 +210,7 @@ def test_hyperband_places_its_rungs_by_the_longest_trial_of_the_space() -> None:
 @pytest.mark.parametrize(
     ("values", "kind"),
     [
+        ({"name": "reach"}, ReachPruner),
         ({"name": "median"}, pruners.MedianPruner),
         ({"name": "percentile"}, pruners.PercentilePruner),
         ({"name": "patient"}, pruners.PatientPruner),
@@ -172,6 +228,8 @@ def test_every_name_builds_its_pruner_without_a_warning(values: dict[str, Any], 
 @pytest.mark.parametrize(
     "values",
     [
+        {"name": "reach", "margin": -0.1},
+        {"name": "reach", "n_min_trials": 0},
         {"name": "median", "n_startup_trials": -1},
         {"name": "median", "n_warmup_steps": 1.5},
         {"name": "median", "interval_steps": 0},

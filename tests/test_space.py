@@ -165,7 +165,7 @@ BAD: list[tuple[str, str, str]] = [
     (
         "pruner.name",
         'name = "medain"',
-        '[pruner]: name "medain" is unknown. Did you mean median? Use one of "median", "perc',
+        '[pruner]: name "medain" is unknown. Did you mean median? Use one of "reach", "median',
     ),
     ("pruner.name", "n_min_trials = 2", "[pruner]: name is missing. Use one of "),
     ("pruner.n_min_trials", "n_min_trials = 0", "[pruner]: n_min_trials must be >= 1, but is 0."),
@@ -285,7 +285,7 @@ def refused(name_or_path: str) -> str:
 
 def test_an_unknown_preset_is_told_with_the_closest_and_all() -> None:
     message = refused("qick")
-    assert 'no preset "qick". Did you mean quick? Presets: beyond, quick, seed, wide.' in message
+    assert 'no preset "qick". Did you mean quick? Presets: beyond, hour, quick, seed, wide.' in message
 
 
 @pytest.mark.parametrize(
@@ -325,7 +325,7 @@ def test_a_file_with_windows_marks_is_read(tmp_path: Path) -> None:
 # Presets
 
 
-@pytest.mark.parametrize("name", ["quick", "seed", "wide"])
+@pytest.mark.parametrize("name", ["quick", "hour", "seed", "wide"])
 def test_preset_loads_with_a_question_and_a_baseline_inside_it(name: str) -> None:
     space = load_space(name)
     assert space.study.name == name
