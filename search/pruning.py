@@ -44,7 +44,7 @@ class _Judging(Frozen):
 
 
 class ReachSpec(_Judging):
-    """Prunes a trial that would end well below the best even with the largest gain any trial made from this epoch on."""
+    """Prunes a trial that would end well below the best even if it gained more than any trial from here on."""
 
     name: Literal["reach"] = "reach"
     margin: Annotated[float, Field(ge=0, le=1)] = 0.03

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
@@ -61,11 +61,11 @@ class GridSpec(Frozen):
 
 
 class GpSpec(Frozen):
-    """A Gaussian process, for few and costly trials. Needs PyTorch. Parameters that some trials lack are random."""
+    """A Gaussian process that learns from every epoch of every trial, pruned ones too: see `search.gp`."""
 
     name: Literal["gp"] = "gp"
-    n_startup_trials: CountFromOne = 10
-    """So many trials are sampled at random first."""
+    n_startup_trials: CountFromOne = 6
+    """So many trials are quasi-random first."""
 
 
 SamplerSpec = Annotated[TpeSpec | RandomSpec | QmcSpec | GridSpec | GpSpec, Field(discriminator="name")]
@@ -125,5 +125,6 @@ def build_sampler(space: SearchSpace, number: int, seed: int, attempt: int = 0) 
             case GridSpec():
                 return designs.on_grid(space, number)
             case GpSpec() as spec:
-                options: dict[str, Any] = {"n_startup_trials": spec.n_startup_trials, "seed": seed}
-                return samplers.GPSampler(**options, warn_independent_sampling=False)
+                from search.gp import CurveSampler
+
+                return CurveSampler(space, number, seed, attempt, spec.n_startup_trials)
