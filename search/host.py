@@ -33,7 +33,6 @@ from search.noting import kept_up_to_date
 from search.parameters import largest
 from search.places import chosen_gpus, plan_places, visible_gpus
 from search.pruning import build_pruner
-from search.samplers import require
 from search.slot import Assignment, Child, Event, Place, Refused, Slot, StartError
 from search.space import SearchSpace, differences
 from studies.cache import StartedTrials
@@ -117,7 +116,6 @@ def run_search(request: RunRequest, view: View, stopping: threading.Event) -> Ru
         StorageError: the database stayed away too long.
     """
     started = time.monotonic()
-    require(request.space.sampler)
     request.home.check_writable()
     existing = _existing(request)
     if existing:

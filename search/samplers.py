@@ -7,14 +7,13 @@ the database that would have to be unpickled; Optuna's CMA-ES does, so it is ref
 
 from __future__ import annotations
 
-import importlib.util
 import warnings
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from model.config import Frozen
-from search.mistakes import InputError, sentences
+from search.mistakes import sentences
 from search.toml import as_toml
 
 if TYPE_CHECKING:
@@ -84,15 +83,6 @@ def refuse_pickling(raw: object) -> object:
             ]
         )
     return raw
-
-
-def require(spec: SamplerSpec) -> None:
-    """Raise InputError where the sampler needs what is not installed."""
-    if isinstance(spec, GpSpec) and importlib.util.find_spec("torch") is None:
-        raise InputError(
-            '[sampler]: name "gp" needs PyTorch, which is not installed here. Install it (pip install torch; without a '
-            'GPU will do), or use "tpe".'
-        )
 
 
 def build_sampler(space: SearchSpace, number: int, seed: int, attempt: int = 0) -> BaseSampler:

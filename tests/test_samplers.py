@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,7 +15,7 @@ from null_worker import Orders
 
 from search.designs import grid, most_trials
 from search.mistakes import InputError
-from search.samplers import build_sampler, require
+from search.samplers import build_sampler
 from search.space import SearchSpace
 
 SMALL: dict[str, Any] = {
@@ -112,19 +111,6 @@ def test_wrong_sampler_is_told_with_the_way_out(sampler: dict[str, Any], said: s
     with pytest.raises(InputError) as caught:
         space_of(sampler)
     assert said in str(caught.value)
-
-
-def test_gaussian_process_without_torch_is_told_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    space = space_of({"name": "gp"})
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
-    with pytest.raises(InputError, match=r"\[sampler\]: name \"gp\" needs PyTorch"):
-        require(space.sampler)
-    require(space_of({"name": "tpe"}).sampler)
-
-
-@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed")
-def test_gaussian_process_proposes_points_of_the_space() -> None:
-    assert 0.01 <= proposed(space_of({"name": "gp"}), 0)["learning_rate"] <= 1.0
 
 
 @pytest.fixture
