@@ -47,8 +47,10 @@ class ReachSpec(_Judging):
     """Prunes a trial that would end well below the best even if it gained more than any trial from here on."""
 
     name: Literal["reach"] = "reach"
-    margin: Annotated[float, Field(ge=0, le=1)] = 0.03
-    """How far below the best a trial may be expected to end: 0.03 are three points of accuracy."""
+    margin: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """How far below the best a trial may be expected to end: 0.05 are five points of accuracy."""
+    confidence: Annotated[float, Field(ge=0, lt=1)] = 0.95
+    """How sure to be that no trial can gain more: the fewer were seen, the more than theirs is thought possible."""
     n_warmup_steps: Count = 1
     """No trial is pruned before this epoch."""
     n_min_trials: CountFromOne = 1
@@ -152,7 +154,7 @@ def build_pruner(spec: PrunerSpec, max_epochs: int) -> BasePruner:
         case ReachSpec():
             from search.reach import ReachPruner
 
-            return ReachPruner(max_epochs, spec.margin, spec.n_warmup_steps, spec.n_min_trials)
+            return ReachPruner(max_epochs, spec.margin, spec.confidence, spec.n_warmup_steps, spec.n_min_trials)
         case MedianSpec() | PercentileSpec() | PatientSpec():
             return _comparing(spec)
         case SuccessiveHalvingSpec():

@@ -188,7 +188,7 @@ def test_another_programs_study_is_not_worked_on(command: str, home: Path) -> No
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["run"], "a preset (beyond, quick, seed, wide) or a TOML file"),
+        (["run"], "a preset (beyond, hour, quick, seed, wide) or a TOML file"),
         (["run", "quikc"], "Did you mean quick?"),
         (["run", "nothere.toml"], "there is no such file"),
         (["run", "quick", "--trials", "0"], "--trials: must be >= 1, but is 0"),

@@ -11,7 +11,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from search import gp
-from search.gp import CurveSampler
+from search.gp import CurveSampler, Floats
 from search.samplers import build_sampler
 from search.sampling import StudyOfLessons
 from search.space import SearchSpace
@@ -166,9 +166,12 @@ def test_asked_again_it_proposes_something_else() -> None:
 def test_long_studies_are_fitted_by_their_best_and_latest_trials(monkeypatch: pytest.MonkeyPatch) -> None:
     fitted: list[int] = []
     fit = CurveSampler._fitted
-    monkeypatch.setattr(
-        CurveSampler, "_fitted", lambda self, inputs, values: fitted.append(len(values)) or fit(self, inputs, values)
-    )
+
+    def counted(sampler: CurveSampler, inputs: Floats, values: Floats) -> Any:
+        fitted.append(len(values))
+        return fit(sampler, inputs, values)
+
+    monkeypatch.setattr(CurveSampler, "_fitted", counted)
     monkeypatch.setattr(gp, "MOST_POINTS", 20)
     space, study = space_of(ONE), study_of()
     for _ in range(15):

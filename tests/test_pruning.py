@@ -118,36 +118,47 @@ SLOW = [0.1, 0.1, 0.4, 0.55]
 
 
 def test_reach_prunes_what_can_not_come_near_the_best_any_more() -> None:
-    """FAST gained 0.3 from epoch 1 on, and being the only one stands for 0.6: just enough for what starts at 0.1."""
-    study = study_with(ReachSpec(), [FAST])
-    assert pruned_at(study, [0.1, 0.1, 0.4], planned=4) == 2
-    assert pruned_at(study, [0.1, 0.3, 0.4], planned=4) is None
+    """From epoch 2 on FAST gained 0.2, which with confidence 0.5 stands for 0.4."""
+    spec = ReachSpec(margin=0.0, confidence=0.5)
+    assert pruned_at(study_with(spec, [FAST]), [0.1, 0.1, 0.4], planned=4) == 2
+    assert pruned_at(study_with(spec, [FAST]), [0.1, 0.21, 0.4], planned=4) is None
 
 
 def test_reach_has_learnt_from_a_slow_starter_what_is_possible() -> None:
-    study = study_with(ReachSpec(), [FAST, SLOW])
+    study = study_with(ReachSpec(confidence=0.0), [FAST, SLOW])
     assert pruned_at(study, [0.1, 0.1, 0.4], planned=4) is None
     assert pruned_at(study, [0.1, 0.1, 0.2], planned=4) == 3
+    assert pruned_at(study_with(ReachSpec(confidence=0.0), [FAST]), [0.1, 0.1, 0.4], planned=4) == 1
+
+
+def test_reach_trusts_the_largest_gain_the_more_the_more_trials_it_was_seen_in() -> None:
+    """By default, that of one trial stands for twenty times as much, that of five for 1.8 times, of twenty for 1.16."""
+    for trials in (5, 20):
+        possible = 0.1 * 0.05 ** (-1 / trials)
+        study = study_with(ReachSpec(margin=0.0), [[0.5, 0.6]] * trials)
+        assert pruned_at(study, [0.6 - possible + 0.001], planned=2) is None
+        assert pruned_at(study, [0.6 - possible - 0.001], planned=2) == 1
+    assert pruned_at(study_with(ReachSpec(), [FAST]), [0.0] * 3, planned=4) is None
 
 
 def test_reach_judges_sooner_who_has_fewer_epochs_left() -> None:
     study = study_with(ReachSpec(margin=0.0), [FAST] * 20)
     assert pruned_at(study, [0.3, 0.4], planned=2) == 1
-    assert pruned_at(study, [0.3, 0.4, 0.5, 0.6], planned=4) is None
+    assert pruned_at(study, [0.3, 0.4, 0.5], planned=4) is None
 
 
 def test_reach_waits_until_a_trial_was_trained_as_long_as_this_one_is_to_be() -> None:
     """How much is gained in epochs that nobody trained yet is not known."""
     study = study_with(ReachSpec(), [FAST] * 9)
     assert pruned_at(study, [0.0] * 9, planned=9) is None
-    assert pruned_at(study_with(ReachSpec(n_min_trials=10), [FAST] * 9), [0.0] * 4, planned=4) is None
-    assert pruned_at(study_with(ReachSpec(n_warmup_steps=3), [FAST] * 9), [0.0] * 4, planned=4) == 3
+    assert pruned_at(study_with(ReachSpec(n_min_trials=10), [FAST] * 9), [0.0] * 3, planned=4) is None
+    assert pruned_at(study_with(ReachSpec(n_warmup_steps=3), [FAST] * 9), [0.0] * 3, planned=4) == 3
 
 
 def test_reach_spares_those_that_end_within_its_margin() -> None:
-    study = study_with(ReachSpec(margin=0.05), [FAST] * 100)
-    assert pruned_at(study, [0.3, 0.4, 0.455], planned=4) is None
-    assert pruned_at(study_with(ReachSpec(margin=0.0), [FAST] * 100), [0.25, 0.39, 0.5], planned=4) == 1
+    slower = [0.25, 0.35, 0.45]
+    assert pruned_at(study_with(ReachSpec(margin=0.05), [FAST] * 100), slower, planned=4) is None
+    assert pruned_at(study_with(ReachSpec(margin=0.0), [FAST] * 100), slower, planned=4) == 1
 
 
 def test_reach_does_not_judge_by_one_bad_epoch() -> None:
@@ -156,12 +167,12 @@ def test_reach_does_not_judge_by_one_bad_epoch() -> None:
 
 
 def test_reach_counts_what_still_runs_and_not_what_failed() -> None:
-    study = study_with(ReachSpec(), [[0.1, 0.2]])
+    study = study_with(ReachSpec(confidence=0.0), [[0.1, 0.2]])
     running = study.ask()
     running.report(0.9, 1)
-    assert pruned_at(study, [0.1, 0.2], planned=2) == 1
+    assert pruned_at(study, [0.1], planned=2) == 1
     study.tell(running, state=TrialState.FAIL)
-    assert pruned_at(study, [0.1, 0.2], planned=2) is None
+    assert pruned_at(study, [0.1], planned=2) is None
 
 
 @pytest.mark.parametrize("name", ["median", "percentile", "patient", "successive_halving", "hyperband", "wilcoxon"])
@@ -230,6 +241,7 @@ def test_every_name_builds_its_pruner_without_a_warning(values: dict[str, Any], 
     [
         {"name": "reach", "margin": -0.1},
         {"name": "reach", "n_min_trials": 0},
+        {"name": "reach", "confidence": 1.0},
         {"name": "median", "n_startup_trials": -1},
         {"name": "median", "n_warmup_steps": 1.5},
         {"name": "median", "interval_steps": 0},

@@ -1,0 +1,99 @@
+"""alexsearch and plain Optuna as searchers of curve_table.py's replay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import optuna
+from benchmarks.curve_table import Job, Table
+from optuna.trial import TrialState
+
+from search.pruning import PrunerSpec, build_pruner, is_spared
+from search.samplers import SamplerSpec
+from search.sampling import StudyOfLessons, propose
+from search.space import SearchSpace
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+class Ours:
+    """What a run of alexsearch does, with the same functions: sampling, taking over of results, fair pruning."""
+
+    def __init__(
+        self, table: Table, seed: int, pruner: PrunerSpec | None = None, sampler: SamplerSpec | None = None
+    ) -> None:
+        changes: dict[str, Any] = {"study": table.space.study.model_copy(update={"seed": seed})}
+        changes |= {"pruner": pruner} if pruner else {}
+        changes |= {"sampler": sampler} if sampler else {}
+        self._space: SearchSpace = table.space.model_copy(update=changes)
+        storage = optuna.storages.InMemoryStorage()
+        made = optuna.create_study(storage=storage, direction="maximize")
+        self._study = StudyOfLessons(
+            made.study_name, storage, pruner=build_pruner(self._space.pruner, self._space.max_epochs)
+        )
+        if baseline := self._space.baseline_params():
+            self._study.enqueue_trial(baseline)
+
+    def ask(self) -> Job:
+        while True:
+            trial = self._study.ask()
+            proposal = propose(self._study, trial._trial_id, trial.number, self._space)
+            if proposal.twin is None:
+                values = proposal.config.model_dump(mode="json", exclude_none=True)
+                return Job(values, tag=(trial._trial_id, proposal.config))
+            self._study._storage.set_trial_state_values(trial._trial_id, TrialState.COMPLETE, proposal.twin.values)
+
+    def report(self, job: Job, epoch: int, accuracy: float) -> bool:
+        trial_id, config = job.tag
+        self._study._storage.set_trial_intermediate_value(trial_id, epoch, accuracy)
+        if is_spared(self._space.pruner, config, epoch):
+            return True
+        return not optuna.Trial(self._study, trial_id).should_prune()
+
+    def done(self, job: Job, accuracies: Sequence[float], *, stopped: bool) -> None:
+        storage, (trial_id, _) = self._study._storage, job.tag
+        storage.set_trial_intermediate_value(trial_id, len(accuracies), accuracies[-1])
+        state = TrialState.PRUNED if stopped else TrialState.COMPLETE
+        storage.set_trial_state_values(trial_id, state, [accuracies[-1]])
+
+
+class PlainOptuna:
+    """Optuna as its examples use it: everything at its default, or a sampler and pruner of its own."""
+
+    def __init__(
+        self,
+        table: Table,
+        seed: int,
+        pruner: optuna.pruners.BasePruner | None = None,
+        sampler: optuna.samplers.BaseSampler | None = None,
+    ) -> None:
+        self._space = table.space
+        self._study = optuna.create_study(
+            direction="maximize",
+            sampler=sampler or optuna.samplers.TPESampler(seed=seed),
+            pruner=pruner or optuna.pruners.MedianPruner(),
+        )
+        if baseline := self._space.baseline_params():
+            self._study.enqueue_trial(baseline)
+
+    def ask(self) -> Job:
+        trial = self._study.ask()
+        config = self._space.suggest(trial, 0)
+        return Job(config.model_dump(mode="json", exclude_none=True), tag=trial)
+
+    def report(self, job: Job, epoch: int, accuracy: float) -> bool:
+        job.tag.report(accuracy, epoch)
+        return not job.tag.should_prune()
+
+    def done(self, job: Job, accuracies: Sequence[float], *, stopped: bool) -> None:
+        if stopped:
+            self._study.tell(job.tag, state=TrialState.PRUNED)
+        else:
+            job.tag.report(accuracies[-1], len(accuracies))
+            self._study.tell(job.tag, accuracies[-1])
+
+
+def random_search(table: Table, seed: int) -> PlainOptuna:
+    """Every trial by itself and to its end."""
+    return PlainOptuna(table, seed, optuna.pruners.NopPruner(), optuna.samplers.RandomSampler(seed))
