@@ -20,7 +20,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from search.designs import quasi_random
-from search.parameters import Choices, Range, encode
+from search.parameters import Choices, Range, encode, suggest
 
 if TYPE_CHECKING:
     import optuna
@@ -63,11 +63,7 @@ class CurveSampler(BaseSampler):
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """All that is searched, whether this trial will have it or not."""
         del study, trial
-        drawn = _Draw(self._rng)
-        distributions: dict[str, BaseDistribution] = {}
-        for name, parameter in self._searched.items():
-            distributions |= drawn.distribution(parameter, name)
-        return distributions
+        return {name: _distribution(parameter, name) for name, parameter in self._searched.items()}
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -184,17 +180,6 @@ class _Draw:
         self._rng = rng
         self._near = near
 
-    @staticmethod
-    def distribution(parameter: Choices | Range, name: str) -> dict[str, BaseDistribution]:
-        """What Optuna calls this parameter's distribution, by its name."""
-        import optuna
-
-        from search.parameters import suggest
-
-        asked = optuna.trial.FixedTrial({name: encode(parameter, _any_of(parameter))})
-        suggest(parameter, name, asked)
-        return asked.distributions
-
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
     ) -> float:
@@ -224,8 +209,14 @@ class _Draw:
         return self.params[name]
 
 
-def _any_of(parameter: Choices | Range) -> Any:
-    return parameter.choices[0] if isinstance(parameter, Choices) else parameter.low
+def _distribution(parameter: Choices | Range, name: str) -> BaseDistribution:
+    """What Optuna calls this parameter's distribution."""
+    from optuna.trial import FixedTrial
+
+    value = parameter.choices[0] if isinstance(parameter, Choices) else parameter.low
+    asked = FixedTrial({name: encode(parameter, value)})
+    suggest(parameter, name, asked)
+    return asked.distributions[name]
 
 
 def _expected_improvement(means: Floats, deviations: Floats, best: float) -> Floats:

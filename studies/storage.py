@@ -124,7 +124,7 @@ def open_storage(
     Args:
         url: As `storage_url` returns it; a text is taken through it.
         create: False raises `StorageError` where there is no SQLite file yet.
-        opening_patience_seconds: How long a database that does not answer is waited for now.
+        opening_patience_seconds: How long a database that does not answer is waited for while it is opened.
         patience_seconds: How long it is waited for in every later call.
         connections: How many this process holds to Postgres at most, once it is open. Its threads take turns; a call
             takes milliseconds. While it opens, it needs up to three.

@@ -230,4 +230,5 @@ def test_page_says_that_the_server_is_gone_and_goes_on_when_it_is_back(storage: 
     wait_for(browser, "no answer, trying again")
     with serving(storage, port=port):
         wait_for(browser, "updated")
+        assert "no answer" not in shown(browser)
     wait_for(browser, "small")

@@ -75,9 +75,15 @@ def test_pipe_gets_a_line_where_trials_were_settled_and_an_end(storage: Storage)
 @pytest.mark.parametrize("interactive", [True, False])
 def test_ctrl_c_leaves_and_a_stopped_study_is_not_waited_for(storage: Storage, interactive: bool) -> None:
     study = make_study(storage, 0.4, trials=4)
+    queue = Queue(storage, study.study_id)
     watch(storage, None, Terminal(100, interactive=interactive), every=1, pause=settling(storage))
-    Queue(storage, study.study_id).request_stop(now=False)
-    watch(storage, None, Terminal(100, interactive=interactive), every=1, pause=settling(storage))
+    assert queue.stop_requested() is None
+    queue.request_stop(now=False)
+
+    def never(_seconds: float) -> None:
+        pytest.fail("it waits for a study that is stopped")
+
+    watch(storage, None, Terminal(100, interactive=interactive), every=1, pause=never)
 
 
 @pytest.mark.parametrize("width", [80, 120])

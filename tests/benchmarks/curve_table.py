@@ -28,6 +28,7 @@ FOLDER = Path(__file__).parent / "curves"
 START_SECONDS = 0.2
 """What a trial costs besides its epochs: the second trial of a process, as speed.py measures it on a CPU."""
 LAST = 3
+"""Of so many last accuracies the mean is what a configuration comes to."""
 POLL_SECONDS = 1.0
 """How long a worker for whom there is nothing to do waits before it asks again."""
 NOT_A_HYPERPARAMETER = ("seconds",)
@@ -49,7 +50,7 @@ class Curve:
 
 
 def quality(accuracies: Sequence[float]) -> float:
-    """The mean of the last three accuracies.
+    """The mean of the last `LAST` accuracies.
 
     Each configuration was trained once, and one accuracy on 2,000 images is off by a point as often as not: the highest
     of some hundred single ones is luck, which no search can be asked to find again.
@@ -91,7 +92,7 @@ class Table:
     @cached_property
     def qualities(self) -> list[float]:
         """What every configuration comes to, from low to high."""
-        epochs = values_of(self._searched("epochs"), "epochs", 1000)
+        epochs = values_of(self.searched["epochs"], "epochs", 1000)
         return sorted(self.curve({**run.values, "epochs": count}).quality for run in self.runs for count in epochs)
 
     @property
@@ -113,9 +114,6 @@ class Table:
     def searched(self) -> dict[str, Choices | Range]:
         """The hyperparameters that are searched."""
         return {name: p for name, p in self.space.parameters().items() if isinstance(p, (Choices, Range))}
-
-    def _searched(self, name: str) -> Choices | Range:
-        return self.searched[name]
 
     def _key(self, values: Mapping[str, str]) -> tuple[str, ...]:
         return tuple(values[name] for name in self._names)
