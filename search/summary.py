@@ -23,7 +23,7 @@ from studies.catalog import (
     last_failures,
     top_trials,
 )
-from studies.cost import study_ledger
+from studies.cost import ledger
 from studies.queue import Counts, Queue
 from studies.storage import Storage
 from studies.words import duration
@@ -44,7 +44,7 @@ def status_document(storage: Storage, name: str | None) -> dict[str, Any]:
     queue = Queue(storage, study.study_id)
     slots = [asdict(slot) for slot in queue.slots()]
     failures = [asdict(failure) for failure in last_failures(storage, study, DOCUMENTED_FAILURES)]
-    cost = study_ledger(storage, study.study_id)
+    cost = ledger(storage, study.study_id)
     return {
         **_brief(storage, study),
         "slots": slots,
@@ -85,7 +85,7 @@ def show_what_was_before(screen: Screen, storage: Storage, name: str) -> None:
         return
     for trial in top_trials(storage, study, 1):
         screen.best_so_far(trial.value or 0.0, trial.number)
-    screen.before(best_over_time(storage, study), study_ledger(storage, study.study_id).device_seconds)
+    screen.before(best_over_time(storage, study), ledger(storage, study.study_id).device_seconds)
 
 
 def _brief(storage: Storage, study: StudyRecord) -> dict[str, Any]:
@@ -197,7 +197,7 @@ def print_outcome(console: Console, storage: Storage, outcome: RunOutcome, where
     trials = top_trials(storage, study, SHOWN)
     if trials:
         print_trials(console, trials)
-    cost = study_ledger(storage, study.study_id)
+    cost = ledger(storage, study.study_id)
     _print_cost(console, cost.device_seconds, cost.saved_seconds)
     if counts.failed:
         _print_failures(console, [asdict(f) for f in last_failures(storage, study, SHOWN_FAILURES)], counts.failed)

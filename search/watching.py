@@ -16,7 +16,7 @@ from rich.text import Text
 from search.live import WIDE, slots_table, sparkline
 from search.terminal import Output
 from studies.catalog import METRIC, best_over_time, described, find_study, top_trials
-from studies.cost import study_ledger
+from studies.cost import ledger
 from studies.pace import Pace, pace_of, recent_trials
 from studies.queue import Counts, Queue, SlotStatus
 from studies.storage import Storage
@@ -66,7 +66,7 @@ def look(storage: Storage, name: str | None) -> Look:
         counts=counts,
         best=(top[0].value or 0.0, top[0].number, params) if top else None,
         best_over_time=best_over_time(storage, study),
-        device_seconds=study_ledger(storage, study.study_id).device_seconds,
+        device_seconds=ledger(storage, study.study_id).device_seconds,
         slots=slots,
         pace=pace_of(recent_trials(storage, study.study_id), counts, slots, datetime.datetime.now()),
         stop=queue.stop_requested(),

@@ -8,12 +8,12 @@ pruned trial saved the epochs that it no longer ran, each at the mean of those t
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 from optuna.storages._rdb import models
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from studies.schema import EPOCHS
 from studies.storage import Storage
@@ -44,20 +44,8 @@ class Ledger:
         return sum(cost.saved_seconds for cost in self.by_trial.values())
 
 
-def ledger(trials: Sequence[FrozenTrial]) -> Ledger:
-    """The account of trials that are settled, from their own attributes; a running one is not known to it yet."""
-    costs = {}
-    for trial in trials:
-        seconds, epochs = trial.user_attrs.get("seconds"), trial.user_attrs.get("epochs_run")
-        if seconds is not None and epochs:
-            planned = trial.user_attrs.get("config", {}).get("epochs")
-            pruned = trial.state == TrialState.PRUNED
-            costs[trial.number] = _cost(seconds, epochs, planned if pruned else None)
-    return Ledger(costs)
-
-
-def study_ledger(storage: Storage, study_id: int) -> Ledger:
-    """The account of a whole study, the epochs of running and waiting trials included, without reading its trials."""
+def ledger(storage: Storage, study_id: int) -> Ledger:
+    """The account of a study: also of its running trials, and of waiting ones that were given back after some epochs."""
     trial, attribute = models.TrialModel, models.TrialUserAttributeModel
     spent = (
         sa.select(

@@ -98,6 +98,6 @@ def findings_of(
         counts=counts or Queue(storage, study.study_id).counts(),
         best=best,
         baseline=first if first is not None and first.state.name == "COMPLETE" else None,
-        ledger=ledger(known),
+        ledger=ledger(storage, study.study_id),
         verified=own or max(retrained.values(), key=lambda each: each.finished, default=None),
     )

@@ -4,7 +4,7 @@ import pytest
 from optuna.trial import TrialState
 from study_maker import make_foreign, make_study
 
-from studies.cost import Ledger, TrialCost, ledger, study_ledger
+from studies.cost import Ledger, TrialCost, ledger
 from studies.queue import Queue
 from studies.storage import Storage, open_storage
 
@@ -16,17 +16,12 @@ def storage(database_url: str) -> Storage:
 
 def test_pruned_trial_saved_the_epochs_it_had_left_at_its_own_pace(storage: Storage) -> None:
     study = make_study(storage, 0.5, TrialState.PRUNED, TrialState.FAIL)
-    account = ledger(storage.get_all_trials(study.study_id))
+    account = ledger(storage, study.study_id)
     assert account.by_trial == {0: TrialCost(6.0, 0.0), 1: TrialCost(2.0, 4.0), 2: TrialCost(2.0, 0.0)}
     assert (account.device_seconds, account.saved_seconds) == (10.0, 4.0)
 
 
-def test_account_of_the_database_and_that_of_the_trials_agree(storage: Storage) -> None:
-    study = make_study(storage, 0.5, TrialState.PRUNED, TrialState.FAIL, None)
-    assert study_ledger(storage, study.study_id) == ledger(storage.get_all_trials(study.study_id))
-
-
-def test_epochs_of_a_running_trial_are_in_the_account_of_the_database(storage: Storage) -> None:
+def test_epochs_of_a_running_trial_and_of_one_given_back_are_in_the_account(storage: Storage) -> None:
     study = make_study(storage, 0.5)
     queue = Queue(storage, study.study_id)
     slot = queue.join("cpu")
@@ -34,12 +29,12 @@ def test_epochs_of_a_running_trial_are_in_the_account_of_the_database(storage: S
     assert taken is not None
     metrics = {"loss": 1.0, "accuracy": 0.1, "val_loss": 1.0, "val_accuracy": 0.1, "learning_rate": 0.1, "seconds": 3.5}
     queue.record_epoch(slot, taken.trial_id, {**metrics, "epoch": 1})
-    assert study_ledger(storage, study.study_id).by_trial[1] == TrialCost(3.5, 0.0)
+    assert ledger(storage, study.study_id).by_trial[1] == TrialCost(3.5, 0.0)
     queue.leave(slot)
-    assert study_ledger(storage, study.study_id).device_seconds == 9.5
+    assert ledger(storage, study.study_id).device_seconds == 9.5
 
 
 def test_another_programs_study_has_no_cost(storage: Storage) -> None:
     make_foreign(storage, "other", (1.0,), directions=["minimize"])
     study_id = storage.get_study_id_from_name("other")
-    assert study_ledger(storage, study_id) == ledger(storage.get_all_trials(study_id)) == Ledger({})
+    assert ledger(storage, study_id) == Ledger({})

@@ -22,7 +22,7 @@ from search.home import Home
 from search.slot import Assignment, Child, ChildError, Event, Place, Slot, StartError
 from search.space import SearchSpace
 from studies.catalog import open_study
-from studies.cost import study_ledger
+from studies.cost import ledger
 from studies.limits import Limits
 from studies.queue import RETRIES, Counts, Queue
 from studies.storage import open_storage
@@ -187,7 +187,7 @@ def test_trial_with_the_values_of_a_complete_one_takes_over_its_result(play: Any
     assert (second.state, second.value, second.params) == (TrialState.COMPLETE, 0.5, first.params)
     assert (second.user_attrs["same_as"], second.user_attrs["config"]) == (0, first.user_attrs["config"])
     assert [message["kind"] for message in ScriptedChild.sent] == []
-    assert study_ledger(work.queue.storage, work.queue.study_id).by_trial.keys() == {0}
+    assert ledger(work.queue.storage, work.queue.study_id).by_trial.keys() == {0}
     assert [event.kind for event in told] == ["complete"]
 
 

@@ -101,7 +101,7 @@ def study_page(reader: Reader, study: StudyRecord, query: Mapping[str, str], now
         "best": best[0] if best else None,
         "baseline": reader.baseline(study),
         "lanes": lanes_of(slots, trials, best_trial),
-        "cost": ledger(trials if study.is_ours else ()),
+        "cost": ledger(reader.storage, study.study_id),
         "pace": pace_of(trials, counts, slots, now),
         "charts": [progress_chart(study, trials, reader.baseline(study)), curves_chart(study, trials, best_trial)],
         "refresh": 2 if state in ("running", "stopping") else 10,
