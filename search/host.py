@@ -26,14 +26,15 @@ from optuna.study import StudyDirection
 
 from model.config import BUNDLED_IMAGES, DataSpec
 from model.device import available_cores
+from search.child import Child, Refused, StartError
 from search.designs import most_trials
 from search.home import Home
 from search.mistakes import InputError
 from search.noting import kept_up_to_date
 from search.parameters import largest
-from search.places import chosen_gpus, plan_places, visible_gpus
+from search.places import Place, chosen_gpus, plan_places, visible_gpus
 from search.pruning import build_pruner
-from search.slot import Assignment, Child, Event, Place, Refused, Slot, StartError
+from search.slot import Assignment, Event, Slot
 from search.space import SearchSpace, differences
 from studies.cache import StartedTrials
 from studies.catalog import StudyRecord, all_studies, open_study

@@ -2,7 +2,7 @@
 
     trained = Workshop(...).train(jobs)
 
-The same training processes as a search's (`search.slot.Child`), without a queue in a database: what is finished is a
+The same training processes as a search's (`search.child.Child`), without a queue in a database: what is finished is a
 file, and what is not goes on from its last checkpoint. Of one job:
 
     STEM.json      its `Record`: written last, so a job that has one is done
@@ -17,7 +17,6 @@ import json
 import queue as queues
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,9 +27,9 @@ from filelock import FileLock, Timeout
 from model.config import DataError, DataSpec, DiskError, EpochMetrics, Frozen, OutOfMemoryError, TrainConfig, TrainError
 from model.device import available_cores
 from model.files import written_aside
+from search.child import Child, ChildError, Refused, messages
 from search.mistakes import InputError
-from search.places import Gpu, plan_places
-from search.slot import HANG_SECONDS, Child, ChildError, Place, Refused
+from search.places import Gpu, Place, plan_places
 from search.toml import as_shown, with_tuples
 from studies.queue import RETRIES
 
@@ -281,14 +280,7 @@ class _Bench:
         child.send("train", trial=0, config=job.config.model_dump(), checkpoints=str(job.checkpoints), **model)
         history: list[EpochMetrics] = []
         self.shop.tell(Step(job, "started"))
-        heard = time.monotonic()
-        while not self.stopping.is_set():
-            message = child.receive(0.2)
-            if message is None:
-                if time.monotonic() - heard > HANG_SECONDS:
-                    raise ChildError(f"gave no sign of life for {HANG_SECONDS:.0f} s, see {child.log}")
-                continue
-            heard = time.monotonic()
+        for message in messages(child, 0, self.stopping):
             match message["kind"]:
                 case "started":
                     history = [EpochMetrics.model_validate(metrics) for metrics in message["history"]]

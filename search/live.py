@@ -15,7 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from model.config import beyond
-from search.slot import Event, Place
+from search.places import Place
+from search.slot import Event
 from search.terminal import Output
 from studies.catalog import StudyRecord
 from studies.queue import Counts

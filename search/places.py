@@ -7,7 +7,6 @@ import os
 from dataclasses import dataclass
 
 from search.mistakes import InputError
-from search.slot import Place
 
 PRETEND = "ALEXSEARCH_PRETEND_GPUS"
 """For tests: a number of GPUs that are not there."""
@@ -18,6 +17,25 @@ MOST_ON_A_GPU = 8
 
 FREE_SHARE = 0.9
 """How much of a GPU's memory slots that share it divide among them; CUDA itself takes the rest."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a slot's child computes."""
+
+    index: int
+    device: str
+    """As the user reads it: "cpu" or "gpu 0: NVIDIA ..."."""
+    gpu: str | None = None
+    """What CUDA_VISIBLE_DEVICES is for the child; None is a CPU."""
+    threads: int | None = None
+    gpu_memory_mb: int | None = None
+    pretend: bool = False
+    """A GPU that is not there, in tests: the child computes on the CPU."""
+
+    @property
+    def name(self) -> str:
+        return f"slot-{self.index}"
 
 
 @dataclass(frozen=True)

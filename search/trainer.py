@@ -1,6 +1,6 @@
 """The process that trains: one configuration after another, told and telling in JSON lines over its pipes.
 
-`search.slot` starts it as `python -m search.trainer`, in an environment that says which GPU it sees. It is the only
+`search.child` starts it as `python -m search.trainer`, in an environment that says which GPU it sees. It is the only
 part of a search that imports TensorFlow. A message is one JSON object a line, with its `kind`.
 
 To it:      open      what to train on: data, holds_out (false: all training images, none for validation), cache,

@@ -45,7 +45,7 @@ class Ledger:
 
 
 def ledger(storage: Storage, study_id: int) -> Ledger:
-    """The account of a study: also of its running trials, and of waiting ones that were given back after some epochs."""
+    """The account of a study, with its running trials and those given back after some epochs."""
     trial, attribute = models.TrialModel, models.TrialUserAttributeModel
     spent = (
         sa.select(

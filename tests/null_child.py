@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from search.slot import ChildError, Place, Refused
+from search.child import ChildError, Refused
+from search.places import Place
 
 FINGERPRINT = "sha256:null"
 Trouble = Callable[[Mapping[str, Any], int], Mapping[str, Any] | str | None]
@@ -52,7 +53,7 @@ class Played:
 
 
 class NullChild:
-    """Stands in for `search.slot.Child`."""
+    """Stands in for `search.child.Child`."""
 
     def __init__(self, played: Played, place: Place, log: Path, holds_out: bool) -> None:
         self.log = log

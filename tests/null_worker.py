@@ -31,9 +31,11 @@ import search.host
 import search.places
 import search.slot
 import studies.queue
+from search.child import ChildError
 from search.home import Home
 from search.host import RunRequest
-from search.slot import ChildError, Event, Place
+from search.places import Place
+from search.slot import Event
 from search.space import SearchSpace
 from studies.queue import Queue, Taken
 from studies.storage import Storage, open_storage

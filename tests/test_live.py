@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from search.live import Screen, short
-from search.slot import Event, Place
+from search.places import Place
+from search.slot import Event
 from search.terminal import Output
 from studies.catalog import StudyRecord
 from studies.queue import Counts

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import queue as queues
 import threading
 import time
@@ -11,15 +10,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optuna
 import pytest
 import sqlalchemy as sa
 from optuna.trial import TrialState
 
 import search.slot
+from search.child import ChildError, StartError
 from search.home import Home
-from search.slot import Assignment, Child, ChildError, Event, Place, Slot, StartError
+from search.places import Place
+from search.slot import Assignment, Event, Slot
 from search.space import SearchSpace
 from studies.catalog import open_study
 from studies.cost import ledger
@@ -389,18 +389,3 @@ def test_process_trains_one_trial_after_another_until_it_is_outgrown(
     Slot(Place(0, "cpu"), work).run()
     assert work.queue.counts().complete == 2
     assert next(ScriptedChild.scripts, None) is None
-
-
-def test_process_is_outgrown_when_its_memory_has_grown_unless_it_holds_compiled_programs_of_a_gpu(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(search.slot, "GROWTH_MB", 50)
-    child = Child.__new__(Child)
-    child.place, child._first_megabytes = Place(0, "cpu"), None
-    monkeypatch.setattr(Child, "pid", property(lambda _: os.getpid()))
-    assert not child.outgrown()
-    memory = np.ones(100 * 2**20, dtype=np.uint8)
-    assert child.outgrown()
-    child.place = Place(0, "gpu 0: a card", gpu="GPU-0")
-    assert not child.outgrown()
-    assert memory.any()
