@@ -88,6 +88,9 @@ class CurveSampler(BaseSampler):
         draws += [_Draw(self._rng, seen[index].params) for index in best for _ in range(NEIGHBOURS)]
         for draw in draws:
             self._space.suggest(draw, 0)  # type: ignore[arg-type]
+        if not self._space.study.repeats:
+            tried = [t.params for t in trials]
+            draws = [draw for draw in draws if draw.params not in tried] or draws
         points = np.array([self._point(draw.params, self._epochs(draw.params)) for draw in draws])
         expected, deviations = process.predict(points, return_std=True)
         gain = _expected_improvement(expected, deviations, float(means.max()))

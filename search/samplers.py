@@ -25,8 +25,16 @@ Count = Annotated[int, Field(ge=0, le=1_000_000, strict=True)]
 CountFromOne = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
 
 
+class GpSpec(Frozen):
+    """The default: a Gaussian process that learns from every epoch of every trial, pruned ones too. See `search.gp`."""
+
+    name: Literal["gp"] = "gp"
+    n_startup_trials: CountFromOne = 6
+    """So many trials are quasi-random first."""
+
+
 class TpeSpec(Frozen):
-    """Optuna's default, multivariate: learns from the trials so far where good values lie."""
+    """Optuna's own default: learns from the trials so far where good values lie."""
 
     name: Literal["tpe"] = "tpe"
     n_startup_trials: Count = 10
@@ -59,15 +67,7 @@ class GridSpec(Frozen):
     """How many values any other range gives, evenly spaced, both ends included."""
 
 
-class GpSpec(Frozen):
-    """A Gaussian process that learns from every epoch of every trial, pruned ones too: see `search.gp`."""
-
-    name: Literal["gp"] = "gp"
-    n_startup_trials: CountFromOne = 6
-    """So many trials are quasi-random first."""
-
-
-SamplerSpec = Annotated[TpeSpec | RandomSpec | QmcSpec | GridSpec | GpSpec, Field(discriminator="name")]
+SamplerSpec = Annotated[GpSpec | TpeSpec | RandomSpec | QmcSpec | GridSpec, Field(discriminator="name")]
 
 _PICKLING = {"cmaes", "cma", "cma-es", "cma_es", "cmaessampler"}
 
@@ -79,7 +79,7 @@ def refuse_pickling(raw: object) -> object:
         raise sentences(
             [
                 f"name {as_toml(name)} is refused: Optuna's CMA-ES unpickles what it finds in the database, so whoever "
-                'may write there could run code here. Use one of "tpe", "gp", "qmc", "random", "grid".'
+                'may write there could run code here. Use one of "gp", "tpe", "random", "qmc", "grid".'
             ]
         )
     return raw
@@ -97,6 +97,10 @@ def build_sampler(space: SearchSpace, number: int, seed: int, attempt: int = 0) 
     with warnings.catch_warnings():  # "multivariate" and "group" call themselves experimental since 2020
         warnings.simplefilter("ignore")
         match space.sampler:
+            case GpSpec() as spec:
+                from search.gp import CurveSampler
+
+                return CurveSampler(space, number, seed, attempt, spec.n_startup_trials)
             case TpeSpec() as spec:
                 # `group` lets it model parameters together that exist in some trials only, and `constant_liar` keeps
                 # it away from what other workers are trying right now.
@@ -114,7 +118,3 @@ def build_sampler(space: SearchSpace, number: int, seed: int, attempt: int = 0) 
                 return designs.quasi_random(space, number, attempt, spec.sequence)
             case GridSpec():
                 return designs.on_grid(space, number)
-            case GpSpec() as spec:
-                from search.gp import CurveSampler
-
-                return CurveSampler(space, number, seed, attempt, spec.n_startup_trials)

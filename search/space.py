@@ -42,7 +42,7 @@ from search.parameters import (
     suggest,
 )
 from search.pruning import PrunerSpec, ReachSpec
-from search.samplers import SamplerSpec, TpeSpec, refuse_pickling
+from search.samplers import GpSpec, SamplerSpec, refuse_pickling
 from search.toml import as_toml, with_tuples
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class SearchSpace(Frozen):
     study: StudySpec
     data: DataSpec = DataSpec()
     space: SpaceTable
-    sampler: SamplerSpec = TpeSpec()
+    sampler: SamplerSpec = GpSpec()
     pruner: PrunerSpec = ReachSpec()
     baseline: Baseline | None = None
 

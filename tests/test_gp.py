@@ -185,3 +185,16 @@ def test_before_anything_was_reported_it_goes_by_the_sequence() -> None:
     rates = {proposed(study, space, 0)["learning_rate"] for _ in range(8)}
     assert len(rates) == 8
     assert isinstance(study.trials[0], FrozenTrial)
+
+
+@pytest.mark.parametrize("repeats", [False, True])
+def test_what_was_tried_is_not_proposed_again_unless_repeats_are_wanted(repeats: bool) -> None:
+    space = space_of(
+        {"batch_size": 8, "learning_rate": {"choices": [0.001, 0.01, 0.1]}, "epochs": {"low": 1, "high": 2}}
+    )
+    space = space.model_copy(update={"study": space.study.model_copy(update={"repeats": repeats})})
+    study = study_of()
+    for rate in (0.01, 0.1, 0.001):
+        told(study, space, peaked, {"learning_rate": rate, "epochs": 2})
+    told(study, space, peaked, {"learning_rate": 0.001, "epochs": 1})
+    assert (proposed(study, space) == {"learning_rate": 0.01, "epochs": 2}) == repeats

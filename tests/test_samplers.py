@@ -98,7 +98,7 @@ def test_sampler_that_unpickles_is_refused_with_the_reason(name: str) -> None:
     [
         (
             {"name": "tpee"},
-            'name "tpee" is unknown. Did you mean tpe? Use one of "tpe", "random", "qmc", "grid", "gp".',
+            'name "tpee" is unknown. Did you mean tpe? Use one of "gp", "tpe", "random", "qmc", "grid".',
         ),
         ({"name": "tpe", "n_startup_trials": -1}, "n_startup_trials must be >= 0, but is -1."),
         ({"name": "random", "seed": 1}, "unknown key seed."),

@@ -57,7 +57,7 @@ class Study:
         return proposals
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "grid"])
+@pytest.mark.parametrize("sampler", ["gp", "tpe", "random", "qmc", "grid"])
 def test_study_of_one_worker_can_be_repeated_exactly(sampler: str) -> None:
     first, second, other = (
         [proposal.config for proposal in Study(space_of(seed, sampler=sampler, **CONTINUOUS)).run(16)]

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from search.pruning import HyperbandSpec, MedianSpec, NoPruningSpec, SuccessiveHalvingSpec, WilcoxonSpec
-from search.samplers import GpSpec
+from search.samplers import TpeSpec
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import curve_kerastuner, curve_raytune, curve_synetune
@@ -44,7 +44,7 @@ NEAR = 0.005
 SHORT = 3
 OURS: Mapping[str, Make] = {
     "alexsearch": Ours,
-    "alexsearch, gp": lambda table, seed: Ours(table, seed, sampler=GpSpec()),
+    "alexsearch, tpe": lambda table, seed: Ours(table, seed, sampler=TpeSpec()),
     "alexsearch, median": lambda table, seed: Ours(table, seed, MedianSpec()),
     "alexsearch, successive halving": lambda table, seed: Ours(table, seed, SuccessiveHalvingSpec()),
     "alexsearch, Hyperband": lambda table, seed: Ours(table, seed, HyperbandSpec()),
