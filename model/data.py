@@ -57,11 +57,16 @@ def load_test(source: str, cache: Path) -> ImageSet:
 def _load(source: str, part: sources.Part, cache: Path) -> ImageSet:
     if source in _NAMED:
         return _NAMED[source](part, cache)
-    path = Path(source).expanduser()
-    if source and path.is_dir():
-        return sources.folder(path, part, cache)
-    if path.is_file():
-        return sources.npz(path, part)
+    try:
+        path = Path(source).expanduser()
+        if source and path.is_dir():
+            return sources.folder(path, part, cache)
+        if path.is_file():
+            return sources.npz(path, part)
+    except RuntimeError as error:  # of expanduser
+        raise DataError(f"Data source {source!r}: {error} Write the path in full.") from error
+    except OSError as error:
+        raise DataError(f"{error.filename or source} can't be read ({error.strerror}). Repair or remove it.") from error
     close = difflib.get_close_matches(source.lower(), _NAMED, n=1)
     hint = f"Did you mean {close[0]!r}? " if close else ""
     raise DataError(
@@ -104,6 +109,13 @@ def split(training: ImageSet, spec: DataSpec) -> Split:
     rest, held_out = _stratified(np.arange(available), training.labels, spec.validation_images, spec.split_seed)
     if spec.train_images is not None and spec.train_images < len(rest):
         _, rest = _stratified(rest, training.labels, spec.train_images, spec.split_seed)
+    left = np.bincount(training.labels[rest], minlength=classes)
+    if not left.all():
+        rare = int(left.argmin())
+        raise DataError(
+            f"Class {training.class_names[rare]!r} of {spec.source} has {counts[rare]} images, so few that the split "
+            "leaves none to train on. Add images, hold out fewer, or leave the class out."
+        )
     return Split(_subset(training, rest), _subset(training, held_out))
 
 
@@ -120,8 +132,9 @@ def _stratified(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """`indices` without and with `size` of them drawn, each in rising order."""
     left_over = len(indices) - size
-    # scikit-learn refuses to stratify when either side has fewer images than there are classes.
-    by_class = labels[indices] if left_over >= len(np.unique(labels[indices])) else None
+    # scikit-learn refuses to stratify when a class has one image, or either side fewer images than there are classes.
+    present, counts = np.unique(labels[indices], return_counts=True)
+    by_class = labels[indices] if left_over >= len(present) and counts.min() > 1 else None
     others, drawn = train_test_split(indices, test_size=size, stratify=by_class, random_state=seed)
     return np.sort(others), np.sort(drawn)
 

@@ -91,6 +91,13 @@ def checked(
     )
 
 
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """The same picture with at most 8 bits a channel; Pillow's own conversion of 16 bits cuts off at 255."""
+    if not image.mode.startswith("I"):
+        return image
+    return Image.fromarray((np.clip(np.asarray(image, dtype=np.int64), 0, 65535) >> 8).astype(np.uint8))
+
+
 def read_image(file: Path) -> npt.NDArray[np.uint8]:
     """A picture of any size as the networks take it: uint8 (32, 32, 3), RGB, resized bilinearly with antialiasing.
 
@@ -101,7 +108,7 @@ def read_image(file: Path) -> npt.NDArray[np.uint8]:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file, formats=READ_FORMATS) as image:
-                rgb = image.convert("RGB")
+                rgb = _eight_bits(image).convert("RGB")
         if rgb.size != IMAGE_SHAPE[:2]:
             rgb = rgb.resize(IMAGE_SHAPE[:2], Image.Resampling.BILINEAR)
         return np.asarray(rgb, dtype=np.uint8)

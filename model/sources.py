@@ -92,13 +92,26 @@ def npz(path: Path, part: Part) -> ImageSet:
                     f"{path} has no {', '.join(missing)}. It must hold x_train, y_train, x_test and y_test; "
                     f"found: {', '.join(archive.files) or 'nothing'}."
                 )
-            images, labels = (archive[name] for name in members)
-            training_labels = archive["y_train"]
-            classes = int(np.max(training_labels, initial=0)) + 1 if part == "test" else None
+            images, labels, training_labels = (_array_in(archive, name, path) for name in (*members, "y_train"))
+            classes = _classes_in(training_labels) if part == "test" else None
             class_names = _class_names_in(archive, path) or (CIFAR10_CLASSES if _as_cifar10(training_labels) else None)
     except _UNREADABLE as error:
         raise DataError(f"{path} can't be read as a .npz file ({error}). Is it damaged or cut short?") from error
     return checked(images, labels, classes=classes, class_names=class_names, where=str(path), names=members)
+
+
+def _array_in(archive: Mapping[str, npt.NDArray[np.generic]], name: str, path: Path) -> npt.NDArray[np.generic]:
+    array = archive[name]
+    if not isinstance(array, np.ndarray):  # NumPy hands out what is no array as it is
+        raise DataError(f"{path}: {name} is no NumPy array. Make the file with numpy.savez.")
+    return array
+
+
+def _classes_in(labels: npt.NDArray[np.generic]) -> int | None:
+    """How many classes the training labels go up to; None where they are no numbers, which `load_training` tells."""
+    if labels.dtype.kind not in "iuf" or not np.isfinite(labels).all():
+        return None
+    return int(np.max(labels, initial=0)) + 1
 
 
 def _class_names_in(archive: Mapping[str, npt.NDArray[np.generic]], path: Path) -> tuple[str, ...] | None:

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from model.config import Frozen
+from search.home import TAKEN
 
 Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
 
@@ -42,6 +43,8 @@ class StudySpec(Frozen):
                 "must be letters a to z, digits, spaces and . _ - only, and start and end with a letter or digit "
                 "(it becomes the name of a folder)"
             )
+        if name.lower() in TAKEN:
+            raise ValueError(f"must not be one of {', '.join(TAKEN)}, which lie beside the folders of the studies")
         return name
 
     @field_validator("timeout")

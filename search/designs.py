@@ -78,7 +78,14 @@ def on_grid(space: SearchSpace, number: int) -> PlannedSampler:
     """The combination of trial `number`; where there are more trials than combinations, they begin anew."""
     points = grid(space)
     point = points[(number - (space.baseline is not None)) % len(points)] if points else {}
-    return PlannedSampler(lambda name, _distribution: point[name])
+
+    def plan(name: str, distribution: BaseDistribution) -> Any:
+        if name in point:
+            return point[name]
+        # Only a trial that was enqueued with some values of its own asks for what this combination does not have.
+        return distribution.choices[0] if isinstance(distribution, CategoricalDistribution) else distribution.low  # type: ignore[attr-defined]
+
+    return PlannedSampler(plan)
 
 
 @lru_cache(maxsize=4)

@@ -63,6 +63,8 @@ def write_recipes(recipes: Sequence[Recipe], output: Path, *, several: bool = Fa
     """
     paths = [output]
     if several:
+        if output.is_dir():
+            raise InputError(f"-o {output}: is a folder. Name a file in it, e.g. {output / 'best.toml'}.")
         paths = [output.with_name(f"{output.stem}-{place}{output.suffix}") for place in range(1, len(recipes) + 1)]
     for recipe, path in zip(recipes, paths, strict=True):
         write_recipe(recipe, path)

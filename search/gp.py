@@ -106,9 +106,9 @@ class CurveSampler(BaseSampler):
         points, values = [], []
         for trial in trials:
             reported = trial.intermediate_values
-            if not reported:  # it diverged, or did not fit: as bad as can be
+            if not reported:  # it took over another's result; or it diverged, or did not fit: as bad as can be
                 points.append(self._point(trial.params, self._epochs(trial.params)))
-                values.append(0.0)
+                values.append(trial.value or 0.0)
             for epoch in sorted({max(1, math.ceil(share * (trial.last_step or 0))) for share in SHARES}):
                 if epoch in reported:
                     points.append(self._point(trial.params, epoch))

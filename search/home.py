@@ -21,6 +21,9 @@ from pathlib import Path
 
 from search.mistakes import InputError
 
+TAKEN = ("alexsearch.db", "data", "artifacts", "tensorflow.log", "seed-report")
+"""What lies beside the studies' folders: no study of ours may be called so."""
+
 
 @dataclass(frozen=True)
 class Home:

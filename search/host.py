@@ -190,7 +190,7 @@ def _limits(space: SearchSpace) -> Limits:
 def on_bundled(space: SearchSpace, source: str) -> SearchSpace:
     """The space over a source that is in every installation, as many of its images as fit: a fifth are held out."""
     data, there = space.data.model_copy(update={"source": source}), BUNDLED_IMAGES[source]
-    if (data.train_images or 0) + data.validation_images >= there:
+    if (data.train_images or 1) + data.validation_images > there:
         data = DataSpec(source=source, validation_images=there // 5, split_seed=data.split_seed)
     return space.with_data(data)
 

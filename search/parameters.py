@@ -60,6 +60,8 @@ DEFAULTS: Mapping[str, Value] = {name: TrainConfig.model_fields[name].default fo
 """What a space that doesn't name them has: the report's values."""
 
 LARGEST_GRID = 100_000
+MOST_STEPS = 1_000_000_000
+"""Of a range with a step: decimals are exact so far."""
 LARGEST_WHOLE = 2**31 - 1  # Optuna keeps parameters as floats, which hold every whole number only up to 2**53
 
 _PLAIN: dict[str, Any] = {"batch_size": 1, "learning_rate": 0.1, "epochs": 100_000}
@@ -174,6 +176,10 @@ def _check_step(name: str, table: Range, step: int | float, mistakes: list[str])
         mistakes.append(f"step must be a whole number, but is {as_toml(step)}.")
     elif step <= 0:
         mistakes.append(f"step must be > 0, but is {as_toml(step)}.")
+    elif table.high - table.low > MOST_STEPS * step:
+        mistakes.append(
+            f"step = {as_toml(step)} makes more than {MOST_STEPS:,} values. Leave it out, or make it larger."
+        )
     elif not mistakes and _beyond_grid(table.high, table.low, step):
         # Optuna would lower `high` and only warn of it: whoever wrote 50 would never see 50 tried.
         exact = Decimal(str(table.high)) - _beyond_grid(table.high, table.low, step)
@@ -201,7 +207,10 @@ def contains(parameter: Parameter, value: Value) -> bool:
 
 
 def values_of(parameter: Parameter, name: str, points: int) -> tuple[Value, ...]:
-    """The values that a grid takes from a parameter: all where they can be counted, else `points` evenly spaced."""
+    """The values that a grid takes from a parameter: all where they can be counted, else `points` evenly spaced.
+
+    Raises OverflowError where they are more than `LARGEST_GRID`.
+    """
     if isinstance(parameter, Choices):
         return parameter.choices
     if not isinstance(parameter, Range):
@@ -209,6 +218,8 @@ def values_of(parameter: Parameter, name: str, points: int) -> tuple[Value, ...]
     low, high = parameter.low, parameter.high
     step = parameter.step or (1 if name in WHOLE and high - low < points and not parameter.log else None)
     if step is not None:
+        if (high - low) / step > LARGEST_GRID:
+            raise OverflowError
         exact = [Decimal(str(low)) + index * Decimal(str(step)) for index in range(int((high - low) / step + 1.5))]
         within = [value for value in exact if value <= Decimal(str(high))]
         return tuple(int(value) if name in WHOLE else float(value) for value in within)

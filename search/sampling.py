@@ -82,21 +82,33 @@ class Proposal:
     """A complete trial with the same values, whose result is to be taken over instead."""
 
 
+class GivenValuesError(ValueError):
+    """A trial that somebody enqueued has values that can't be trained with."""
+
+
 def propose(study: optuna.Study, trial_id: int, number: int, space: SearchSpace) -> Proposal:
     """Give the trial its values, and keep them. A trial that has some already, or was given them, keeps those.
 
     Raises:
         KeyError: the trial was deleted.
         optuna.exceptions.UpdateFinishedTrialError: it was told from outside.
+        GivenValuesError: it was given values that nothing can be trained with.
     """
     seed = training_seed(space.study.seed, number)
+    study = copy.copy(study)
+    study.pruner = optuna.pruners.NopPruner()  # Hyperband's would hide the other brackets from the sampler, and lessons
     # This also fills the cache, which must know the trial before it is asked for it.
     trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
     chosen: tuple[dict[str, Any], FrozenTrial | None] | None = None
     for attempt in range(ATTEMPTS):
         study.sampler = build_sampler(space, number, sampler_seed(space.study.seed, number, attempt), attempt)
         draft = _Draft(study, trial_id)
-        space.suggest(draft, seed)
+        try:
+            space.suggest(draft, seed)
+        except ValueError as error:
+            if draft.given:
+                raise GivenValuesError(" ".join(str(error).split())) from None
+            raise
         twins = [] if draft.given or space.study.repeats else _twins(trials, number, draft.params)
         complete = next((twin for twin in twins if twin.state == TrialState.COMPLETE), None)
         if not twins or chosen is None or (complete and not chosen[1]):

@@ -32,7 +32,7 @@ from search.child import Child, ChildError, StartError, messages
 from search.home import Home
 from search.places import Place
 from search.pruning import is_spared
-from search.sampling import StudyOfLessons, propose
+from search.sampling import GivenValuesError, StudyOfLessons, propose
 from search.space import SearchSpace
 from studies.queue import Queue, Taken
 
@@ -152,6 +152,11 @@ class Slot:
             proposal = propose(self._study, taken.trial_id, taken.number, self._work.space)
         except (KeyError, optuna.exceptions.UpdateFinishedTrialError):  # deleted or told from outside
             self._lost(taken)
+            return None
+        except GivenValuesError as error:
+            attributes = {"reason": f"values: {error}"}
+            if self._work.queue.settle(self.slot_id, taken.trial_id, TrialState.FAIL, None, attributes):
+                self._tell("failed", taken, **attributes)
             return None
         if proposal.twin is None:
             return proposal.config

@@ -106,11 +106,11 @@ def convert_model(path: Path, kind: str, output: Path | None, source: str | None
     check_file(path)
     suffix = FORMATS[kind].suffix
     target = output or path.with_name(path.stem + (suffix or "-saved-model"))
-    if suffix and target.suffix != suffix:
-        raise InputError(f"-o {target}: must end in {suffix} for --to {kind}, e.g. {target.with_suffix(suffix)}.")
     if target.is_dir() and (suffix or any(target.iterdir())):
         way_out = "Name a file in it." if suffix else "Name another folder, or remove this one."
         raise InputError(f"-o {target}: is a folder{'' if suffix else ' that holds something'}. {way_out}")
+    if suffix and target.suffix != suffix:
+        raise InputError(f"-o {target}: must end in {suffix} for --to {kind}, e.g. {target.with_suffix(suffix)}.")
     if not suffix and target.exists() and not target.is_dir():
         raise InputError(f"-o {target}: is a file, but --to {kind} makes a folder. Name another one.")
     if missing := missing_packages(kind):

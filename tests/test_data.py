@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import os
 import threading
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,8 @@ def test_failed_download_says_how_to_bring_the_data_by_hand(
         ("Digits", "Did you mean 'digits'"),
         ("no/such/file.npz", "'no/such/file.npz' is neither"),
         ("", "neither cifar10, digits, synthetic nor a path that exists"),
+        ("~nobody-of-this-name/x.npz", "'~nobody-of-this-name/x.npz': Could not determine home"),
+        ("x" * 300, "x can't be read .File name too long"),
     ],
 )
 def test_unknown_source_is_named_with_what_there_is(source: str, message: str, tmp_path: Path) -> None:
@@ -220,6 +223,24 @@ def test_test_images_must_match_the_training_classes(
     load_training(path, tmp_path)
     with pytest.raises(DataError, match=message):
         load_test(path, tmp_path)
+
+
+def test_labels_that_are_texts_are_told_of_the_test_part_alone_too(tmp_path: Path) -> None:
+    content = arrays()
+    content |= {name: content[name].astype(str) for name in ("y_train", "y_test")}
+    with pytest.raises(DataError, match="y_test must be integers"):
+        load_test(write_npz(tmp_path / "data.npz", content), tmp_path)
+
+
+def test_member_that_is_no_array_is_named(tmp_path: Path) -> None:
+    path = write_npz(tmp_path / "data.npz", arrays())
+    with zipfile.ZipFile(path) as whole:
+        members = {name: whole.read(name) for name in whole.namelist()}
+    with zipfile.ZipFile(path, "w") as spoilt:
+        for name, content in members.items():
+            spoilt.writestr(name, b"" if name == "y_train.npy" else content)
+    with pytest.raises(DataError, match="y_train is no NumPy array"):
+        load_training(path, tmp_path)
 
 
 def test_test_part_may_lack_a_class(tmp_path: Path) -> None:
@@ -314,6 +335,12 @@ def test_images_of_any_size_and_mode_are_brought_to_32x32_rgb(tmp_path: Path) ->
     by_name = sorted(["0.png", "1.png", "2.png", "alpha.png", "grey.JPG"])
     assert training.images[by_name.index("alpha.png"), 5, 5].tolist() == [1, 2, 3]
     assert np.abs(training.images[by_name.index("grey.JPG")].astype(int) - 77).max() <= 1
+
+
+def test_grey_image_of_16_bits_keeps_its_shades(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 65535, 32 * 32).astype(np.uint16).reshape(32, 32)
+    Image.fromarray(ramp).save(tmp_path / "ramp.png")
+    assert np.array_equal(read_image(tmp_path / "ramp.png"), np.repeat((ramp >> 8)[..., None], 3, axis=2))
 
 
 def test_folder_is_decoded_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -426,6 +453,13 @@ def test_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         load_training(str(write_folder(tmp_path / "data")), tmp_path / "cache")
 
 
+def test_link_to_nowhere_is_named(tmp_path: Path) -> None:
+    path = write_folder(tmp_path / "data")
+    (path / "train" / "cat" / "gone.png").symlink_to(tmp_path / "nothing")
+    with pytest.raises(DataError, match=r"cat/gone\.png can't be read .No such file"):
+        load_training(str(path), tmp_path / "cache")
+
+
 # The split
 
 
@@ -487,6 +521,16 @@ def test_class_with_a_single_image_is_named(training: ImageSet) -> None:
     few = ImageSet(training.images[keep], training.labels[keep], training.class_names)
     with pytest.raises(DataError, match=r"Class '4' .* has 1 training image"):
         split(few, spec())
+
+
+def test_class_too_rare_for_the_split_is_named_and_one_left_with_one_image_is_not_refused(training: ImageSet) -> None:
+    common, rare = (np.flatnonzero(training.labels == number) for number in (0, 1))
+    keep = np.append(common[:100], rare[:2])
+    few = ImageSet(training.images[keep], training.labels[keep], ("common", "rare"))
+    with pytest.raises(DataError, match=r"Class 'rare' .* has 2 images, so few that the split leaves none to train on"):
+        split(few, spec(validation_images=80))
+    parts = split(few, spec(validation_images=40, train_images=61))
+    assert np.bincount(parts.train.labels).tolist() == [60, 1]
 
 
 def test_fingerprint_covers_pixels_labels_and_class_names(training: ImageSet) -> None:

@@ -198,3 +198,12 @@ def test_what_was_tried_is_not_proposed_again_unless_repeats_are_wanted(repeats:
         told(study, space, peaked, {"learning_rate": rate, "epochs": 2})
     told(study, space, peaked, {"learning_rate": 0.001, "epochs": 1})
     assert (proposed(study, space) == {"learning_rate": 0.01, "epochs": 2}) == repeats
+
+
+def test_trial_that_took_over_a_result_counts_as_what_it_is() -> None:
+    space, study = space_of(ONE), study_of()
+    told(study, space, peaked, {"learning_rate": 0.01})
+    taken_over = study.trials[0]
+    sampler = CurveSampler(space, 2, 0, 0, 4)
+    twin = optuna.trial.create_trial(params=taken_over.params, distributions=taken_over.distributions, value=0.7)
+    assert 0.7 in sampler._observations([taken_over, twin])[1]

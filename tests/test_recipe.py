@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.config import DataSpec, EpochMetrics, TrainConfig
+from search.exporting import write_recipes
 from search.mistakes import InputError
 from search.recipe import Recipe, make_recipe, read_recipe, recipe_toml, write_recipe
 
@@ -305,6 +306,8 @@ def test_text_that_no_file_can_hold_is_refused() -> None:
 def test_a_folder_or_device_is_not_written_over(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"is a folder\. Name a file in it, e\.g\. .*best\.toml"):
         write_recipe(recipe_of(), tmp_path)
+    with pytest.raises(InputError, match=r"is a folder\. Name a file in it"):
+        write_recipes([recipe_of()], Path(), several=True)
     with pytest.raises(InputError, match="is no ordinary file"):
         write_recipe(recipe_of(), Path("/dev/null"))
 

@@ -72,6 +72,9 @@ def test_grid_without_end_is_refused() -> None:
     space = {**SMALL, "learning_rate": wide, "dropout": wide, "label_smoothing": wide, "step_factor": wide}
     with pytest.raises(InputError, match=r"s.toml \[sampler\]: the grid has more than 100,000 combinations"):
         space_of({"name": "grid", "points": 50}, space)
+    fine = {**SMALL, "learning_rate": {"low": 0.1, "high": 0.5, "step": 1e-9}}
+    with pytest.raises(InputError, match="the grid has more than 100,000 combinations"):
+        space_of({"name": "grid"}, fine)
 
 
 @pytest.mark.parametrize("sequence", ["sobol", "halton"])

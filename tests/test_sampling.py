@@ -9,7 +9,7 @@ import pytest
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
 
-from search.sampling import Proposal, StudyOfLessons, propose, sampler_seed, training_seed
+from search.sampling import GivenValuesError, Proposal, StudyOfLessons, propose, sampler_seed, training_seed
 from search.space import SearchSpace
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -172,3 +172,39 @@ def in_the_failing_half(study_class: type[optuna.Study], reason: str) -> int:
 )
 def test_sampler_learns_to_avoid_what_failed_for_what_it_was(reason: str) -> None:
     assert in_the_failing_half(StudyOfLessons, reason) < in_the_failing_half(optuna.Study, reason) / 2
+
+
+def test_sampler_sees_every_trial_and_lesson_whatever_the_pruner(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hyperband would show it the trials of one bracket only, as another class of study."""
+    study = Study(space_of(**THREE))
+    study.study.pruner = optuna.pruners.HyperbandPruner()
+    for _ in range(8):
+        study.ask()
+        study.storage.set_trial_user_attr(study.trial_id, "reason", "diverged: the loss became inf")
+        study.tell(None, TrialState.FAIL)
+    seen = []
+
+    class Looking(optuna.samplers.RandomSampler):
+        def infer_relative_search_space(self, study: optuna.Study, trial: Any) -> dict[str, BaseDistribution]:
+            seen.append([each.state for each in study.get_trials(deepcopy=False) if each.number < trial.number])
+            return super().infer_relative_search_space(study, trial)
+
+    monkeypatch.setattr("search.sampling.build_sampler", lambda *_: Looking(0))
+    study.ask()
+    assert seen[0] == [TrialState.PRUNED] * 8
+
+
+def test_enqueued_values_that_nothing_can_be_trained_with_are_told() -> None:
+    study = Study(space_of(**THREE, learning_rate={"low": 0.01, "high": 0.1, "log": True}))
+    with pytest.raises(GivenValuesError, match=r"-1\.0. is invalid"):
+        study.ask(learning_rate=-1.0)
+
+
+def test_enqueued_trial_may_ask_for_what_its_combination_of_the_grid_has_not() -> None:
+    steps: dict[str, Any] = {
+        "schedule": {"choices": ["constant", "step"]},
+        "step_epochs": {"choices": [2, 1]},
+        "step_factor": 0.1,
+    }
+    study = Study(space_of(sampler="grid", **steps))
+    assert {study.ask(schedule="step").config.step_epochs for _ in range(4)} <= {1, 2}

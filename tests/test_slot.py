@@ -338,6 +338,15 @@ def test_trial_deleted_just_before_its_verdict_stops_no_slot(
     assert play([READY, started(), epoch(1)], second).number == 1
 
 
+def test_trial_enqueued_with_values_that_can_not_be_trained_fails_with_the_reason(play: Any, work: Assignment) -> None:
+    optuna.load_study(study_name="s", storage=work.queue.storage).enqueue_trial({"learning_rate": -1.0})
+    with work.queue.storage.engine.begin() as connection:
+        connection.execute(sa.text("DELETE FROM trials WHERE trial_id = 1"))
+    trial = play([READY])
+    assert (trial.state, trial.number) == (TrialState.FAIL, 1)
+    assert trial.user_attrs["reason"].startswith("values: `-1.0` is invalid")
+
+
 def test_told_to_stop_the_trial_goes_back_into_the_queue(play: Any, work: Assignment) -> None:
     trial = play([READY, started(), epoch(1, 0.4), work.stopping.set])
     assert trial.state == TrialState.WAITING

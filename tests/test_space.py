@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.config import BEYOND, DataSpec, TrainConfig, beyond
+from search.host import space_over
 from search.mistakes import InputError
 from search.space import SearchSpace, differences, list_presets, load_space, parse_space
 
@@ -70,6 +71,7 @@ BAD: list[tuple[str, str, str]] = [
     ("study.name", "", "[study]: name is missing. Add it, e.g. name = "),
     ("study.name", 'name = ""', "[study]: name must not be empty, but is"),
     ("study.name", f'name = "{"x" * 101}"', "[study]: name must have at most 100 characters"),
+    ("study.name", 'name = "Alexsearch.db"', "must not be one of alexsearch.db, data,"),
     ("study.name", 'name = "../up"', "[study]: name must be letters a to z"),
     ("study.name", 'name = ".."', "[study]: name must be letters a to z"),
     ("study.name", 'name = "a\\nb"', 'but is "a\\u000ab"'),
@@ -135,6 +137,11 @@ BAD: list[tuple[str, str, str]] = [
         "space.epochs",
         "epochs = { low = 2, high = 5, step = 2 }",
         "the largest value would be 4. Use high = 4, or another",
+    ),
+    (
+        "space.step_factor",
+        "step_factor = { low = 0.1, high = 0.5, step = 1e-30 }",
+        "step = 1e-30 makes more than 1,000,000,000 values",
     ),
     ("space.epochs", "epochs = { low = 2, high = 6, step = 0 }", "[space.epochs]: step must be > 0, but is 0."),
     ("space.epochs", "epochs = { low = 2, high = 6, step = 0.5 }", "step must be a whole number, but is 0.5."),
@@ -527,3 +534,15 @@ def test_importing_needs_neither_tensorflow_nor_optuna() -> None:
     code = "import sys, search.space, search.recipe; print([m for m in ('tensorflow', 'optuna') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("asked", "kept"), [((1500, 500), (1500, 500)), ((None, 1999), (None, 1999)), ((1501, 500), (None, 400))]
+)
+def test_bundled_images_keep_the_files_split_where_it_fits(
+    asked: tuple[int | None, int], kept: tuple[int | None, int]
+) -> None:
+    space = parse_space(tomllib.loads(GOOD), "good.toml")
+    data = space.data.model_copy(update={"train_images": asked[0], "validation_images": asked[1]})
+    over = space_over(space.with_data(data), "synthetic").data
+    assert (over.source, over.train_images, over.validation_images) == ("synthetic", *kept)

@@ -150,6 +150,7 @@ def test_model_is_not_measured_on_data_whose_classes_are_others(model: Path, hom
         ("saved-model", "full", "is a folder that holds something"),
         ("saved-model", "net.keras", "is a file, but --to saved-model makes a folder"),
         ("onnx", "folder.onnx", "is a folder. Name a file in it"),
+        ("onnx", ".", "is a folder. Name a file in it"),
     ],
 )
 def test_place_that_does_not_fit_the_format_is_refused(
