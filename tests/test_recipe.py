@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from model.config import DataSpec, EpochMetrics, TrainConfig
 from search.exporting import write_recipes
 from search.mistakes import InputError
+from search.parameters import contains
 from search.recipe import Recipe, make_recipe, read_recipe, recipe_toml, write_recipe
+from search.space import load_space
 
 
 def recipe_of(**changes: Any) -> Recipe:
@@ -357,3 +359,16 @@ def test_what_the_report_had_not_comes_back_and_is_in_the_digest() -> None:
     recipe = recipe_of(config=config)
     assert 'optimizer = "adamw"' in recipe_toml(recipe)
     assert recipe.digest != recipe_of().digest
+
+
+def test_published_recipes_are_what_their_spaces_allow_and_were_not_edited() -> None:
+    folder = Path(__file__).parents[1] / "docs" / "searches"
+    recipes = sorted(folder.glob("*-best.toml"))
+    assert recipes
+    for path in recipes:
+        recipe = read_recipe(path)
+        space = load_space(str(path.with_name(path.name.replace("-best", ""))))
+        assert not recipe.edited
+        assert (recipe.study, recipe.data) == (space.study.name, space.data)
+        for name, parameter in space.parameters().items():
+            assert parameter is None or contains(parameter, getattr(recipe.config, name))

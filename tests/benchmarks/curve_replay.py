@@ -45,11 +45,11 @@ SHORT = 3
 OURS: Mapping[str, Make] = {
     "alexsearch": Ours,
     "alexsearch, tpe": lambda table, seed: Ours(table, seed, sampler=TpeSpec()),
-    "alexsearch, median": lambda table, seed: Ours(table, seed, MedianSpec()),
-    "alexsearch, successive halving": lambda table, seed: Ours(table, seed, SuccessiveHalvingSpec()),
-    "alexsearch, Hyperband": lambda table, seed: Ours(table, seed, HyperbandSpec()),
-    "alexsearch, Wilcoxon": lambda table, seed: Ours(table, seed, WilcoxonSpec()),
-    "alexsearch, no pruning": lambda table, seed: Ours(table, seed, NoPruningSpec()),
+    "alexsearch, tpe, median": lambda table, seed: Ours(table, seed, MedianSpec(), TpeSpec()),
+    "alexsearch, tpe, successive halving": lambda table, seed: Ours(table, seed, SuccessiveHalvingSpec(), TpeSpec()),
+    "alexsearch, tpe, Hyperband": lambda table, seed: Ours(table, seed, HyperbandSpec(), TpeSpec()),
+    "alexsearch, tpe, Wilcoxon": lambda table, seed: Ours(table, seed, WilcoxonSpec(), TpeSpec()),
+    "alexsearch, tpe, no pruning": lambda table, seed: Ours(table, seed, NoPruningSpec(), TpeSpec()),
 }
 OTHERS: Mapping[str, Mapping[str, Make]] = {
     "optuna": {"Optuna, TPE + median": PlainOptuna, "random search": random_search},

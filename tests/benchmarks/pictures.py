@@ -48,7 +48,8 @@ def main() -> None:
     baseline = study.trials[0].value if record.attributes["space"].get("baseline") else None
     data = record.attributes["data"]
     images = f"{data['train_images']:,} training images"
-    title = f"{record.name}: {len(study.trials)} trials on {images}"
+    settled = sum(trial.state.is_finished() for trial in study.trials)
+    title = f"{record.name}: {settled} trials on {images}"
     print(study_figure(study, asked.out / f"{record.name}.png", title=title, baseline=baseline))
     with serving(storage, port=0, study=record.name) as url:
         theirs = url.replace("/studies/", "/dashboard/studies/")
