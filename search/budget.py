@@ -15,6 +15,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
 _UNITS = {"d": 86400, "h": 3600, "min": 60, "m": 60, "s": 1}
 _DURATION = re.compile(rf"\s*(\d+(?:\.\d+)?)\s*({'|'.join(_UNITS)})")
 LONGEST_SECONDS = 366 * 86400
+MOST_TRIALS = 1_000_000
 
 
 class StudySpec(Frozen):
@@ -22,7 +23,7 @@ class StudySpec(Frozen):
 
     name: Annotated[str, Field(min_length=1, max_length=100, examples=["my-study"])]
     """Becomes the name of a folder: letters a to z, digits, space and . _ - only."""
-    trials: Annotated[int, Field(ge=1, le=1_000_000, strict=True, examples=[20])]
+    trials: Annotated[int, Field(ge=1, le=MOST_TRIALS, strict=True, examples=[20])]
     """Settled trials in all, over every run of the study."""
     timeout: str | None = None
     """How long one run may take, as in "2h" or "1h 30m". Running trials go back into the queue and go on next time."""

@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from search.options import console, json_option, open_database, print_json, storage_options, study_option
+from search.options import console, finite, json_option, open_database, print_json, storage_options, study_option
 
 FIGURE_NAMES = (
     *("learning-curves", "history", "seconds", "pruning", "lanes", "importances", "parallel-coordinates", "slices"),
@@ -21,7 +21,13 @@ FIGURE_NAMES = (
 @json_option
 @click.option("--watch", "watched", is_flag=True, help="Show it until the study is done, or until Ctrl-C.")
 @click.option(
-    "--every", type=click.FloatRange(min=0.2), default=2.0, metavar="SECONDS", show_default=True, help="With --watch."
+    "--every",
+    type=click.FloatRange(min=0.2, max=86_400),
+    callback=finite,
+    default=2.0,
+    metavar="SECONDS",
+    show_default=True,
+    help="With --watch.",
 )
 def status(study: str | None, home: Path, storage: str | None, as_json: bool, watched: bool, every: float) -> None:
     """Show how a study stands: budget, counts, best, who works on it.

@@ -26,6 +26,7 @@ from optuna.study import StudyDirection
 
 from model.config import BUNDLED_IMAGES, DataSpec
 from model.device import available_cores
+from search.budget import MOST_TRIALS
 from search.child import Child, Refused, StartError
 from search.designs import most_trials
 from search.home import Home
@@ -119,6 +120,7 @@ def run_search(request: RunRequest, view: View, stopping: threading.Event) -> Ru
     started = time.monotonic()
     request.home.check_writable()
     existing = _existing(request)
+    _check_added(request, existing)
     if existing:
         queue = Queue(request.storage, existing.study_id)
         queue.reap(Undertaker(queue).look())  # a finished study too may have the slot of a worker that was killed
@@ -236,6 +238,15 @@ def _existing(request: RunRequest) -> StudyRecord | None:
             + ["Take the space back to what it was, or start another study with --study NAME."]
         )
     return study
+
+
+def _check_added(request: RunRequest, existing: StudyRecord | None) -> None:
+    total = Queue(request.storage, existing.study_id).counts().budget if existing else request.space.study.trials
+    if request.add and total + request.add > MOST_TRIALS:
+        raise InputError(
+            f"--add {request.add}: the study has {total:,} trials, and may have {MOST_TRIALS:,}. Add fewer, or start "
+            "another study with --study NAME."
+        )
 
 
 def _is_blank(storage: Storage, study: StudyRecord) -> bool:

@@ -181,6 +181,13 @@ def _number_or_auto(_ctx: click.Context, _param: click.Parameter, given: str) ->
     raise click.BadParameter(f'must be a number from 1, or auto, but is "{given}".')
 
 
+def finite(_ctx: click.Context, _param: click.Parameter, given: float) -> float:
+    """A callback of options: refuses nan, which click's ranges let through."""
+    if math.isfinite(given):
+        return given
+    raise click.BadParameter(f"must be a finite number, but is {given}.")
+
+
 gpus_option = click.option(
     "--gpus", default="all", show_default=True, metavar="WHICH", help="all, none, or indices as in 0,2."
 )

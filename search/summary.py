@@ -66,14 +66,15 @@ def best_document(storage: Storage, name: str | None) -> dict[str, Any]:
     study = find_study(storage, name)
     trial = best_trial(storage, study)
     kept = ("epochs_run", "seconds", "device", "data_fingerprint", "versions", "git_commit")
+    stored = trial.user_attrs if study.is_ours else {}  # another program may keep something else under these names
     return {
         "study": study.name,
         "ours": study.is_ours,
         "number": trial.number,
         "value": trial.value,
         "params": trial.params,
-        "config": trial.user_attrs.get("config", {}),
-        **{key: trial.user_attrs.get(key) for key in kept},
+        "config": stored.get("config", {}),
+        **{key: stored.get(key) for key in kept},
     }
 
 
@@ -156,14 +157,14 @@ def print_best(console: Console, storage: Storage, document: Mapping[str, Any], 
     trials = top_trials(storage, study, SHOWN)
     if len(trials) > 1:
         console.print()
-        print_trials(console, trials)
+        print_trials(console, trials, ours=study.is_ours)
     if document["config"]:
         console.print(f"next: alexsearch export{where} -o best.toml", soft_wrap=True)
 
 
-def print_trials(console: Console, trials: Sequence[FrozenTrial]) -> None:
+def print_trials(console: Console, trials: Sequence[FrozenTrial], *, ours: bool) -> None:
     """A table of trials, in their order. With the usual values it fits 80 columns."""
-    configured = all("config" in trial.user_attrs for trial in trials)
+    configured = ours and all("config" in trial.user_attrs for trial in trials)
     table = plain_table()
     for column in ("trial", METRIC if configured else "value", "took"):
         table.add_column(column, justify="right", no_wrap=True)
@@ -171,7 +172,7 @@ def print_trials(console: Console, trials: Sequence[FrozenTrial]) -> None:
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("schedule" if configured else "params")
     for trial in trials:
-        took = duration(trial.user_attrs["seconds"]) if "seconds" in trial.user_attrs else ""
+        took = duration(trial.user_attrs["seconds"]) if ours and "seconds" in trial.user_attrs else ""
         value = "-" if trial.value is None else _number(trial.value, 4)
         if configured:
             config = trial.user_attrs["config"]
@@ -196,7 +197,7 @@ def print_outcome(console: Console, storage: Storage, outcome: RunOutcome, where
         console.print(f"ended: {outcome.limit or 'the timeout is over'}", soft_wrap=True)
     trials = top_trials(storage, study, SHOWN)
     if trials:
-        print_trials(console, trials)
+        print_trials(console, trials, ours=True)
     cost = ledger(storage, study.study_id)
     _print_cost(console, cost.device_seconds, cost.saved_seconds)
     if counts.failed:

@@ -75,6 +75,11 @@ def verify_study(
         StorageError: the database stayed away.
     """
     study = find_study(storage, name)
+    if not study.is_ours:
+        raise InputError(
+            f"study {study.shown!r} was not made by alexsearch, so it has no trials to train again. "
+            "Name one of ours with --study: `alexsearch studies` lists them."
+        )
     trials = _distinct(storage, study, top)
     recipes = [recipe_of(storage, study, trial) for trial in trials]
     means.home.check_writable()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
+from typing import NamedTuple
+
 import sqlalchemy as sa
 from optuna.storages._cached_storage import _CachedStorage, _StudyInfo
 from optuna.storages._rdb import models
@@ -12,6 +15,18 @@ from studies.storage import Storage
 LARGEST_ID = 2**31 - 1
 MANY = 500
 """More trials than these are read all at once instead of by their ids: a statement has only so many parameters."""
+
+
+class _Seen(NamedTuple):
+    """What a trial was at the last look."""
+
+    number: int
+    state: TrialState
+    started: datetime.datetime | None
+
+    def other_than(self, before: _Seen) -> bool:
+        """Whether it is another trial than `before`: SQLite gives the id of a deleted one to a new one."""
+        return self.number != before.number or (before.started is not None and self.started != before.started)
 
 
 class StartedTrials(_CachedStorage):
@@ -26,34 +41,40 @@ class StartedTrials(_CachedStorage):
     _kept = tuple(state for state in TrialState if state != TrialState.WAITING)
     """Trials in these states are in it."""
 
+    def __init__(self, backend: Storage) -> None:
+        super().__init__(backend)
+        self._seen: dict[int, dict[int, _Seen]] = {}
+
     def _read_trials_from_remote_storage(self, study_id: int) -> None:
         with self._lock:
             study = self._studies.setdefault(study_id, _StudyInfo())
-            states = self._states(study_id)
-            known = {trial._trial_id: trial for trial in study.trials.values()}
-            for trial_id in known.keys() - states.keys():
-                number = study.trials.pop(known[trial_id].number).number
-                del self._trial_id_to_study_id_and_number[trial_id]
-                del self._study_id_and_number_to_trial_id[study_id, number]
+            now, before = self._look(study_id), self._seen.get(study_id, {})
+            for trial_id, seen in before.items():
+                if (trial_id not in now or now[trial_id].other_than(seen)) and seen.number in study.trials:
+                    del study.trials[seen.number]
+                    del self._trial_id_to_study_id_and_number[trial_id]
+                    del self._study_id_and_number_to_trial_id[study_id, seen.number]
             changed = {
                 trial_id
-                for trial_id, state in states.items()
-                if trial_id not in known or known[trial_id].state != state or state == TrialState.RUNNING
+                for trial_id, seen in now.items()
+                if seen != before.get(trial_id) or seen.state == TrialState.RUNNING
             }
             if len(changed) > MANY:
                 trials = self._backend._get_trials(study_id, self._kept, set(), -1)
             elif changed:
                 trials = self._backend._get_trials(study_id, None, changed, LARGEST_ID)
             else:
-                return
+                trials = []
             # Between the two questions a trial may have gone back into the queue.
             self._add_trials_to_cache(study_id, [trial for trial in trials if trial.state in self._kept])
+            self._seen[study_id] = now
 
-    def _states(self, study_id: int) -> dict[int, TrialState]:
-        trial = models.TrialModel
-        query = sa.select(trial.trial_id, trial.state).where(trial.study_id == study_id, trial.state.in_(self._kept))
+    def _look(self, study_id: int) -> dict[int, _Seen]:
+        trial = models.TrialModel.__table__.c
+        query = sa.select(trial.trial_id, trial.number, trial.state, trial.datetime_start)
+        query = query.where(trial.study_id == study_id, trial.state.in_(self._kept))
         rows = self._backend.read(lambda session: session.execute(query).all())
-        return {trial_id: state for trial_id, state in rows}  # noqa: C416 - a row is a tuple to Python only
+        return {trial_id: _Seen(number, state, started) for trial_id, number, state, started in rows}
 
 
 class AllTrials(StartedTrials):

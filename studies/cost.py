@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from optuna.storages._rdb import models
@@ -66,8 +67,14 @@ def ledger(storage: Storage, study_id: int) -> Ledger:
     )
     rows = storage.read(lambda session: session.execute(spent).all())
     stored = storage.read(lambda session: session.execute(configs).all())
-    planned = {trial_id: json.loads(config)["epochs"] for trial_id, config in stored}
+    planned = {trial_id: _planned(json.loads(config)) for trial_id, config in stored}
     return Ledger({row.number: _cost(row.seconds, row.epochs, planned.get(row.trial_id)) for row in rows})
+
+
+def _planned(config: Any) -> int | None:
+    """Of a trial's `config`; None where another program keeps something else under that name."""
+    epochs = config.get("epochs") if isinstance(config, dict) else None
+    return epochs if isinstance(epochs, int) else None
 
 
 def _cost(seconds: float, epochs: int, planned: int | None) -> TrialCost:

@@ -151,20 +151,23 @@ def guard(
     def guarded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = str(environ.get("PATH_INFO", ""))
         start = _closing(start_response, path)
+        head = environ["REQUEST_METHOD"] == "HEAD"
         host = str(environ.get("HTTP_HOST", ""))
         if not is_known_host(host, known):
             text = (
                 "This dashboard does not answer to the name in the address (the Host header).\n"
                 f"It knows: {', '.join(sorted(known))}. For another, start it with --allow-host NAME.\n"
             )
-            return _answer(start, "421 Misdirected Request", text)
+            return _answer(start, "421 Misdirected Request", text, head=head)
         if path.rstrip("/") == "/healthz" and environ["REQUEST_METHOD"] in READING:
             well = healthy()
-            return _answer(start, "200 OK" if well else "503 Service Unavailable", "ok" if well else "no storage")
+            return _answer(
+                start, "200 OK" if well else "503 Service Unavailable", "ok" if well else "no storage", head=head
+            )
         refused = refusal(environ, host)
         if refused is not None:
             status, text, headers = refused
-            return _answer(start, status, text, *headers)
+            return _answer(start, status, text, *headers, head=head)
         return app(environ, start)
 
     return guarded
@@ -210,7 +213,7 @@ def _closing(start_response: StartResponse, path: str) -> StartResponse:
     return start
 
 
-def _answer(start: StartResponse, status: str, text: str, *headers: tuple[str, str]) -> list[bytes]:
+def _answer(start: StartResponse, status: str, text: str, *headers: tuple[str, str], head: bool) -> list[bytes]:
     body = text.encode()
     start(status, [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body))), *headers])
-    return [body]
+    return [] if head else [body]

@@ -40,9 +40,9 @@ def begin(session: orm.Session, study_id: int, limits: Limits) -> None:
 
     The caller holds the study's row.
     """
-    _write(session, study_id, LIMITS, asdict(limits))
-    _write(session, study_id, STOP, None)
-    _write(session, study_id, STOPPED_BY, None)
+    write(session, study_id, LIMITS, asdict(limits))
+    write(session, study_id, STOP, None)
+    write(session, study_id, STOPPED_BY, None)
     enforce(session, study_id)
 
 
@@ -55,8 +55,8 @@ def enforce(session: orm.Session, study_id: int) -> None:
     study = models.StudyModel
     session.execute(sa.update(study).where(study.study_id == study_id).values(study_name=study.study_name))
     if read(session, study_id, STOPPED_BY) is None:
-        _write(session, study_id, STOP, "now")
-        _write(session, study_id, STOPPED_BY, why)
+        write(session, study_id, STOP, "now")
+        write(session, study_id, STOPPED_BY, why)
 
 
 def reached(session: orm.Session, study_id: int, limits: Limits) -> str | None:
@@ -88,7 +88,8 @@ def read(session: orm.Session, study_id: int, key: str) -> Any:
     return None if value is None else json.loads(value)
 
 
-def _write(session: orm.Session, study_id: int, key: str, value: Any) -> None:
+def write(session: orm.Session, study_id: int, key: str, value: Any) -> None:
+    """Set a system attribute of the study; None removes it. The caller holds the study's row."""
     attribute = models.StudySystemAttributeModel
     session.execute(sa.delete(attribute).where(attribute.study_id == study_id, attribute.key == key))
     if value is not None:

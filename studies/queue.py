@@ -119,15 +119,21 @@ class Queue:
         def body(session: orm.Session) -> int:
             self.lock_study(session)
             present = session.scalar(sa.select(sa.func.count()).where(TRIAL.c.study_id == self.study_id)) or 0
-            for number in range(present, total):
-                trial = models.TrialModel(study_id=self.study_id, number=number, state=TrialState.WAITING)
-                session.add(trial)
-                if number == 0 and baseline:
-                    session.flush()
-                    self.storage._set_trial_attr_without_commit(
-                        session, models.TrialSystemAttributeModel, int(trial.trial_id), "fixed_params", dict(baseline)
-                    )
-            return max(0, total - present)
+            rows = [
+                {"study_id": self.study_id, "number": number, "state": TrialState.WAITING}
+                for number in range(present, total)
+            ]
+            if not rows:
+                return 0
+            session.execute(sa.insert(models.TrialModel), rows)
+            added = sa.select(TRIAL.c.trial_id).where(TRIAL.c.study_id == self.study_id, TRIAL.c.number >= present)
+            session.execute(sa.delete(EPOCHS).where(EPOCHS.c.trial_id.in_(added)))  # as in `take`
+            if present == 0 and baseline:
+                first = session.scalars(added.where(TRIAL.c.number == 0)).one()
+                self.storage._set_trial_attr_without_commit(
+                    session, models.TrialSystemAttributeModel, first, "fixed_params", dict(baseline)
+                )
+            return len(rows)
 
         return self.storage.transaction(body)
 
@@ -173,9 +179,11 @@ class Queue:
             trial_id = session.scalar(self._first_waiting()) if self._stop(session) is None else None
             if trial_id is None:
                 return None
-            # SQLite gives the id of a deleted trial to a new one, and a slot may still name the old.
-            session.execute(sa.update(SLOTS).where(SLOTS.c.trial_id == trial_id).values(trial_id=None))
             trial = session.get_one(models.TrialModel, trial_id)
+            # SQLite gives the id of a deleted trial to a new one, and rows of ours may still name the old.
+            session.execute(sa.update(SLOTS).where(SLOTS.c.trial_id == trial_id).values(trial_id=None))
+            if trial.datetime_start is None:
+                session.execute(sa.delete(EPOCHS).where(EPOCHS.c.trial_id == trial_id))
             trial.state = TrialState.RUNNING
             trial.datetime_start = datetime.datetime.now()  # naive and local: Optuna's model makes it UTC
             session.execute(sa.update(SLOTS).where(SLOTS.c.slot_id == slot_id).values(trial_id=trial_id))
@@ -284,7 +292,12 @@ class Queue:
 
     def request_stop(self, *, now: bool) -> None:
         """Have all workers of the study take no new trial, and `now`, give back those they run."""
-        self.storage.set_study_system_attr(self.study_id, STOP, "now" if now else "after")
+
+        def body(session: orm.Session) -> None:
+            self.lock_study(session)
+            limits.write(session, self.study_id, STOP, "now" if now else "after")
+
+        self.storage.transaction(body)
 
     def begin(self, within: Limits) -> None:
         """Let trials be taken, again where the study was to stop, until they are settled or a limit is reached."""

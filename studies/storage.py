@@ -76,13 +76,14 @@ def storage_url(storage: str | None, home: Path) -> URL:
     known = "sqlite:///FILE or postgresql://USER@HOST/DATABASE"
     try:
         url = make_url(storage)
-    except exc.ArgumentError:
-        raise StorageError(f"storage {_bare(storage)}: not a database URL. Use {known}.") from None
+    except (exc.ArgumentError, ValueError):
+        # Quoted nowhere: what could not be taken apart may have a password in any of its parts.
+        raise StorageError(f"the storage is not a database URL. Use {known}.") from None
     backend = url.drivername.split("+")[0]
     if backend == "sqlite":
         if not url.database or url.database == ":memory:":
             raise StorageError(f"storage {redacted(url)}: names no file, and a search must outlive it. Use {known}.")
-        return url.set(database=str(Path(url.database).absolute()))
+        return url.set(drivername="sqlite", database=str(Path(url.database).absolute()))
     if backend not in ("postgresql", "postgres"):
         raise StorageError(f"storage {redacted(url)}: {backend!r} is not a kind of database we know. Use {known}.")
     url = url.set(drivername="postgresql+psycopg")
@@ -148,6 +149,9 @@ def open_storage(
         except Exception as error:
             attempt += 1
             problem = _database_problem(error)
+            if problem is None and isinstance(error, (exc.ProgrammingError, ValueError, TypeError)):
+                # The driver, which looks at a URL's options only now, knows one of them not, or not so.
+                raise _explained(error, url) from None
             if problem is None:
                 raise
             if not _is_passing(problem) or time.monotonic() > deadline:
@@ -453,7 +457,7 @@ def _is_passing(problem: exc.SQLAlchemyError | OSError) -> bool:
     return not sqlstate.startswith(POSTGRES_HOPELESS)
 
 
-def _explained(problem: exc.SQLAlchemyError | OSError, url: URL) -> StorageError:
+def _explained(problem: Exception, url: URL) -> StorageError:
     text = " ".join(str(getattr(problem, "orig", None) or problem).split())
     if url.password:
         for secret in {str(url.password), quote(str(url.password))}:
@@ -472,8 +476,3 @@ def _explained(problem: exc.SQLAlchemyError | OSError, url: URL) -> StorageError
         }.get(next((w for w in ("readonly", "full", "not a database", "malformed", "locked") if w in text), ""), "")
         way_out = way_out or "Check that the file and its folder can be read and written."
     return StorageError(f"storage {redacted(url)}: {text}. {way_out}")
-
-
-def _bare(text: str) -> str:
-    """A text that failed to parse as a URL, without what may be a password in it."""
-    return repr(text.rpartition("@")[2])

@@ -117,3 +117,18 @@ def test_trials_that_go_on_waiting_are_not_read_again(queue: Queue, monkeypatch:
     monkeypatch.setattr(backend, "_get_trials", lambda *asked: [read.append(t.number) or t for t in original(*asked)])  # type: ignore[func-returns-value]
     assert len(states(study)) == 5
     assert read == [0]
+
+
+def test_new_trial_with_the_id_of_a_deleted_one_is_not_taken_for_it(queue: Queue, seen: optuna.Study) -> None:
+    queue.fill(2)
+    for value in (0.1, 0.2):
+        queue.settle(*take(queue), TrialState.COMPLETE, value, {})
+    assert [trial.value for trial in seen.get_trials(deepcopy=False)] == [0.1, 0.2]
+    with queue.storage.engine.begin() as connection:
+        connection.execute(sa.text("DELETE FROM trial_values"))
+        connection.execute(sa.text("DELETE FROM trial_heartbeats"))
+        connection.execute(sa.text("DELETE FROM trials"))
+    queue.fill(2)
+    for value in (0.3, 0.4):
+        queue.settle(*take(queue), TrialState.COMPLETE, value, {})
+    assert [trial.value for trial in seen.get_trials(deepcopy=False)] == [0.3, 0.4]

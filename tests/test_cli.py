@@ -196,6 +196,8 @@ def test_another_programs_study_is_not_worked_on(command: str, home: Path) -> No
         (["run", "quick", "--study", "a/b"], "--study: must be letters"),
         (["run", "quick", "--workers", "0"], "--workers"),
         (["run", "quick", "--add", "0"], "--add"),
+        (["status", "--watch", "--every", "nan"], "must be a finite number"),
+        (["status", "--watch", "--every", "inf"], "--every"),
         (
             ["run", "quick", "--trials-per-gpu", "many"],
             'must be a number from 1, or auto, but is "many"',

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+import sqlalchemy as sa
+from optuna.storages._rdb.models import TrialUserAttributeModel as UserAttribute
 from optuna.trial import TrialState
 from study_maker import make_foreign, make_study
 
@@ -38,3 +40,14 @@ def test_another_programs_study_has_no_cost(storage: Storage) -> None:
     make_foreign(storage, "other", (1.0,), directions=["minimize"])
     study_id = storage.get_study_id_from_name("other")
     assert ledger(storage, study_id) == Ledger({})
+
+
+def test_another_programs_config_is_no_plan(storage: Storage) -> None:
+    study = make_study(storage, TrialState.PRUNED, TrialState.PRUNED)
+    trials = storage.get_all_trials(study.study_id)[:2]
+    with storage.engine.begin() as connection:
+        for trial, text in zip(trials, ('"a/file.yaml"', '{"epochs": "many"}'), strict=True):
+            row = UserAttribute.trial_id == trial._trial_id, UserAttribute.key == "config"
+            connection.execute(sa.update(UserAttribute).where(*row).values(value_json=text))
+    account = ledger(storage, study.study_id)
+    assert (account.device_seconds, account.saved_seconds) == (4.0, 0.0)

@@ -215,6 +215,15 @@ def test_nothing_changes_unless_edits_are_allowed(storage: Storage, method: str,
     assert len(storage.get_all_trials(1)) == 10
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/api/studies"])
+def test_answer_of_ours_to_head_has_no_body(storage: Storage, path: str) -> None:
+    app = build_app(storage, hosts=LOCAL, password=PASSWORD)
+    asked, told = request(app, path, "HEAD"), request(app, path)
+    assert asked[0] == told[0]
+    assert asked[1]["content-length"] == told[1]["content-length"] == [str(len(told[2]))]
+    assert asked[2] == b""
+
+
 def post_note(app: WSGIApplication, **headers: str) -> int:
     body = b'{"version": 1, "body": "found it"}'
     sent: dict[str, Any] = {"CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(body))}

@@ -7,6 +7,7 @@ import random
 import subprocess
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import optuna
@@ -16,6 +17,7 @@ import sqlalchemy as sa
 from optuna.trial import TrialState
 
 import studies.queue
+from studies.cost import ledger
 from studies.limits import Limits
 from studies.queue import GRACE_SECONDS, RETRIES, Queue, Undertaker
 from studies.schema import EPOCHS, SLOTS
@@ -400,3 +402,47 @@ def test_study_that_is_to_stop_gives_out_no_trial_until_it_goes_on(queue: Queue)
     queue.begin(Limits())
     assert queue.stop_requested() is None
     assert queue.take(slot) is not None
+
+
+def test_new_trial_with_the_id_of_a_deleted_one_has_none_of_its_epochs(queue: Queue) -> None:
+    queue.fill(2)
+    slot = queue.join("cpu")
+    taken = queue.take(slot)
+    assert taken is not None
+    assert queue.record_epoch(slot, taken.trial_id, metrics(1, 0.5))
+    optuna.delete_study(study_name="s", storage=queue.storage)
+    again = optuna.create_study(study_name="again", storage=queue.storage, direction="maximize")
+    anew = Queue(queue.storage, again._study_id)
+    anew.fill(1)
+    assert ledger(queue.storage, again._study_id).device_seconds == 0
+    (trial,) = again.trials
+    with queue.storage.engine.begin() as connection:  # as if another program had enqueued the trial
+        connection.execute(sa.insert(EPOCHS).values(trial_id=trial._trial_id, **metrics(7, 0.9)))
+    taken = anew.take(anew.join("cpu"))
+    assert taken is not None
+    assert ledger(queue.storage, again._study_id).device_seconds == 0
+
+
+def test_trial_given_back_keeps_its_epochs_when_it_is_taken_again(queue: Queue) -> None:
+    queue.fill(1)
+    slot = queue.join("cpu")
+    taken = queue.take(slot)
+    assert taken is not None
+    queue.record_epoch(slot, taken.trial_id, metrics(1, 0.5))
+    queue.give_back(slot, taken.trial_id, crashed=False)
+    assert queue.take(slot) is not None
+    assert ledger(queue.storage, queue.study_id).device_seconds == 2.0
+
+
+def test_two_may_ask_for_a_stop_while_a_limit_asks_for_one(queue: Queue) -> None:
+    queue.fill(1)
+
+    def ask(index: int) -> None:
+        for _ in range(25):
+            queue.request_stop(now=bool(index % 2))
+            queue.begin(Limits(max_device_hours=1e-9))
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(ask, range(4)))
+    queue.request_stop(now=True)
+    assert queue.stop_requested() == "now"

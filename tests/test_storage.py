@@ -124,6 +124,7 @@ def test_postgres_that_drops_every_connection_is_waited_for(postgres_url: str) -
     [
         ("mysql://u@h/d", ["'mysql' is not a kind", "sqlite:///FILE or postgresql://"]),
         ("not a url", ["not a database URL", "sqlite:///FILE"]),
+        ("postgresql://u@h:five432/d", ["not a database URL"]),
         ("sqlite://", ["names no file"]),
         ("sqlite:///:memory:", ["names no file"]),
     ],
@@ -145,6 +146,25 @@ def test_password_is_in_no_message(url: str, tmp_path: Path) -> None:
         open_storage(made, opening_patience_seconds=0)
     assert "s3cr" not in str(caught.value)
     assert "Check the URL" in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["postgresql//u:s3cr", "postgresql://u@h:s3cr/d"])
+def test_text_that_is_no_url_is_not_repeated_for_it_may_hold_a_password(url: str, tmp_path: Path) -> None:
+    with pytest.raises(StorageError) as caught:
+        storage_url(url, tmp_path)
+    assert "s3cr" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://u@localhost:1/d?nonsense=1", "postgresql://u@localhost:1/d?connect_timeout=x"]
+)
+def test_option_that_the_driver_does_not_know_is_told_at_once(url: str) -> None:
+    with pytest.raises(StorageError, match=r"nonsense|connect_timeout"):
+        open_storage(url)
+
+
+def test_sqlite_url_with_another_driver_is_opened_with_ours(tmp_path: Path) -> None:
+    assert open_storage(f"sqlite+nonsense:///{tmp_path}/s.db").engine.driver == "pysqlite"
 
 
 def test_password_comes_from_the_file_that_the_environment_names(

@@ -7,11 +7,13 @@ import json
 from types import SimpleNamespace
 from typing import Any
 
+import optuna
 import pytest
 from optuna.trial import TrialState
 from study_maker import make_foreign, make_study
 
 from search.host import RunOutcome
+from search.mistakes import InputError
 from search.options import print_json
 from search.summary import (
     best_document,
@@ -24,6 +26,7 @@ from search.summary import (
     studies_document,
 )
 from search.terminal import Output
+from search.verify import verify_study
 from studies.limits import Limits
 from studies.queue import Queue
 from studies.storage import Storage, open_storage
@@ -157,6 +160,23 @@ def test_names_and_values_of_another_program_are_no_markup_and_no_control_codes(
     assert text.count("[red]x[/red]") == 3
     assert "\x1b" not in text
     assert "\r" not in text
+
+
+def test_what_another_program_keeps_under_our_names_is_not_read_as_ours(storage: Storage) -> None:
+    study = optuna.create_study(study_name="theirs", storage=storage, direction="maximize")
+    for config in ("a/file.yaml", {"lr": 1}, {"epochs": "many"}):
+        trial = study.ask()
+        trial.set_user_attr("config", config)
+        trial.set_user_attr("seconds", "fast")
+        trial.report(0.1, 1)
+        study.tell(trial, 0.5)
+    document = best_document(storage, "theirs")
+    assert (document["config"], document["seconds"]) == ({}, None)
+    sheet = Sheet()
+    print_best(sheet, storage, document, "")
+    assert sheet.lines()[0] == "study theirs: trial 0, value 0.5000"
+    with pytest.raises(InputError, match="not made by alexsearch"):
+        verify_study(storage, "theirs", top=1, seeds=2, out=None, means=SimpleNamespace(), console=Sheet())  # type: ignore[arg-type]
 
 
 def test_best_document_holds_all_of_the_configuration(storage: Storage) -> None:
