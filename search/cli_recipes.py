@@ -86,6 +86,8 @@ def export(
     paths = write_recipes(recipes, output, several=top is not None)
     for recipe, path in zip(recipes, paths, strict=True):
         click.echo(f"trial {recipe.trial} of study {recipe.study}, val_accuracy {recipe.value:.4f}: {path}")
+    if top and len(paths) < top:
+        click.echo(f"study {recipes[0].study} has no more complete trials: {len(paths)} files instead of {top}")
     click.echo(f"next: alexsearch retrain {shlex.quote(str(paths[0]))}{typed_options(home)}")
 
 

@@ -230,12 +230,18 @@ def _existing(request: RunRequest) -> StudyRecord | None:
         if _is_blank(request.storage, study):
             return None
         raise InputError(f"study {name!r} was not made by alexsearch. Choose another name with --study.")
-    changed = differences(SearchSpace.from_dict(study.attributes["space"]), request.space)
+    before = SearchSpace.from_dict(study.attributes["space"])
+    changed = differences(before, request.space)
+    way_out = "Take the space back to what it was"
+    was, now = before.data.source, request.space.data.source
+    if was != now and not {was, now}.isdisjoint(BUNDLED_IMAGES):  # else both may be paths to the same images
+        changed.insert(0, f"[data] source: was {was}, is now {now}")
+        way_out = f"Go on with it by --data {was}"
     if changed:
         raise InputError(
             [f"study {name!r} was started with another space:"]
             + [f"  {line}" for line in changed]
-            + ["Take the space back to what it was, or start another study with --study NAME."]
+            + [f"{way_out}, or start another study with --study NAME."]
         )
     return study
 

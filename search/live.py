@@ -144,12 +144,18 @@ class Screen:
             self._best = (values["value"], event.number)
         if event.kind == "complete" and self._best:
             self._best_over_time.append(self._best[0])
-        score = f" val_accuracy {values['value']:.4f}" if event.kind == "complete" else f": {values['reason']}"
+        match event.kind:
+            case "complete":
+                ended = f"complete val_accuracy {values['value']:.4f}"
+            case "pruned":
+                ended = values["reason"]  # which says that it was, and after which epoch
+            case _:
+                ended = f"failed: {values['reason']}"
         if "same_as" in values:
-            score += f", the result of trial {values['same_as']}, which had the same values"
+            ended += f", the result of trial {values['same_as']}, which had the same values"
         best = f"; best {self._best[0]:.4f} (trial {self._best[1]})" if self._best else ""
         seconds = f" in {duration(values['seconds'])}" if values.get("seconds") else ""
-        self._print(f"trial {event.number} {event.kind}{score}{seconds}{best}", style=_SETTLED[event.kind])
+        self._print(f"trial {event.number} {ended}{seconds}{best}", style=_SETTLED[event.kind])
 
     def _plain_epoch(self, event: Event, slot: _SlotState) -> None:
         now = time.monotonic()
@@ -238,7 +244,8 @@ def slots_table(slots: Sequence[Mapping[str, Any]]) -> Table:
     for column in ("host", "where", "trial", "epoch", "images/s", "last sign of life"):
         table.add_column(column)
     for slot in slots:
-        age = f"{duration(slot['age_seconds'])} ago" + (", stale" if slot["stale"] else "")
+        state = ", gone" if slot["gone"] else ", stale" if slot["stale"] else ""
+        age = f"{duration(slot['age_seconds'])} ago{state}"
         trial = "-" if slot["trial"] is None else str(slot["trial"])
         rate = f"{slot['images_per_second']:.0f}" if slot["images_per_second"] else ""
         table.add_row(one_line(slot["host"]), one_line(slot["device"]), trial, str(slot["epoch"] or ""), rate, age)

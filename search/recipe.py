@@ -225,6 +225,8 @@ def write_recipe(recipe: Recipe, path: Path) -> None:
         raise InputError(f"{shown}: is a folder. Name a file in it, e.g. {as_shown(path / 'best.toml')}.")
     if is_other:
         raise InputError(f"{shown}: is no ordinary file. Name another one, e.g. best.toml.")
+    if not is_json(path) and path.suffix.lower() != ".toml":
+        raise InputError(f"{shown}: a recipe is a .toml or a .json file. Name it so, e.g. {as_shown(path)}.toml.")
     try:
         with written_aside(target) as temporary:
             if is_json(path):

@@ -123,7 +123,10 @@ def print_status(console: Console, document: Mapping[str, Any]) -> None:
         running = "; those running go back into the queue" if document["stop"] == "now" and counts.running else ""
         console.print(f"told to stop: no trial is taken{running}. `alexsearch run` goes on.")
     elif any(slot["stale"] for slot in document["slots"]):
-        console.print("stale: that worker is gone or hangs; another one, or the next `alexsearch run`, takes its trial")
+        console.print(
+            "gone or stale: that worker has ended or hangs; another one, or the next `alexsearch run`, takes its trial",
+            soft_wrap=True,
+        )
     elif document["ours"] and counts.waiting + counts.running and not document["slots"]:
         console.print("nobody works on it: `alexsearch run` goes on")
 

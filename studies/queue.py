@@ -101,6 +101,9 @@ class SlotStatus:
     age_seconds: float
     """Since its last sign of life, by the database's clock."""
     stale: bool
+    """It gave none for too long, or is gone."""
+    gone: bool = False
+    """Its process was on this machine and has ended."""
 
 
 class Queue:
@@ -379,9 +382,11 @@ class Queue:
                     epoch=row.epoch,
                     images_per_second=row.images_per_second,
                     age_seconds=max(0.0, row.now - row.beat_at),
-                    stale=row.now - row.beat_at > GRACE_SECONDS or _is_dead_here(row),
+                    stale=gone or row.now - row.beat_at > GRACE_SECONDS,
+                    gone=gone,
                 )
                 for row in session.execute(query)
+                for gone in [_is_dead_here(row)]
             ]
 
         return self.storage.read(body)

@@ -313,6 +313,11 @@ def test_recipe_on_standard_output_has_nothing_beside_it(study: Path, tmp_path: 
     assert [path.name for path in tmp_path.iterdir()] == ["home"]
 
 
+def test_export_of_more_than_there_are_says_so(study: Path) -> None:
+    result = run("export", "--home", study, "-o", "best.toml", "--top", "9")
+    assert "study small has no more complete trials: 2 files instead of 9" in result.stdout
+
+
 def test_export_of_the_best_few_names_its_files(study: Path) -> None:
     result = run("export", "--home", study, "-o", "best.toml", "--top", "2")
     assert "trial 0 of study small, val_accuracy 0.4000: best-2.toml" in result.stdout
@@ -435,7 +440,7 @@ def test_signal_that_nohup_ignores_stays_ignored(home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["run", "--help"], ["status"], ["best"], ["studies"], ["export", "-o", "b"]]
+    "arguments", [["--help"], ["run", "--help"], ["status"], ["best"], ["studies"], ["export", "-o", "b.toml"]]
 )
 def test_command_that_trains_nothing_imports_nothing_heavy(study: Path, arguments: list[str]) -> None:
     heavy = (*HEAVY, "optuna", "sqlalchemy", "pydantic") if "--help" in arguments else HEAVY

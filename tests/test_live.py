@@ -148,7 +148,7 @@ def test_best_is_only_replaced_by_a_better_complete_trial(pipe: Recorded) -> Non
     screen.best_so_far(0.6, 1)
     play(screen, ("complete", {"value": 0.5}), number=2)
     play(screen, ("pruned", {"value": 0.9, "reason": "pruned after epoch 2"}), number=3)
-    assert "best 0.6000 (trial 1)" in pipe.lines()[-1]
+    assert pipe.lines()[-1] == "trial 3 pruned after epoch 2; best 0.6000 (trial 1)"
     play(screen, ("complete", {"value": 0.7}), number=4)
     assert "best 0.7000 (trial 4)" in pipe.lines()[-1]
 

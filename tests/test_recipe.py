@@ -345,6 +345,13 @@ def test_a_full_disk_leaves_the_earlier_recipe_whole(path: Path, monkeypatch: py
     assert sorted(entry.name for entry in path.parent.iterdir()) == ["best.json", "best.toml"]
 
 
+@pytest.mark.parametrize("name", ["best", "best.yaml"])
+def test_recipe_is_written_as_toml_or_json_and_nothing_else(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match=rf"{name}: a recipe is a .toml or a .json file.*{name}.toml"):
+        write_recipe(recipe_of(), tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_recipe_from_before_there_were_other_optimizers_is_not_taken_for_an_edited_one(path: Path) -> None:
     newer = ("warmup_epochs", "optimizer", "momentum", "weight_decay", "dropout", "label_smoothing", "augmentation")
     lines = path.read_text().splitlines(keepends=True)

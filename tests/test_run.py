@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -22,6 +23,7 @@ from optuna.trial import TrialState
 from study_maker import make_study
 
 import model.data
+from search.stopping import ECHO_SECONDS
 from studies.catalog import epoch_history, find_study
 from studies.retrained import read as read_retrained
 from studies.retrained import verified as read_verified
@@ -226,6 +228,10 @@ def test_other_space_or_other_data_is_refused_and_changes_nothing(alexsearch: Co
     assert "was started with another space" in message
     assert "[space] epochs: was 3, is now 4" in message
     assert "--study NAME" in message
+    message = alexsearch("run", space, "--data", "digits", code=2)
+    assert "[data] source: was synthetic, is now digits" in message
+    assert "Go on with it by --data synthetic, or start another study with --study NAME" in message
+    assert "the study has 1 trials, and may have 1,000,000" in alexsearch("run", space, "--add", "1000000", code=2)
     assert alexsearch.trials() == before
 
 
@@ -257,20 +263,33 @@ def test_ctrl_c_gives_the_trial_back_and_the_next_run_goes_on_bit_for_bit(
     assert alexsearch.json("status")["counts"]["retried"] == 0
 
 
-@pytest.mark.parametrize(
-    ("signals", "codes"),
-    [((signal.SIGKILL,), (-signal.SIGKILL,)), ((signal.SIGTERM, signal.SIGINT), (143, 130))],
-    ids=["killed", "told twice"],
-)
+def test_signal_that_comes_twice_at_once_is_one(alexsearch: Command, slow_space: str) -> None:
+    process = alexsearch.start("run", slow_space)
+    alexsearch.wait_for(process, lambda: alexsearch.epochs() >= 1)
+    for _ in range(2):
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.05)
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert "went back into the queue" in out
+    counts = alexsearch.json("status")["counts"]
+    assert (counts["waiting"], counts["retried"]) == (2, 0)
+
+
+@pytest.mark.parametrize("signals", [(signal.SIGKILL,), (signal.SIGTERM, signal.SIGINT)], ids=["killed", "told twice"])
 def test_run_that_ends_at_once_loses_no_reported_epoch_and_its_trial_is_retried(
-    alexsearch: Command, slow_space: str, signals: tuple[signal.Signals, ...], codes: tuple[int, ...]
+    alexsearch: Command, slow_space: str, signals: tuple[signal.Signals, ...]
 ) -> None:
     process = alexsearch.start("run", slow_space)
     alexsearch.wait_for(process, lambda: alexsearch.epochs() >= 1)
+    locker = sqlite3.connect(alexsearch.url.removeprefix("sqlite:///"), isolation_level=None)
+    locker.execute("BEGIN IMMEDIATE")  # nothing can be given back
     for number in signals:
         process.send_signal(number)
+        time.sleep(2 * ECHO_SECONDS)
     process.communicate(timeout=30)
-    assert process.returncode in codes
+    locker.close()
+    assert process.returncode == (130 if len(signals) == 2 else -signal.SIGKILL)
     before = alexsearch.trials()[0].intermediate_values
     alexsearch("run", slow_space)
     counts = alexsearch.json("status")["counts"]

@@ -110,7 +110,8 @@ def test_status_says_what_becomes_of_the_trial_of_a_dead_worker(
     queue.take(queue.join("cpu"))
     monkeypatch.setattr("studies.queue._process_started", lambda _pid: None)
     lines = status_lines(storage)
-    assert lines[-1].startswith("stale: that worker is gone or hangs")
+    assert lines[-1].startswith("gone or stale: that worker has ended or hangs")
+    assert any(line.endswith(" ago, gone") for line in lines)
 
 
 def test_status_says_that_a_study_was_told_to_stop(storage: Storage) -> None:
