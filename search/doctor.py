@@ -102,9 +102,12 @@ def _compute() -> list[Finding]:
 def _data(source: str, home: Home) -> Finding:
     answer, problem = _probe(DATA_PROBE, [source, str(home.data)], hide_gpus=True)
     if answer is not None and "error" not in answer:
-        return Finding("data", True, f"{source}: {answer['images']} training images of {answer['classes']} classes")
+        return Finding("data", True, f"{source}: {answer['images']:,} training images of {answer['classes']} classes")
     text = answer["error"] if answer else problem
-    return Finding("data", False, text, "Or search on real handwritten digits, which need no download: --data digits")
+    way_out = (
+        "" if "--data digits" in text else "Or search on handwritten digits, which need no download: --data digits"
+    )
+    return Finding("data", False, text, way_out)
 
 
 def _home(home: Home) -> Finding:

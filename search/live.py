@@ -92,8 +92,8 @@ class Screen:
         self._started = time.monotonic()
         data = study.attributes["data"]
         self._print(
-            f"study {study.name}: {counts.budget} trials, {counts.settled} settled; {data['train_images']} training "
-            f"and {data['validation_images']} validation images of {data['source']}; "
+            f"study {study.name}: {counts.budget} trials, {counts.settled} settled; {data['train_images']:,} training "
+            f"and {data['validation_images']:,} validation images of {data['source']}; "
             f"{len(places)} worker{'s' if len(places) > 1 else ''} on {', '.join(sorted({p.device for p in places}))}"
         )
 

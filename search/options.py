@@ -169,7 +169,8 @@ def data_option(default: str, *, help_end: str = "") -> Callable[[Command], Comm
         show_envvar=True,
         default=default if is_source else None,
         show_default=True if is_source else default,
-        help=f"cifar10, digits, synthetic, a .npz file or an image folder{help_end}.",
+        help=f"cifar10, digits, synthetic, a .npz file or an image folder{help_end}. digits and synthetic bring "
+        "their own numbers of images.",
     )
 
 

@@ -77,7 +77,7 @@ def retrain_recipe(
         shop, images = open_workshop(recipe, split, means, bars)
         jobs = seed_jobs(recipe, seeds, out, fresh_from=0 if validate else None)
         bars.note(f"training trial {recipe.trial} of study {recipe.study} again: {short(recipe.config.model_dump())}")
-        bars.note(f"{images.train} training images of {images.source}, {seeds} seed{'s' * (seeds > 1)}")
+        bars.note(f"{images.train:,} training images of {images.source}, {seeds} seed{'s' * (seeds > 1)}")
         outcome = retrain(recipe, jobs, shop, images, means.home)
     print_outcome(console, outcome, out)
     console.print(write_back(means.storage, recipe, outcome, means.home, out), soft_wrap=True)

@@ -66,8 +66,8 @@ def reproduce_report(
     from model.train import Engine
 
     console.print(
-        f"the report's settings on {len(training)} images of {source}, validated on its {len(test)} test images as the "
-        f"report did, on {device.name}, {device.resolve(config.precision)}",
+        f"the report's settings on {len(training):,} images of {source}, validated on its {len(test):,} test images as "
+        f"the report did, on {device.name}, {device.resolve(config.precision)}",
         soft_wrap=True,
     )
     console.print(f"{'epoch':>5}  accuracy  report    loss  report  seconds")
@@ -118,7 +118,7 @@ def _document(
 ) -> dict[str, Any]:
     best = max(history, key=lambda metrics: metrics.val_accuracy or 0.0)
     return {
-        "validated_on": f"the {test_images} test images of {source}, every epoch, as the report did",
+        "validated_on": f"the {test_images:,} test images of {source}, every epoch, as the report did",
         "best_epoch": best.epoch,
         "best_accuracy": best.val_accuracy,
         "last_accuracy": history[-1].val_accuracy,

@@ -156,7 +156,7 @@ def print_best(console: Console, storage: Storage, document: Mapping[str, Any], 
     value = f"{_metric(document)} {_number(document['value'], 4)}"
     console.print(f"study {study.shown}: trial {document['number']}, {value}", soft_wrap=True)
     for key, value in (document["config"] or document["params"]).items():
-        console.print(f"  {_one_line(key):14} {_number(value)}", soft_wrap=True)
+        console.print(f"  {_one_line(key):15} {_number(value)}", soft_wrap=True)
     trials = top_trials(storage, study, SHOWN)
     if len(trials) > 1:
         console.print()

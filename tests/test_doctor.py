@@ -100,7 +100,7 @@ def test_real_probes_answer(tmp_path: Path) -> None:
     found = findings(tmp_path)
     assert found["TensorFlow"].ok, found
     assert found["precision"].found.split(",")[0] in ("float32", "bfloat16")
-    assert found["data"].found == "synthetic: 2000 training images of 10 classes"
+    assert found["data"].found == "synthetic: 2,000 training images of 10 classes"
     assert f"python {sys.version_info.major}.{sys.version_info.minor}" in found["versions"].found
 
 

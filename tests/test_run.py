@@ -155,7 +155,7 @@ def test_from_search_to_a_verified_score(alexsearch: Command, space: str, tmp_pa
     alexsearch("export", "-o", str(recipe))
     verified = tmp_path / "verified"
     out = alexsearch("retrain", str(recipe), "--seeds", "2", "--workers", "2", "--out", str(verified))
-    assert "2000 training images of synthetic, 2 seeds" in out
+    assert "2,000 training images of synthetic, 2 seeds" in out
     assert "written to study small" in out
     metrics = json.loads((verified / "metrics.json").read_text())
     assert len(metrics["seeds"]) == 2
