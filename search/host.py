@@ -41,8 +41,9 @@ from studies.cache import StartedTrials
 from studies.catalog import StudyRecord, all_studies, open_study
 from studies.limits import Limits
 from studies.notes import refresh_notes
-from studies.queue import BEAT_SECONDS, Counts, Queue, Undertaker
+from studies.queue import Counts, Queue
 from studies.storage import Storage
+from studies.undertaker import BEAT_SECONDS, Undertaker
 
 STOP_SECONDS = 20.0
 """How long the slots may take to give their trials back before the run ends without them."""

@@ -31,6 +31,7 @@ import search.host
 import search.places
 import search.slot
 import studies.queue
+import studies.undertaker
 from search.child import ChildError
 from search.home import Home
 from search.host import RunRequest
@@ -344,7 +345,7 @@ def work(orders: Orders) -> None:
     if orders.grace_seconds is not None:
         played |= {"GRACE_SECONDS": orders.grace_seconds, "BEAT_SECONDS": orders.grace_seconds / 12}
     for name, value in played.items():
-        for module in (search.host, search.slot, studies.queue):
+        for module in (search.host, search.slot, studies.queue, studies.undertaker):
             if hasattr(module, name):
                 setattr(module, name, value)
     os.environ[search.places.PRETEND] = str(orders.slots)

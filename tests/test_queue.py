@@ -16,12 +16,13 @@ import pytest
 import sqlalchemy as sa
 from optuna.trial import TrialState
 
-import studies.queue
+import studies.undertaker
 from studies.cost import ledger
 from studies.limits import Limits
-from studies.queue import GRACE_SECONDS, RETRIES, Queue, Undertaker
+from studies.queue import RETRIES, Queue
 from studies.schema import EPOCHS, SLOTS
 from studies.storage import open_storage
+from studies.undertaker import GRACE_SECONDS, Undertaker
 
 
 @pytest.fixture
@@ -284,7 +285,7 @@ def test_live_process_that_this_user_may_not_see_is_not_dead(queue: Queue, monke
     def hidden(_pid: int) -> float:
         raise FileNotFoundError
 
-    monkeypatch.setattr(studies.queue, "_process_started", hidden)
+    monkeypatch.setattr(studies.undertaker, "process_started", hidden)
     assert Undertaker(queue).look() == []
     with subprocess.Popen(["sleep", "0"]) as gone:
         gone.wait()
