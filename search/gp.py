@@ -1,4 +1,4 @@
-"""The sampler of our own: a Gaussian process that learns from every epoch of every trial.
+"""The sampler of our own: a Gaussian process that learns from the course of every trial.
 
 Other samplers see one value a trial, and of a pruned one next to nothing. Here the epoch is an input like the
 hyperparameters: since the learning rate of an epoch does not depend on how many are to follow, the first epochs of a
@@ -42,6 +42,10 @@ MOST_POINTS = 300
 SHARES = (1.0, 0.5, 0.25)
 """After which parts of its epochs a trial is observed."""
 FIT_STEPS = 30
+LOG_SCALE, LOG_SCALE_VARIANCE = math.sqrt(2), 3.0
+"""Of the logarithm of a length scale, before anything is seen: mean, to which half the logarithm of the number of
+dimensions is added, and variance (Hvarfner, Hellsten and Nardi 2024, "Vanilla Bayesian Optimization Performs Great in
+High Dimensions"). Without it a dozen trials look as if the smallest change of a parameter could change everything."""
 
 
 class CurveSampler(BaseSampler):
@@ -127,14 +131,23 @@ class CurveSampler(BaseSampler):
         from sklearn.gaussian_process import GaussianProcessRegressor
         from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
+        dimensions = inputs.shape[1]
+        expected = LOG_SCALE + math.log(dimensions) / 2
+
         def few_steps(objective: Any, start: Floats, bounds: Any) -> tuple[Floats, float]:
-            found = minimize(objective, start, jac=True, bounds=bounds, options={"maxiter": FIT_STEPS})
+            def with_prior(theta: Floats) -> tuple[float, Floats]:
+                value, gradient = objective(theta)
+                off = theta[1 : 1 + dimensions] - expected  # between the constant's and the noise's logarithm
+                slope = np.concatenate([[0.0], off, [0.0]]) / LOG_SCALE_VARIANCE
+                return value + off @ off / (2 * LOG_SCALE_VARIANCE), gradient + slope
+
+            found = minimize(with_prior, start, jac=True, bounds=bounds, options={"maxiter": FIT_STEPS})
             return found.x, found.fun
 
-        dimensions = inputs.shape[1]
-        kernel = ConstantKernel(1.0, (0.1, 10.0)) * Matern(np.full(dimensions, 0.5), (0.05, 10.0), nu=2.5)
+        scales = np.full(dimensions, min(3.0, math.exp(expected)))
+        kernel = ConstantKernel(1.0, (0.1, 10.0)) * Matern(scales, (0.05, 100.0), nu=2.5)
         process = GaussianProcessRegressor(
-            kernel + WhiteKernel(0.01, (1e-4, 0.3)), optimizer=few_steps, normalize_y=True
+            kernel + WhiteKernel(0.03, (1e-3, 0.3)), optimizer=few_steps, normalize_y=True
         )
         with warnings.catch_warnings():  # a length scale at its bound: a parameter that does not matter
             warnings.simplefilter("ignore")

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
@@ -194,10 +195,9 @@ def test_what_was_tried_is_not_proposed_again_unless_repeats_are_wanted(repeats:
     )
     space = space.model_copy(update={"study": space.study.model_copy(update={"repeats": repeats})})
     study = study_of()
-    for rate in (0.01, 0.1, 0.001):
-        told(study, space, peaked, {"learning_rate": rate, "epochs": 2})
-    told(study, space, peaked, {"learning_rate": 0.001, "epochs": 1})
-    assert (proposed(study, space) == {"learning_rate": 0.01, "epochs": 2}) == repeats
+    for rate, epochs in ((0.01, 2), (0.1, 2), (0.001, 2), (0.01, 1), (0.001, 1)):
+        told(study, space, peaked, {"learning_rate": rate, "epochs": epochs})
+    assert (proposed(study, space) == {"learning_rate": 0.1, "epochs": 1}) == (not repeats)
 
 
 def test_trial_that_took_over_a_result_counts_as_what_it_is() -> None:
@@ -207,3 +207,10 @@ def test_trial_that_took_over_a_result_counts_as_what_it_is() -> None:
     sampler = CurveSampler(space, 2, 0, 0, 4)
     twin = optuna.trial.create_trial(params=taken_over.params, distributions=taken_over.distributions, value=0.7)
     assert 0.7 in sampler._observations([taken_over, twin])[1]
+
+
+def test_few_trials_do_not_make_a_parameter_look_as_if_its_smallest_change_mattered() -> None:
+    rng = np.random.default_rng(0)
+    inputs = rng.random((8, 6))
+    process = CurveSampler(space_of(ONE), 2, 0, 0, 4)._fitted(inputs, rng.random(8))
+    assert process.kernel_.k1.k2.length_scale.min() > 0.3
