@@ -148,7 +148,7 @@ class Child:
 
     def outgrown(self) -> bool:
         """Whether its memory is worth a new process. Asked after each trial."""
-        if self.place.gpu and not self.place.pretend:
+        if self.place.on_gpu:
             return False
         with contextlib.suppress(psutil.Error):  # it is gone: `receive` says so
             megabytes: float = psutil.Process(self.pid).memory_info().rss / 2**20
@@ -183,10 +183,10 @@ def messages(child: Child, trial: int, stopping: threading.Event) -> Iterator[di
             raise ChildError(f"gave no sign of life for {HANG_SECONDS:.0f} s, see {child.log}")
 
 
-def kernel_kills(vmstat: Path = Path("/proc/vmstat")) -> int:
+def kernel_kills() -> int:
     """How many processes of this machine the kernel has killed for want of memory; 0 where it does not tell."""
     with contextlib.suppress(OSError, ValueError):
-        for line in vmstat.read_text(encoding="ascii").splitlines():
+        for line in Path("/proc/vmstat").read_text(encoding="ascii").splitlines():
             if line.startswith("oom_kill "):
                 return int(line.split()[1])
     return 0

@@ -1,8 +1,8 @@
 """The one folder a user has in hand, and the only place that knows where things lie in it.
 
 HOME/alexsearch.db            the studies, unless --storage names another database
-HOME/data/                    decoded image folders
-HOME/artifacts/               pictures and tables of trials that were looked at in the dashboard
+HOME/data/                    decoded images: CIFAR-10, image folders
+HOME/artifacts/               what the dashboard shows of trials, and what retrainings left
 HOME/tensorflow.log           what TensorFlow printed in `retrain`, `evaluate` and their like
 HOME/seed-report/             what `alexsearch seed-report` made, unless --out names another folder
 HOME/STUDY/checkpoints/       the training state of trials that are running or waiting to go on

@@ -33,7 +33,7 @@ from search.home import Home
 from search.mistakes import InputError
 from search.noting import kept_up_to_date
 from search.parameters import largest
-from search.places import Place, chosen_gpus, plan_places, visible_gpus
+from search.places import Place, chosen_gpus, places_without_gpus, plan_places, unusable, visible_gpus
 from search.pruning import build_pruner
 from search.slot import Assignment, Event, Slot
 from search.space import SearchSpace, differences
@@ -279,13 +279,10 @@ def _prepare(request: RunRequest, places: tuple[Place, ...], view: View, stoppin
     child = Child(places[0], space.data, request.home.data, request.home.log(space.study.name, places[0].name))
     try:
         ready = child.wait_ready(stopping)
-        if ready is not None and places[0].gpu and not places[0].pretend and ready["device"]["kind"] == "cpu":
+        if ready is not None and places[0].on_gpu and ready["device"]["kind"] == "cpu":
             child.kill()
-            notes.append(
-                f"{places[0].device} is there, but this TensorFlow can't use it: the search runs on the CPU. "
-                "Install requirements-gpu.lock, and see `alexsearch doctor`."
-            )
-            return _prepare_again(request, plan_places(None, (), available_cores()), view, stopping, notes)
+            notes.append(unusable(places[0].device))
+            return _prepare_again(request, places_without_gpus(request.workers), view, stopping, notes)
     except Refused as refusal:
         child.kill()
         if not (refusal.download and request.digits_without_download):
@@ -442,9 +439,9 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def git_commit(folder: Path = Path(__file__).parent) -> str | None:
+def git_commit() -> str | None:
     """The commit this code was checked out at, with "-dirty" where it was changed since; None outside a checkout."""
-    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
     try:
         found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True, env=environment)

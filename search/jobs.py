@@ -29,7 +29,7 @@ from model.device import available_cores
 from model.files import written_aside
 from search.child import Child, ChildError, Refused, messages
 from search.mistakes import InputError
-from search.places import Gpu, Place, plan_places
+from search.places import Gpu, Place, places_without_gpus, plan_places, unusable
 from search.toml import as_shown, with_tuples
 from studies.queue import RETRIES
 
@@ -167,7 +167,7 @@ class Workshop:
         """
         waiting = [job for job in jobs if self.done(job) is None]
         if waiting:
-            self._train(waiting, self.gpus)
+            self._train(waiting)
         return [self._finished(job) for job in jobs]
 
     def _finished(self, job: Job) -> Record:
@@ -176,22 +176,15 @@ class Workshop:
             raise JobError(f"{job.name}: {as_shown(job.record)} is gone. Run the same command again.")
         return record
 
-    def _train(self, jobs: Sequence[Job], gpus: tuple[Gpu, ...]) -> None:
-        count = min(self.workers or self._room(gpus), len(jobs))
-        places = plan_places(count, gpus, available_cores(), self.trials_per_gpu)
-        crew = _Crew(self, jobs)
+    def _train(self, jobs: Sequence[Job]) -> None:
+        cores = available_cores()
+        room = self.workers or len(plan_places(None, self.gpus, cores, self.trials_per_gpu))
+        places = plan_places(min(room, len(jobs)), self.gpus, cores, self.trials_per_gpu)
         try:
-            crew.work(places)
+            _Crew(self, jobs).work(places)
         except _GpuUnusable as problem:
-            self.note(
-                f"{problem} is there, but this TensorFlow can't use it: training goes on on the CPU. "
-                "Install requirements-gpu.lock, and see `alexsearch doctor`."
-            )
-            self._train(jobs, ())
-
-    def _room(self, gpus: tuple[Gpu, ...]) -> int:
-        """How many places there are without a number of workers."""
-        return len(plan_places(None, gpus, available_cores(), self.trials_per_gpu))
+            self.note(unusable(str(problem)))
+            _Crew(self, jobs).work(places_without_gpus(min(self.workers or 1, len(jobs))))
 
 
 class JobError(TrainError):
@@ -313,7 +306,7 @@ class _Bench:
             return None
         if ready["data"]["fingerprint"] != shop.fingerprint:
             raise DataError(f"{shop.data.source} changed while it was being read. Run the same command again.")
-        if self.place.gpu and not self.place.pretend and ready["device"]["kind"] == "cpu":
+        if self.place.on_gpu and ready["device"]["kind"] == "cpu":
             raise _GpuUnusable(self.place.device)
         self.device = ready["device"]["name"]
         return self.child

@@ -87,7 +87,7 @@ class Finding:
 
 
 def closest(word: str, known: Collection[str]) -> str:
-    """' Did you mean "x"?' or nothing."""
+    """ " Did you mean x?", or nothing."""
     match = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     return f" Did you mean {match[0]}?" if match else ""
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 from dataclasses import dataclass
 
+from model.device import available_cores
 from search.mistakes import InputError
 
 PRETEND = "ALEXSEARCH_PRETEND_GPUS"
@@ -36,6 +37,11 @@ class Place:
     @property
     def name(self) -> str:
         return f"slot-{self.index}"
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether its child computes on a GPU that is there."""
+        return self.gpu is not None and not self.pretend
 
 
 @dataclass(frozen=True)
@@ -143,4 +149,18 @@ def plan_places(
             pretend=gpu.pretend,
         )
         for index, gpu in ((index, gpus[index % len(gpus)]) for index in range(count))
+    )
+
+
+def places_without_gpus(workers: int | None) -> tuple[Place, ...]:
+    """On the CPU, where the GPUs turned out to be of no use: as many as were asked for, at most one a core."""
+    cores = available_cores()
+    return plan_places(min(workers or 1, cores), (), cores)
+
+
+def unusable(device: str) -> str:
+    """What is said where the driver shows a GPU that TensorFlow does not see."""
+    return (
+        f"{device} is there, but this TensorFlow can't use it: training goes on on the CPU. "
+        "Install requirements-gpu.lock, and see `alexsearch doctor`."
     )

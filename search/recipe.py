@@ -32,7 +32,7 @@ _COMMENTS = {
     "value": "validation accuracy of its last epoch",
     "created": "UTC",
     "device": "what it ran on",
-    "data_fingerprint": "of the images and their split",
+    "data_fingerprint": "of all training images of the source",
     "digest": "over [config], [data] and data_fingerprint: tells whether they were edited since",
     "config.batch_size": "images a step",
     "config.learning_rate": "of the first epoch",

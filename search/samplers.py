@@ -88,7 +88,7 @@ def refuse_pickling(raw: object) -> object:
 def build_sampler(space: SearchSpace, number: int, seed: int, attempt: int = 0) -> BaseSampler:
     """The sampler that proposes the values of trial `number`, at the how manieth attempt, from 0.
 
-    `seed` is the trial's and the attempt's own. Grid and QMC go by the study's seed and the number alone.
+    `seed` is the trial's and the attempt's own. Grid goes by the study's seed and the number, QMC by the attempt too.
     """
     from optuna import samplers
 

@@ -34,7 +34,7 @@ from search.places import Place
 from search.pruning import is_spared
 from search.sampling import GivenValuesError, StudyOfLessons, propose
 from search.space import SearchSpace
-from studies.queue import Queue, Taken
+from studies.queue import RETRIES, Queue, Taken, last_crash
 
 IDLE_SECONDS = 1.0
 STARTS = 3
@@ -246,8 +246,6 @@ class Slot:
             prune = not spared and optuna.Trial(self._study, taken.trial_id).should_prune()
         except KeyError:  # deleted a moment ago
             return False
-        if prune:
-            progress.pruned_at = progress.pruned_at or metrics["epoch"]
         child.send("verdict", trial=taken.number, epoch=metrics["epoch"], go=not prune)
         self._tell("epoch", taken, epoch=metrics["epoch"], epochs=progress.config.epochs, **_scores(metrics))
         # This very epoch may have reached a limit of the study's.
@@ -288,10 +286,13 @@ class Slot:
             self._drop_child()  # its memory is surely free only when the process is gone
 
     def _crashed(self, taken: Taken, reason: str) -> None:
-        if self._work.queue.give_back(self.slot_id, taken.trial_id, crashed=True, reason=reason):
-            self._tell("retried", taken, reason=reason, attempt=taken.attempt + 1)
-        else:
+        crashes = taken.attempt + 1
+        if not self._work.queue.give_back(self.slot_id, taken.trial_id, crashed=True, reason=reason):
             self._lost(taken)
+        elif crashes > RETRIES:
+            self._tell("failed", taken, reason=last_crash(reason, crashes))
+        else:
+            self._tell("retried", taken, reason=reason, attempt=crashes)
 
     def _lost(self, taken: Taken) -> None:
         self._work.queue.give_back(self.slot_id, taken.trial_id, crashed=False)
@@ -313,7 +314,6 @@ class _Progress:
     config: TrainConfig
     history: list[Mapping[str, Any]] = field(default_factory=list)
     images_per_second: float = 0.0
-    pruned_at: int | None = None
 
     def cost(self) -> dict[str, Any]:
         """The attributes that say what the trial took: all its epochs, those before a restart included."""

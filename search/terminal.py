@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from functools import cache
 from pathlib import Path
+from typing import TextIO
 
 from rich.console import Console
 
@@ -51,6 +53,12 @@ def tolerate_any_text() -> None:
 def quiet_tensorflow(log: Path) -> None:
     """From here on, what TensorFlow's C++ prints goes to `log`; Python's own errors still reach the terminal."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    sys.stderr = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace", buffering=1)
+    sys.stderr = _first_stderr()
     with log.open("ab") as file:
         os.dup2(file.fileno(), 2)
+
+
+@cache
+def _first_stderr() -> TextIO:
+    """Where standard error went at the first call: at a second one, descriptor 2 is the log of the first."""
+    return os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace", buffering=1)

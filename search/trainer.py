@@ -12,7 +12,7 @@ From it:    ready     data (its fingerprint and counts) and device
             started   trial, config with its precision resolved, history of the epochs a checkpoint had
             progress  trial, epoch, step, steps, images_per_second; every few seconds
             epoch     trial, metrics
-            finished  trial, stopped
+            finished  trial
             failed    trial, reason, retry, message
 
 The trainer waits for a verdict no longer than `VERDICT_SECONDS` and goes on without one: a database that stalls the
@@ -132,7 +132,7 @@ class _Trainer:
             self._wire.send("started", trial=trial, config=config.model_dump(), history=epochs)
 
         try:
-            result = self._engine.train(
+            self._engine.train(
                 config,
                 on_epoch,
                 checkpoints=Path(message["checkpoints"]),
@@ -160,7 +160,7 @@ class _Trainer:
             traceback.print_exc()
             self._wire.send("failed", trial=trial, reason="error", retry=True, message=f"{error!r}")
         else:
-            self._wire.send("finished", trial=trial, stopped=result.stopped)
+            self._wire.send("finished", trial=trial)
 
 
 class Verdicts:

@@ -21,7 +21,6 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from model.config import TrainError
-from search.artifacts import keep_retrained
 from search.exporting import recipe_of
 from search.jobs import Job, Record, Workshop, claimed
 from search.live import plain_table
@@ -29,14 +28,16 @@ from search.mistakes import InputError
 from search.progress import Bars
 from search.recipe import Recipe
 from search.results import Images
-from search.retrain import Means, Outcome, open_workshop, print_outcome, retrain, seed_jobs
+from search.retrain import Means, Outcome, open_workshop, print_outcome, retrain, seed_jobs, write_back
 from search.terminal import Output
 from search.toml import as_shown
 from studies.catalog import StudyRecord, best_trial, find_study, top_trials
-from studies.notes import refresh_notes
 from studies.retrained import SIGNIFICANT, Retrained, Verified, read, record, record_verified, summarised, welch
 from studies.storage import Storage
 from studies.words import duration
+
+PICKED_FROM = 1000
+"""The first fresh seed of the picked trial's retraining: candidates are compared on those below."""
 
 
 @dataclass(frozen=True)
@@ -98,17 +99,15 @@ def verify_study(
         bars.note(text)
         picked = compared[0].recipe
         shop, images = open_workshop(picked, "test", means, bars)
-        # Not the seeds it was picked by, and not the search's own.
-        jobs = seed_jobs(picked, seeds, out / f"picked-{picked.trial:05d}", fresh_from=seeds)
+        # Not the seeds it was picked by, and not the search's own; the same ones for any number of seeds.
+        jobs = seed_jobs(picked, seeds, out / f"picked-{picked.trial:05d}", fresh_from=PICKED_FROM)
         comparison = {**asdict(verified), "text": text, "candidates": [_row(candidate) for candidate in compared]}
         outcome = retrain(picked, jobs, shop, images, means.home, comparison)
     folder = jobs[0].folder
-    record(storage, study, outcome.retrained)
     record_verified(storage, study, verified)
-    refresh_notes(storage, study)
-    keep_retrained(storage, study, means.home.artifacts, outcome.retrained, folder)
+    written = write_back(storage, picked, outcome, means.home, folder)
     print_outcome(console, outcome, folder)
-    console.print(f"written to study {study.shown} in {storage.name}", soft_wrap=True)
+    console.print(written, soft_wrap=True)
     console.print(f"next: alexsearch evaluate {shlex.quote(as_shown(folder / 'best.keras'))}", soft_wrap=True)
     return Verification(compared, verified, text, outcome)
 

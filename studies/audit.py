@@ -21,8 +21,6 @@ from sqlalchemy import orm
 from studies.storage import Storage
 
 AUDIT = "audit"
-Z = 1.959964
-"""The standard normal distribution's quantile for 95%, both sides."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +94,10 @@ def interval(hits: int, of: int) -> tuple[float, float]:
     """Wilson's 95% interval of a share of which `hits` in a sample of `of` were seen (Wilson 1927)."""
     if not of:
         return 0.0, 1.0
-    share, square = hits / of, Z * Z / of
-    middle = (share + square / 2) / (1 + square)
-    half = Z * math.sqrt(share * (1 - share) / of + square / of / 4) / (1 + square)
-    # At either end it is that end exactly, but for rounding.
-    return (middle - half if hits else 0.0), (middle + half if hits < of else 1.0)
+    from scipy.stats import binomtest
+
+    found = binomtest(hits, of).proportion_ci(method="wilson")
+    return float(found.low), float(found.high)
 
 
 def record(storage: Storage, trial_id: int, audit: Mapping[str, Any]) -> None:

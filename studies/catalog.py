@@ -3,7 +3,8 @@
 space     the search space, as `SearchSpace.to_dict` gives it
 data      fingerprint, counts and classes of its data
 uid       tells this study from any other of the same name
-baseline  the number of the trial that got the baseline, 0; absent without one
+
+`studies.retrained` adds what retrainings came to.
 """
 
 from __future__ import annotations

@@ -81,9 +81,7 @@ class Findings:
 _IMAGES = {"train_images": "training", "validation_images": "validation"}
 
 
-def findings_of(
-    storage: Storage, study: StudyRecord, trials: Sequence[FrozenTrial] | None = None, counts: Counts | None = None
-) -> Findings:
+def findings_of(storage: Storage, study: StudyRecord, trials: Sequence[FrozenTrial] | None = None) -> Findings:
     """What `study` has come to so far. `trials` spares reading them, where the caller has them already."""
     if trials is None:
         trials = storage.get_all_trials(study.study_id, deepcopy=False)
@@ -95,7 +93,7 @@ def findings_of(
     return Findings(
         study=study,
         trials=known,
-        counts=counts or Queue(storage, study.study_id).counts(),
+        counts=Queue(storage, study.study_id).counts(),
         best=best,
         baseline=first if first is not None and first.state.name == "COMPLETE" else None,
         ledger=ledger(storage, study.study_id),

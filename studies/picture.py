@@ -56,9 +56,9 @@ def whole_epochs(axes: Axes) -> None:
         axes.set_xlim(low - 0.5, high + 0.5)
 
 
-def legend_below(figure: Figure, columns: int = 2) -> None:
+def legend_below(figure: Figure) -> None:
     """The legend under everything, where it can't lie on the data."""
-    figure.legend(loc="outside lower center", ncols=columns, fontsize=9, frameon=False)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=9, frameon=False)
 
 
 def save_both(figure: Figure, stem: Path) -> list[Path]:

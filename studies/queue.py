@@ -34,6 +34,7 @@ from studies.limits import STOP, STOPPED_BY, Limits
 from studies.schema import EPOCHS, SLOTS
 from studies.storage import Storage
 from studies.undertaker import GRACE_SECONDS, is_dead_here, machine, process_started
+from studies.words import LAST_OF
 
 RETRIES = 3
 """How often a trial whose worker died is run again; after that it failed for good."""
@@ -447,7 +448,7 @@ class Queue:
                 session, models.TrialSystemAttributeModel, trial_id, ATTEMPTS, attempts
             )
         if attempts > RETRIES:
-            self._set_attributes(session, trial_id, {"reason": f"{reason}; the last of {attempts} crashes"})
+            self._set_attributes(session, trial_id, {"reason": last_crash(reason, attempts)})
             self._finish(session, trial_id, TrialState.FAIL, None)
         else:
             trial.state = TrialState.WAITING
@@ -476,3 +477,8 @@ def _attempts(session: orm.Session, trial_id: int) -> int:
         sa.select(attribute.value_json).where(attribute.trial_id == trial_id, attribute.key == ATTEMPTS)
     )
     return int(value) if value else 0
+
+
+def last_crash(reason: str, crashes: int) -> str:
+    """Why a trial failed for good whose last run crashed with `reason`."""
+    return f"{reason}; {LAST_OF} {crashes} crashes"

@@ -13,6 +13,9 @@ STATE_WORDS: Mapping[str, str] = MappingProxyType(
     {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}
 )
 
+LAST_OF = "the last of"
+"""Stands in the reason of a trial whose training process crashed once too often, before how often."""
+
 _FAILURES: Mapping[str, str] = MappingProxyType(
     {
         "diverged": "Its loss or accuracy stopped being a finite number: with these values training runs away. It is "
@@ -20,7 +23,8 @@ _FAILURES: Mapping[str, str] = MappingProxyType(
         "out-of-memory": "Network and batch did not fit into the device's memory: it would fail again, so it is not "
         "repeated. Smaller batches, or fewer trials on a GPU, fit.",
         "data": "The images did not fit the configuration: it would fail again, so it is not repeated.",
-        "crashed": "Its training process died again and again, which need not be the trial's own fault.",
+        "crashed": "It was repeated each time, and its training process died again: that need not be the trial's own "
+        "fault.",
     }
 )
 
@@ -86,7 +90,7 @@ def why(trial: FrozenTrial) -> str:
             after = f" after epoch {epochs}{of}{at}" if epochs else ""
             return f"Stopped{after}: the pruner held it against the trials before it and saw no hope for it."
         case "FAIL":
-            kind = reason.partition(":")[0].partition(" ")[0]
+            kind = "crashed" if f"; {LAST_OF} " in reason else reason.partition(":")[0].partition(" ")[0]
             meant = _FAILURES.get(kind, "What it ran into need not be its own fault.")
             return f"{reason[:1].upper()}{reason[1:].rstrip('.')}. {meant}" if reason else "No reason was recorded."
     return ""

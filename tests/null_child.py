@@ -92,7 +92,7 @@ class NullChild:
             self._say("epoch", metrics={**metrics, "seconds": 2.0})
         if "model" in values:
             played.save(Path(values["model"]), config["seed"])
-        self._say("finished", stopped=False)
+        self._say("finished")
 
     def receive(self, timeout: float) -> Mapping[str, Any] | None:
         try:

@@ -281,7 +281,7 @@ class NullChild:
                 (file.parent / "crashed").touch()
                 self._told.put(ChildError("training process was killed by signal 9"))
                 return
-        self._told.put({"kind": "finished", "trial": trial, "stopped": False})
+        self._told.put({"kind": "finished", "trial": trial})
 
     def _go(self, epoch: int) -> bool:
         until = time.monotonic() + self.orders.verdict_seconds

@@ -177,6 +177,15 @@ def test_gpu_that_tensorflow_does_not_see_is_told_and_the_cpu_used(
     assert seeds_of(played) == [0, 1, 2]
 
 
+def test_workers_of_gpus_that_are_no_use_are_at_most_one_a_core(
+    shop: Workshop, played: Played, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("search.jobs", "search.places"):
+        monkeypatch.setattr(f"{module}.available_cores", lambda: 2)
+    assert len(replace(shop, gpus=GPUS, workers=3).train(jobs_in(tmp_path))) == 3
+    assert seeds_of(played) == [0, 1, 2]
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

@@ -469,6 +469,32 @@ def test_trial_whose_fresh_seed_diverges_is_not_picked(
         verify(out=tmp_path / "elsewhere")
 
 
+def test_verification_with_more_seeds_trains_only_those_that_are_missing(
+    verify: Callable[..., Verification], played: Played
+) -> None:
+    played.accuracy = fresh(0.3, 0.5, 0.6)
+    verify(seeds=1)
+    assert len(played.trained) == 3 + 1
+    found = verify(seeds=2)
+    assert len(played.trained) == 2 * (3 + 1)
+    assert len(found.outcome.retrained.seeds) == 2
+
+
+def test_verification_whose_files_can_not_be_kept_beside_the_study_says_so_and_ends_well(
+    verify: Callable[..., Verification],
+    played: Played,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(search.retrain, "keep_retrained", full)
+    played.accuracy = fresh(0.3, 0.5, 0.6)
+    assert verify().verified.picked == 2
+    assert "can't be kept beside it: [Errno 28] No space left on device" in capsys.readouterr().out
+
+
 def test_interrupted_verification_goes_on(verify: Callable[..., Verification], played: Played) -> None:
     def interrupt() -> None:
         if len(played.trained) in (3, 9):

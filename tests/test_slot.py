@@ -26,6 +26,7 @@ from studies.cost import ledger
 from studies.limits import Limits
 from studies.queue import RETRIES, Counts, Queue
 from studies.storage import open_storage
+from studies.words import why
 
 SPACE = SearchSpace.from_dict(
     {
@@ -60,8 +61,8 @@ def started(*history: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def finished(*, stopped: bool = False) -> dict[str, Any]:
-    return {"kind": "finished", "trial": 0, "stopped": stopped}
+def finished() -> dict[str, Any]:
+    return {"kind": "finished", "trial": 0}
 
 
 class ScriptedChild:
@@ -154,7 +155,7 @@ def test_trial_whose_learning_rate_is_about_to_step_is_not_pruned_yet(play: Any,
     stepping |= {"schedule": "step", "step_epochs": [4], "step_factor": 0.1}
     space = SearchSpace.from_dict({**SPACE.to_dict(), "space": stepping, "pruner": {"name": "median"}})
     steps = dataclasses.replace(work, space=space, pruner=PrunesFrom(3))
-    messages = [READY, started(), *(epoch(number) for number in range(1, 6)), finished(stopped=True)]
+    messages = [READY, started(), *(epoch(number) for number in range(1, 6)), finished()]
     trial = play(messages, assignment=steps)
     verdicts = {sent["epoch"]: sent["go"] for sent in ScriptedChild.sent if sent["kind"] == "verdict"}
     assert verdicts == {1: True, 2: True, 3: True, 4: True, 5: False}
@@ -213,7 +214,7 @@ class PruneAtTwo(optuna.pruners.BasePruner):
 
 def test_pruned_trial_keeps_its_last_report_and_says_why(play: Any, work: Assignment) -> None:
     work.__dict__["pruner"] = PruneAtTwo()
-    trial = play([READY, started(), epoch(1, 0.4), epoch(2, 0.3), finished(stopped=True)])
+    trial = play([READY, started(), epoch(1, 0.4), epoch(2, 0.3), finished()])
     assert (trial.state, trial.value) == (TrialState.PRUNED, 0.3)
     assert "pruned after epoch 2 of 3" in trial.user_attrs["reason"]
     assert [m["go"] for m in ScriptedChild.sent if m["kind"] == "verdict"] == [True, False]
@@ -265,9 +266,14 @@ def test_trial_whose_checkpoint_is_lost_starts_anew_without_its_old_reports(play
 
 
 def test_process_that_always_crashes_fails_the_trial_for_good(play: Any, work: Assignment) -> None:
-    trial = play(*[[READY, started(), ChildError("was killed by signal 11")]] * (RETRIES + 1))
+    told: list[Event] = []
+    heard = dataclasses.replace(work, tell=told.append)
+    trial = play(*[[READY, started(), ChildError("was killed by signal 11")]] * (RETRIES + 1), assignment=heard)
     assert trial.state == TrialState.FAIL
-    assert "signal 11" in trial.user_attrs["reason"]
+    assert trial.user_attrs["reason"] == "was killed by signal 11; the last of 4 crashes"
+    assert [event.kind for event in told if event.kind in ("retried", "failed")] == ["retried"] * RETRIES + ["failed"]
+    assert told[-1].values["reason"] == trial.user_attrs["reason"]
+    assert "It was repeated each time" in why(trial)
     assert work.queue.counts().retried == RETRIES
 
 

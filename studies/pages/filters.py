@@ -37,9 +37,9 @@ def count(number: float) -> str:
     return f"{number:,.0f}".replace(",", "\N{NO-BREAK SPACE}")
 
 
-def plural(number: int, one: str, many: str = "") -> str:
+def plural(number: int, one: str) -> str:
     """ "1 trial", "3 trials"."""
-    return f"{count(number)} {one if number == 1 else many or one + 's'}"
+    return f"{count(number)} {one if number == 1 else one + 's'}"
 
 
 def moment(when: datetime.datetime | None) -> str:
