@@ -168,7 +168,7 @@ def worker(
 ) -> None:
     """Join a study from another shell or host.
 
-    A worker takes trials until the queue is empty. It adds none, needs no space file, and may leave at any time.
+    A worker takes trials until all are settled. It adds none, needs no space file, and may leave at any time.
     --data says where the same images are on this host.
 
     \b
@@ -367,7 +367,8 @@ def dashboard(
 def doctor(home: Path, storage: str | None, data: str, as_json: bool) -> None:
     """Say what a search would find here, and what is wrong.
 
-    Looked at: versions, GPUs, TensorFlow, precision, data, home, storage; with the way out where something is amiss.
+    Looked at: versions, GPUs, TensorFlow, precision, data (cifar10 is downloaded where it is not there yet), home,
+    storage; with the way out where something is amiss.
 
     JSON keys: healthy, findings (a list of topic, ok, found, way_out). Exit code 1 where something is wrong.
 

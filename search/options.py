@@ -203,7 +203,7 @@ trials_per_gpu_option = click.option(
 timeout_option = click.option(
     "--timeout",
     metavar="TIME",
-    show_default="none",
+    show_default="the space file's",
     help="End this run after so long, as in 90s, 30m or 2h. Running trials go back into the queue.",
 )
 workers_option = click.option(

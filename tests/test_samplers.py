@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import optuna
 import pytest
@@ -15,7 +15,8 @@ from null_worker import Orders
 
 from search.designs import grid, most_trials
 from search.mistakes import InputError
-from search.samplers import build_sampler
+from search.pruning import MedianSpec, PatientSpec, PercentileSpec, PrunerSpec
+from search.samplers import SamplerSpec, build_sampler
 from search.space import SearchSpace
 
 SMALL: dict[str, Any] = {
@@ -141,3 +142,20 @@ def test_runs_of_one_worker_repeat_exactly(fleet: Fleet, tmp_path: Path) -> None
     again.close()
     assert first == second
     assert len(first) == 14
+
+
+def test_document_names_every_sampler_and_pruner_with_its_keys_and_defaults() -> None:
+    rows = {}
+    for line in (Path(__file__).parents[1] / "docs" / "samplers-and-pruners.md").read_text().splitlines():
+        if line.startswith("| `"):
+            rows[line.split("`")[1]] = line
+    kinds = [*get_args(get_args(SamplerSpec)[0]), *get_args(get_args(PrunerSpec)[0])]
+    assert rows.keys() == {kind.model_fields["name"].default for kind in kinds}
+    comparing = MedianSpec.model_fields
+    for kind in kinds:
+        name = kind.model_fields["name"].default
+        for key, field in kind.model_fields.items():
+            told = "median" if key in comparing and issubclass(kind, (PercentileSpec, PatientSpec)) else name
+            if key not in ("name", "step_grace"):
+                shown = f'"{field.default}"' if isinstance(field.default, str) else str(field.default)
+                assert f"`{key} = {shown}`" in rows[told], (name, key)
