@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -128,10 +128,7 @@ def _finish(
     if value is not None:
         pruned = "no value" if trial.value is None else f"{trial.value:.4f} when pruned"
         console.print(f"  val_accuracy {value:.4f} after {config.epochs} epochs, {pruned}; {duration(seconds)}")
-    with contextlib.suppress(OSError):
-        for file in checkpoints.iterdir():
-            file.unlink()
-        checkpoints.rmdir()
+    shutil.rmtree(checkpoints, ignore_errors=True)
 
 
 def print_audit(console: Console, document: dict[str, Any]) -> None:

@@ -85,13 +85,13 @@ class Screen:
         self._best_over_time, self._device_seconds = list(best_over_time), device_seconds
 
     def note(self, text: str) -> None:
-        self._print(text, style="dim")
+        self._console.say(text, style="dim")
 
     def opened(self, study: StudyRecord, places: Sequence[Place], counts: Counts) -> None:
         self._places, self._counts, self._settled_before = places, counts, counts.settled
         self._started = time.monotonic()
         data = study.attributes["data"]
-        self._print(
+        self._console.say(
             f"study {study.name}: {counts.budget} trials, {counts.settled} settled; {data['train_images']:,} training "
             f"and {data['validation_images']:,} validation images of {data['source']}; "
             f"{len(places)} worker{'s' if len(places) > 1 else ''} on {', '.join(sorted({p.device for p in places}))}"
@@ -103,11 +103,11 @@ class Screen:
         match event.kind:
             case "taken":
                 self._slots[event.place.index] = _SlotState(event.number, values["config"])
-                self._print(f"trial {event.number} started: {short(values['config'])}", style="dim")
+                self._console.say(f"trial {event.number} started: {short(values['config'])}", style="dim")
             case "resumed":
                 slot.epoch = slot.done = values["epoch"]
                 slot.share = 1.0
-                self._print(f"trial {event.number} goes on after epoch {slot.done} of {slot.config['epochs']}")
+                self._console.say(f"trial {event.number} goes on after epoch {slot.done} of {slot.config['epochs']}")
             case "progress":
                 slot.epoch, slot.share = values["epoch"], values["step"] / values["steps"]
                 slot.images_per_second = values["images_per_second"]
@@ -131,12 +131,12 @@ class Screen:
                 self._settled(event)
             case "retried":
                 text = f"trial {event.number} will be run again ({values['attempt']}. crash): {values['reason']}"
-                self._print(text, style="yellow")
+                self._console.say(text, style="yellow")
             case "returned":
                 on = f" and goes on after epoch {done}" if done else ""
-                self._print(f"trial {event.number} went back into the queue{on}")
+                self._console.say(f"trial {event.number} went back into the queue{on}")
             case _:
-                self._print(f"trial {event.number}: {values['text']}", style="yellow")
+                self._console.say(f"trial {event.number}: {values['text']}", style="yellow")
 
     def _settled(self, event: Event) -> None:
         values = event.values
@@ -155,23 +155,17 @@ class Screen:
             ended += f", the result of trial {values['same_as']}, which had the same values"
         best = f"; best {self._best[0]:.4f} (trial {self._best[1]})" if self._best else ""
         seconds = f" in {duration(values['seconds'])}" if values.get("seconds") else ""
-        self._print(f"trial {event.number} {ended}{seconds}{best}", style=_SETTLED[event.kind])
+        self._console.say(f"trial {event.number} {ended}{seconds}{best}", style=_SETTLED[event.kind])
 
     def _plain_epoch(self, event: Event, slot: _SlotState) -> None:
         now = time.monotonic()
         if not self._console.is_interactive and now - slot.printed > PLAIN_EPOCH_SECONDS:
             slot.printed = now
             values = event.values
-            self._print(
+            self._console.say(
                 f"trial {event.number} epoch {values['epoch']}/{values['epochs']} val_accuracy "
                 f"{values['val_accuracy']:.4f}"
             )
-
-    def _print(self, text: str, style: str | None = None) -> None:
-        try:
-            self._console.print(Text(text, style=style or ""), soft_wrap=not self._console.is_interactive)
-        except OSError:  # the terminal was closed, or the log's disk is full
-            self._console.go_silent()
 
     def _table(self) -> Group:
         if self._counts is None:

@@ -6,7 +6,6 @@ import time
 from types import TracebackType
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.text import Text
 
 from search.jobs import Step
 from search.live import PLAIN_EPOCH_SECONDS
@@ -48,10 +47,7 @@ class Bars:
 
     def note(self, text: str, style: str = "") -> None:
         """A line to be read."""
-        try:
-            self._console.print(Text(text, style=style), soft_wrap=not self._console.is_interactive)
-        except OSError:  # the terminal was closed, or the log's disk is full
-            self._console.go_silent()
+        self._console.say(text, style)
 
     def tell(self, step: Step) -> None:
         """Show what happened to a job; called by several threads."""

@@ -16,8 +16,8 @@ Never imports TensorFlow.
 
 from __future__ import annotations
 
-import contextlib
 import math
+import shutil
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -330,7 +330,4 @@ def _scores(metrics: Mapping[str, Any]) -> dict[str, float]:
 
 def _remove(checkpoints: Path) -> None:
     """A settled trial needs no checkpoint any more. What can't be removed does no harm."""
-    with contextlib.suppress(OSError):
-        for file in checkpoints.iterdir():
-            file.unlink()
-        checkpoints.rmdir()
+    shutil.rmtree(checkpoints, ignore_errors=True)

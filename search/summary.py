@@ -26,7 +26,7 @@ from studies.catalog import (
 from studies.cost import ledger
 from studies.queue import Counts, Queue
 from studies.storage import Storage
-from studies.words import duration
+from studies.words import duration, one_line
 
 if TYPE_CHECKING:
     from search.host import RunOutcome
@@ -106,11 +106,11 @@ def print_status(console: Console, document: Mapping[str, Any]) -> None:
     """The document of `status_document` for people."""
     counts = Counts(**document["counts"])
     by = "" if document["ours"] else " (made by another program)"
-    console.print(f"study {_one_line(document['study'])}{by} in {document['storage']}", soft_wrap=True)
+    console.print(f"study {one_line(document['study'])}{by} in {document['storage']}", soft_wrap=True)
     console.print(described(counts), soft_wrap=True)
     best = document["best"]
     if best:
-        params = ", ".join(f"{_one_line(key)} {_number(value)}" for key, value in best["params"].items())
+        params = ", ".join(f"{one_line(key)} {_number(value)}" for key, value in best["params"].items())
         value = f"{_metric(document)} {_number(best['value'], 4)}"
         console.print(f"best: trial {best['number']}, {value} ({params})", soft_wrap=True)
     _print_cost(console, **document["cost"])
@@ -143,7 +143,7 @@ def print_studies(console: Console, storage: Storage, document: Sequence[Mapping
         best, counts = study["best"], Counts(**study["counts"])
         value, number = (_number(best["value"], 4), str(best["number"])) if best else ("-", "-")
         note = "" if study["ours"] else "made by another program: its own best value"
-        table.add_row(_one_line(study["study"]), f"{counts.settled}/{counts.budget}", value, number, note)
+        table.add_row(one_line(study["study"]), f"{counts.settled}/{counts.budget}", value, number, note)
     console.print(table)
 
 
@@ -156,7 +156,7 @@ def print_best(console: Console, storage: Storage, document: Mapping[str, Any], 
     value = f"{_metric(document)} {_number(document['value'], 4)}"
     console.print(f"study {study.shown}: trial {document['number']}, {value}", soft_wrap=True)
     for key, value in (document["config"] or document["params"]).items():
-        console.print(f"  {_one_line(key):15} {_number(value)}", soft_wrap=True)
+        console.print(f"  {one_line(key):15} {_number(value)}", soft_wrap=True)
     trials = top_trials(storage, study, SHOWN)
     if len(trials) > 1:
         console.print()
@@ -182,7 +182,7 @@ def print_trials(console: Console, trials: Sequence[FrozenTrial], *, ours: bool)
             batch_size, learning_rate, schedule = columns_of(config)
             cells = [batch_size, learning_rate, str(config["epochs"]), schedule]
         else:
-            cells = [", ".join(f"{_one_line(key)} {_number(value)}" for key, value in trial.params.items())]
+            cells = [", ".join(f"{one_line(key)} {_number(value)}" for key, value in trial.params.items())]
         table.add_row(str(trial.number), value, took, *cells)
     console.print(table)
 
@@ -227,7 +227,7 @@ def _print_cost(console: Console, device_seconds: float, saved_seconds: float) -
 
 def _print_failures(console: Console, failures: Sequence[Mapping[str, Any]], failed: int) -> None:
     for failure in failures[:SHOWN_FAILURES]:
-        console.print(f"trial {failure['number']} failed: {_one_line(failure['reason'])}", soft_wrap=True)
+        console.print(f"trial {failure['number']} failed: {one_line(failure['reason'])}", soft_wrap=True)
     if failed > SHOWN_FAILURES:
         console.print(f"... and {failed - SHOWN_FAILURES} that failed before", soft_wrap=True)
 
@@ -239,9 +239,4 @@ def _metric(document: Mapping[str, Any]) -> str:
 def _number(value: Any, digits: int | None = None) -> str:
     if isinstance(value, float):
         return f"{value:.{digits}f}" if digits and abs(value) < 1e4 else f"{value:.4g}"
-    return _one_line(str(value))
-
-
-def _one_line(text: str) -> str:
-    """Without line breaks and control codes, which another program's names and an error's text may hold."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
+    return one_line(str(value))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 from rich.console import Console
+from rich.text import Text
 
 PIPE_WIDTH = 160
 """Columns of a table in a pipe or a log: its lines are not broken for a width that nobody has."""
@@ -27,6 +28,13 @@ class Output(Console):
 
     def on_broken_pipe(self) -> None:
         self.go_silent()
+
+    def say(self, text: str, style: str = "") -> None:
+        """A line of a run. Where the terminal was closed, or the log's disk is full, the run goes on in silence."""
+        try:
+            self.print(Text(text, style=style), soft_wrap=not self.is_interactive)
+        except OSError:
+            self.go_silent()
 
     def go_silent(self) -> None:
         """Print nothing from here on."""

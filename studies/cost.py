@@ -67,12 +67,12 @@ def ledger(storage: Storage, study_id: int) -> Ledger:
     )
     rows = storage.read(lambda session: session.execute(spent).all())
     stored = storage.read(lambda session: session.execute(configs).all())
-    planned = {trial_id: _planned(json.loads(config)) for trial_id, config in stored}
+    planned = {trial_id: planned_epochs(json.loads(config)) for trial_id, config in stored}
     return Ledger({row.number: _cost(row.seconds, row.epochs, planned.get(row.trial_id)) for row in rows})
 
 
-def _planned(config: Any) -> int | None:
-    """Of a trial's `config`; None where another program keeps something else under that name."""
+def planned_epochs(config: Any) -> int | None:
+    """How many epochs a trial's `config` has; None where another program keeps something else under that name."""
     epochs = config.get("epochs") if isinstance(config, dict) else None
     return epochs if isinstance(epochs, int) else None
 

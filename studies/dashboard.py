@@ -18,7 +18,7 @@ import threading
 import types
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypedDict, Unpack
 
 from studies.guard import guard
 
@@ -109,36 +109,29 @@ def _ask_python_instead_of_numpy() -> None:
     )
 
 
-def serve(
-    storage: Storage,
-    *,
-    host: str = DEFAULT_HOST,
-    port: int = DEFAULT_PORT,
-    study: str | None = None,
-    password: str | None = None,
-    allow_edits: bool = False,
-    extra_hosts: Collection[str] = (),
-    artifact_store: ArtifactStore | None = None,
-    recipe: RecipeText | None = None,
-    ready: Callable[[str], None],
-) -> None:
+class Asked(TypedDict, total=False):
+    """How to serve; each has a default."""
+
+    host: str
+    port: int
+    """0 takes a free one."""
+    study: str | None
+    """Whose page is the URL to open; without one it is the list of studies."""
+    password: str | None
+    allow_edits: bool
+    extra_hosts: Collection[str]
+    """Names that a reverse proxy asks for."""
+    artifact_store: ArtifactStore | None
+    recipe: RecipeText | None
+
+
+def serve(storage: Storage, *, ready: Callable[[str], None], **asked: Unpack[Asked]) -> None:
     """Serves until SIGINT (Ctrl-C) or SIGTERM, then returns. Call it from the main thread.
 
-    `port` 0 takes a free one. `extra_hosts` are the names a reverse proxy asks for. `ready` gets the URL to open once
-    the port accepts connections: the study's page when `study` names one, the list of studies otherwise.
+    `ready` gets the URL to open once the port accepts connections.
     Raises DashboardError when the address can't be bound, the study doesn't exist, or a password is missing.
     """
-    server, url = _bind(
-        storage,
-        host=host,
-        port=port,
-        study=study,
-        password=password,
-        allow_edits=allow_edits,
-        extra_hosts=extra_hosts,
-        artifact_store=artifact_store,
-        recipe=recipe,
-    )
+    server, url = _bind(storage, **asked)
     previous = signal.signal(signal.SIGTERM, _exit)
     try:
         ready(url)
@@ -151,32 +144,11 @@ def serve(
 
 
 @contextlib.contextmanager
-def serving(
-    storage: Storage,
-    *,
-    host: str = DEFAULT_HOST,
-    port: int = DEFAULT_PORT,
-    study: str | None = None,
-    password: str | None = None,
-    allow_edits: bool = False,
-    extra_hosts: Collection[str] = (),
-    artifact_store: ArtifactStore | None = None,
-    recipe: RecipeText | None = None,
-) -> Iterator[str]:
+def serving(storage: Storage, **asked: Unpack[Asked]) -> Iterator[str]:
     """The same server in a thread of its own, for as long as the `with` block lasts. Gives the URL to open."""
     from waitress import wasyncore
 
-    server, url = _bind(
-        storage,
-        host=host,
-        port=port,
-        study=study,
-        password=password,
-        allow_edits=allow_edits,
-        extra_hosts=extra_hosts,
-        artifact_store=artifact_store,
-        recipe=recipe,
-    )
+    server, url = _bind(storage, **asked)
     thread = threading.Thread(target=server.run, name="dashboard", daemon=True)
     thread.start()
     try:
@@ -191,14 +163,14 @@ def serving(
 def _bind(
     storage: Storage,
     *,
-    host: str,
-    port: int,
-    study: str | None,
-    password: str | None,
-    allow_edits: bool,
-    extra_hosts: Collection[str],
-    artifact_store: ArtifactStore | None,
-    recipe: RecipeText | None,
+    host: str = DEFAULT_HOST,
+    port: int = DEFAULT_PORT,
+    study: str | None = None,
+    password: str | None = None,
+    allow_edits: bool = False,
+    extra_hosts: Collection[str] = (),
+    artifact_store: ArtifactStore | None = None,
+    recipe: RecipeText | None = None,
 ) -> tuple[Any, str]:
     import waitress
 

@@ -46,9 +46,14 @@ def begin(session: orm.Session, study_id: int, limits: Limits) -> None:
     enforce(session, study_id)
 
 
+def of_study(session: orm.Session, study_id: int) -> Limits:
+    """The limits that the study has."""
+    return Limits(**(read(session, study_id, LIMITS) or {}))
+
+
 def enforce(session: orm.Session, study_id: int) -> None:
     """Have the study stop where one of its limits is reached."""
-    limits = Limits(**(read(session, study_id, LIMITS) or {}))
+    limits = of_study(session, study_id)
     if limits == Limits() or not (why := reached(session, study_id, limits)):
         return
     # Another worker may be writing the same: the study's row is held until this transaction ends.

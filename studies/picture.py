@@ -92,6 +92,8 @@ def _aside(path: Path) -> Iterator[Path]:
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         yield aside
+        with aside.open("rb") as written:
+            os.fsync(written.fileno())  # or the power may fail between the rename and the content
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)

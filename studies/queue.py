@@ -295,22 +295,15 @@ class Queue:
 
         self.storage.transaction(body)
 
-    def begin(self, within: Limits) -> None:
-        """Let trials be taken, again where the study was to stop, until they are settled or a limit is reached."""
+    def begin(self, within: Limits | None = None) -> None:
+        """Let trials be taken, again where the study was to stop, until they are settled or a limit is reached.
+
+        None leaves the study the limits that it has: where one is reached, it stops again at once.
+        """
 
         def body(session: orm.Session) -> None:
             self.lock_study(session)
-            limits.begin(session, self.study_id, within)
-
-        self.storage.transaction(body)
-
-    def go_on(self) -> None:
-        """As `begin` within the limits that the study has: where one is reached, it stops again at once."""
-
-        def body(session: orm.Session) -> None:
-            self.lock_study(session)
-            within = Limits(**(limits.read(session, self.study_id, limits.LIMITS) or {}))
-            limits.begin(session, self.study_id, within)
+            limits.begin(session, self.study_id, within or limits.of_study(session, self.study_id))
 
         self.storage.transaction(body)
 

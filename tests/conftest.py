@@ -10,6 +10,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from studies.storage import Storage, open_storage
+
 
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
@@ -37,6 +39,12 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path / 'study.db'}"
     url: str = request.getfixturevalue("postgres_url")
     return url
+
+
+@pytest.fixture
+def storage(database_url: str) -> Storage:
+    """The same, opened."""
+    return open_storage(database_url)
 
 
 @pytest.fixture(scope="session")

@@ -21,12 +21,7 @@ from studies.catalog import (
     trial_by_number,
 )
 from studies.queue import Counts, Queue
-from studies.storage import Storage, open_storage
-
-
-@pytest.fixture
-def storage(database_url: str) -> Storage:
-    return open_storage(database_url)
+from studies.storage import Storage
 
 
 def numbers(storage: Storage, study: StudyRecord, count: int = 10) -> list[int]:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import pytest
 import sqlalchemy as sa
 from optuna.storages._rdb.models import TrialUserAttributeModel as UserAttribute
 from optuna.trial import TrialState
@@ -8,12 +7,7 @@ from study_maker import make_foreign, make_study
 
 from studies.cost import Ledger, TrialCost, ledger
 from studies.queue import Queue
-from studies.storage import Storage, open_storage
-
-
-@pytest.fixture
-def storage(database_url: str) -> Storage:
-    return open_storage(database_url)
+from studies.storage import Storage
 
 
 def test_pruned_trial_saved_the_epochs_it_had_left_at_its_own_pace(storage: Storage) -> None:

@@ -12,12 +12,7 @@ from search.exporting import find_recipes, write_recipes
 from search.mistakes import InputError
 from search.recipe import Recipe, read_recipe
 from studies.catalog import StudyError
-from studies.storage import Storage, open_storage
-
-
-@pytest.fixture
-def storage(database_url: str) -> Storage:
-    return open_storage(database_url)
+from studies.storage import Storage
 
 
 def export_recipe(storage: Storage, name: str | None, number: int | None, output: Path) -> Recipe:

@@ -19,14 +19,9 @@ from search.budget import seconds_of
 from search.host import Timeout
 from studies.limits import Limits
 from studies.queue import Queue
-from studies.storage import Storage, open_storage
+from studies.storage import Storage
 
 EPOCH = {"loss": 1.0, "accuracy": 0.5, "val_loss": 1.0, "val_accuracy": 0.5, "learning_rate": 0.1, "seconds": 2.0}
-
-
-@pytest.fixture
-def storage(database_url: str) -> Storage:
-    return open_storage(database_url)
 
 
 @pytest.fixture
@@ -67,10 +62,10 @@ def test_epochs_count_against_the_device_time_while_their_trial_runs(queue: Queu
 def test_study_that_goes_on_keeps_its_limits(queue: Queue) -> None:
     queue.begin(Limits(target=0.9))
     queue.request_stop(now=True)
-    queue.go_on()
+    queue.begin()
     assert queue.stop_requested() is None
     settle(queue, TrialState.COMPLETE, 0.95)
-    queue.go_on()
+    queue.begin()
     assert queue.stop_requested() == "now"
     assert queue.stopped_by() == "target 0.9 is reached: trial 1 has 0.9500"
 

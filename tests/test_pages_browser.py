@@ -162,7 +162,7 @@ def test_a_running_study_is_watched_compared_exported_stopped_and_continued(
     click(browser, "button[name=now]")
     wait_for(browser, "go back into the queue")
     assert queue.stop_requested() == "now"
-    queue.go_on()
+    queue.begin()
 
     assert complaints(browser) == []
     assert {urlsplit(asked).netloc for asked in requested_urls(browser)} == {urlsplit(url).netloc}

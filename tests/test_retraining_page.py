@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import opened_browser
 
 from studies.retraining_page import curves_figure, curves_page, retraining_page
 
@@ -150,20 +150,8 @@ def test_curves_hold_seeds_search_report_and_test() -> None:
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Any]:
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        pytest.skip("needs chromium and chromedriver on the PATH (Debian: apt-get install chromium chromium-driver)")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for option in ("headless=new", "no-sandbox", "disable-gpu", "no-first-run", "disable-background-networking",
-                   "window-size=1280,1800", f"user-data-dir={tmp_path / 'chromium'}"):  # fmt: skip
-        options.add_argument(f"--{option}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield opened
-    opened.quit()
+    with opened_browser(tmp_path) as opened:
+        yield opened
 
 
 def test_browser_draws_the_page_alone_and_it_fits_a_phone(browser: Any, tmp_path: Path) -> None:

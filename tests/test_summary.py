@@ -29,12 +29,7 @@ from search.terminal import Output
 from search.verify import verify_study
 from studies.limits import Limits
 from studies.queue import Queue
-from studies.storage import Storage, open_storage
-
-
-@pytest.fixture
-def storage(database_url: str) -> Storage:
-    return open_storage(database_url)
+from studies.storage import Storage
 
 
 class Sheet(Output):

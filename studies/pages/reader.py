@@ -8,6 +8,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from studies import cost
 from studies.cache import AllTrials
 from studies.catalog import StudyError, StudyRecord, all_studies, top_trials
 from studies.curves import value_of
@@ -121,9 +122,7 @@ def last_value(trial: FrozenTrial) -> float | None:
 
 def planned_epochs(trial: FrozenTrial) -> int | None:
     """How many epochs its configuration has; None where another program made it, or it has not started."""
-    config = trial.user_attrs.get("config")
-    epochs = config.get("epochs") if isinstance(config, dict) else None
-    return epochs if isinstance(epochs, int) else None
+    return cost.planned_epochs(trial.user_attrs.get("config"))
 
 
 def settings_of(trial: FrozenTrial) -> tuple[tuple[str, str], ...]:

@@ -166,7 +166,7 @@ class _Site:
         if what == "stop":
             queue.request_stop(now=self._bottle.request.forms.get("now") == "yes")
         else:
-            queue.go_on()
+            queue.begin()
         return self._bottle.HTTPResponse(status=303, headers={"Location": f"/studies/{study_id}"})
 
     def static(self, name: str) -> Any:
