@@ -67,7 +67,7 @@ def status(study: str | None, home: Path, storage: str | None, as_json: bool, wa
     "--figure",
     type=click.Choice(FIGURE_NAMES),
     metavar="NAME",
-    show_default="the whole report",
+    show_default="the whole report, or the study in one picture",
     help=f"One figure: {', '.join(FIGURE_NAMES)}.",
 )
 @click.option(
@@ -75,29 +75,33 @@ def status(study: str | None, home: Path, storage: str | None, as_json: bool, wa
     "kind",
     type=click.Choice(("html", "png", "svg", "pdf")),
     show_default="what the file's name ends in",
-    help="html is the whole report; a figure may be any. Pictures need plotly's exporter, kaleido.",
+    help="html is the whole report; png or svg the study in one picture. A figure may be any; as a picture it needs "
+    "plotly's exporter, kaleido.",
 )
 def report(
     study: str | None, home: Path, storage: str | None, output: Path, figure: str | None, kind: str | None
 ) -> None:
-    """Write what a study has found as one HTML file.
+    """Write what a study has found as one HTML file, or one picture.
 
     The file is whole: it opens anywhere, without a network, and can be mailed. It holds the question, the answer and
     how sure it is, all figures, the cost, what failed and why, every trial, and how to run it again.
 
     \b
     alexsearch report --study quick -o report.html
+    alexsearch report --study quick -o quick.png
     alexsearch report --figure learning-curves -o curves.png
     """
     from search.mistakes import InputError
-    from search.reporting import study_figure, write_figure, write_report
+    from search.reporting import study_figure, write_figure, write_picture, write_report
 
     kind = kind or {".png": "png", ".svg": "svg", ".pdf": "pdf"}.get(output.suffix.lower(), "html")
     opened = open_database(home, storage)
-    if figure is None and kind != "html":
-        raise InputError(f"a {kind} file holds one figure. Say which with --figure: {', '.join(FIGURE_NAMES)}.")
-    if figure is None:
+    if figure is None and kind == "pdf":
+        raise InputError(f"a pdf file holds one figure. Say which with --figure: {', '.join(FIGURE_NAMES)}.")
+    if figure is None and kind == "html":
         shown = f"report of study {write_report(opened, study, output).shown}"
+    elif figure is None:
+        shown = f"picture of study {write_picture(opened, study, output, kind).shown}"
     else:
         drawn, shown = study_figure(opened, study, figure), f"figure {figure}"
         write_figure(drawn, output, kind)

@@ -41,6 +41,30 @@ def write_report(storage: Storage, name: str | None, output: Path) -> StudyRecor
     return study
 
 
+def write_picture(storage: Storage, name: str | None, output: Path, kind: str) -> StudyRecord:
+    """Write a study as one picture, "png" or "svg": the curves of all trials, and the best as the budget was spent.
+
+    Raises:
+        StudyError: no such study.
+        InputError: another program made it, no trial has reported yet, or `output` can't be written.
+    """
+    from studies.picture import as_bytes
+    from studies.study_picture import study_picture
+
+    study = _own_study(storage, name)
+    found = findings_of(storage, study)
+    title = (
+        f"{study.name}: {found.counts.settled} trials on {study.attributes['data']['train_images']:,} training images"
+    )
+    baseline = found.baseline.value if found.baseline else None
+    try:
+        drawn = study_picture(found.trials, title=title, baseline=baseline, report=found.on_cifar10)
+    except ValueError as error:
+        raise InputError(f"study {study.shown!r}: {error}.") from None
+    _write(output, as_bytes(drawn, kind))
+    return study
+
+
 def study_figure(storage: Storage, name: str | None, which: str) -> Figure:
     """One figure of a study, as plotly's.
 

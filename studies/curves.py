@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from studies.picture import BLUE, GREY, ORANGE, PINK
 
 if TYPE_CHECKING:
-    import optuna
     from optuna.trial import FrozenTrial
 
 # How a state is drawn: colour, marker at the curve's end, name in the legend. In this order, so that the few failures
@@ -23,13 +22,6 @@ STATES: Mapping[str, tuple[str, str, str]] = MappingProxyType(
         "FAIL": (PINK, "X", "failed"),
     }
 )
-
-
-def trials_of(trials: optuna.Study | Iterable[FrozenTrial]) -> list[FrozenTrial]:
-    """The trials of a study, or those that are given."""
-    # By attribute, not by type: asking for the type would import optuna.
-    get_trials: Callable[..., list[FrozenTrial]] | None = getattr(trials, "get_trials", None)
-    return get_trials(deepcopy=False) if get_trials is not None else list(trials)  # type: ignore[arg-type]
 
 
 def points_of(trial: FrozenTrial) -> list[tuple[int, float]]:

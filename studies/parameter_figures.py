@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from studies.curves import best_of, trials_of, value_of
+from studies.curves import best_of, value_of
 from studies.figure_style import AXIS, GRID, new_plot, say_instead
 from studies.picture import BLUE, GREEN, SKY
 
 if TYPE_CHECKING:
-    import optuna
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
     from plotly.graph_objects import Figure
@@ -24,13 +23,13 @@ SCALE = ((0.0, EARLY), (0.5, SKY), (0.85, BLUE), (1.0, GREEN))
 COLUMNS = 3
 
 
-def importances(trials: optuna.Study | Iterable[FrozenTrial], *, report: bool = True) -> Figure:
+def importances(trials: Sequence[FrozenTrial], *, report: bool = True) -> Figure:
     """How much each parameter decides about being among the best, by Optuna's default evaluator (PED-ANOVA).
 
     It rests on complete trials only: where many were pruned, it knows little of the values that made them bad.
     """
     del report
-    found = importances_of(trials_of(trials))
+    found = importances_of(trials)
     figure = new_plot("Which parameter decides", "importance (complete trials only)", "")
     if found:
         names = [html.escape(name) for name in reversed(found)]
@@ -62,13 +61,13 @@ def importances_of(trials: Sequence[FrozenTrial]) -> dict[str, float]:
     return {name: share for name, share in found.items() if math.isfinite(share)}
 
 
-def parallel_coordinates(trials: optuna.Study | Iterable[FrozenTrial], *, report: bool = True) -> Figure:
+def parallel_coordinates(trials: Sequence[FrozenTrial], *, report: bool = True) -> Figure:
     """A line a trial through its values and what it came to; drag along an axis to pick, drag an axis to move it.
 
     A value that a trial does not have, as a step's where its schedule is constant, lies at the foot of its axis.
     """
     del report
-    known = [trial for trial in trials_of(trials) if trial.params and value_of(trial) is not None]
+    known = [trial for trial in trials if trial.params and value_of(trial) is not None]
     figure = new_plot("All values side by side", "", "")
     if not known:
         say_instead(figure, "no trial with values has come to anything yet")
@@ -84,13 +83,13 @@ def parallel_coordinates(trials: optuna.Study | Iterable[FrozenTrial], *, report
     return figure
 
 
-def slices(trials: optuna.Study | Iterable[FrozenTrial], *, report: bool = True) -> Figure:
+def slices(trials: Sequence[FrozenTrial], *, report: bool = True) -> Figure:
     """Accuracy against each parameter, from grey dots for the first trials to blue ones for the last.
 
     Pruned trials stand where they stopped; the best has a ring.
     """
     del report
-    known = [trial for trial in trials_of(trials) if trial.params and value_of(trial) is not None]
+    known = [trial for trial in trials if trial.params and value_of(trial) is not None]
     if not known:
         figure = new_plot("Accuracy against each parameter", "", "")
         say_instead(figure, "no trial with values has come to anything yet")

@@ -65,25 +65,26 @@ def save_both(figure: Figure, stem: Path) -> list[Path]:
     return [save(figure, stem.with_name(f"{stem.name}.{kind}")) for kind in ("png", "svg")]
 
 
-def as_png(figure: Figure) -> bytes:
-    """The picture as a file's content, for whoever keeps it elsewhere."""
+def as_bytes(figure: Figure, kind: str) -> bytes:
+    """The picture as a file's content, "png" or "svg". The same data gives the same bytes: no date, no random ids."""
+    import matplotlib as mpl
+
     content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=160, metadata={"Software": None})
+    metadata = {"Date": None} if kind == "svg" else {"Software": None}
+    with mpl.rc_context({"svg.hashsalt": "alexsearch", "svg.fonttype": "path"}):
+        figure.savefig(content, format=kind, dpi=160, metadata=metadata)
     return content.getvalue()
 
 
 def save(figure: Figure, path: Path) -> Path:
     """Writes the picture beside its place and renames it, so that nobody ever sees half of one."""
-    import matplotlib as mpl
-
     kind = path.suffix.removeprefix(".")
     if kind not in ("png", "svg"):
         raise ValueError(f"{path}: a figure is written as .png or .svg")
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The same data gives the same bytes: no date, no random ids.
-    metadata = {"Date": None} if kind == "svg" else {"Software": None}
-    with _aside(path) as aside, mpl.rc_context({"svg.hashsalt": "alexsearch", "svg.fonttype": "path"}):
-        figure.savefig(aside, format=kind, dpi=160, metadata=metadata)
+    content = as_bytes(figure, kind)
+    with _aside(path) as aside:
+        aside.write_bytes(content)
     return path
 
 

@@ -16,20 +16,19 @@ number, none too; where there is nothing to draw the figure says why. `FIGURES` 
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from statistics import median
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from studies.curves import STATES, best_of, best_so_far, points_of, settled_in_order, trials_of, value_of
+from studies.curves import STATES, best_of, best_so_far, points_of, settled_in_order, value_of
 from studies.figure_style import MARKERS, NEUTRAL, add_dots, add_level, new_plot, say_instead
 from studies.parameter_figures import importances, parallel_coordinates, slices
 from studies.picture import GREEN, ORANGE, SKY
 from studies.published import REPORT_ACCURACY, REPORT_SCORE
 
 if TYPE_CHECKING:
-    import optuna
     from optuna.trial import FrozenTrial
     from plotly.graph_objects import Figure
 
@@ -42,17 +41,14 @@ CROWD = 100
 NOTHING = "no trial has come to anything yet"
 
 
-def learning_curves(
-    trials: optuna.Study | Iterable[FrozenTrial], *, report: bool = True, most_points: int = MOST_POINTS
-) -> Figure:
+def learning_curves(trials: Sequence[FrozenTrial], *, report: bool = True, most_points: int = MOST_POINTS) -> Figure:
     """Every trial's validation accuracy over the epochs, coloured by state; hovering names the trial.
 
     One trace a state, the curves parted by gaps, so that it stays small with thousands of trials. `report` lays the
     report's curve over them, which says something about CIFAR-10 only.
     """
-    known = trials_of(trials)
-    best = best_of(known)
-    curves = [(trial, points_of(trial)) for trial in known if points_of(trial)]
+    best = best_of(trials)
+    curves = [(trial, points_of(trial)) for trial in trials if points_of(trial)]
     drawn = _thinned(curves, most_points, best)
     left_out = f" ({len(drawn)} of {len(curves)} drawn)" if len(drawn) < len(curves) else ""
     figure = new_plot(f"Learning curves of all trials{left_out}", "epoch", "validation accuracy")
@@ -79,21 +75,18 @@ def learning_curves(
     return figure
 
 
-def history(
-    trials: optuna.Study | Iterable[FrozenTrial], *, report: bool = True, baseline: float | None = None
-) -> Figure:
+def history(trials: Sequence[FrozenTrial], *, report: bool = True, baseline: float | None = None) -> Figure:
     """What every trial came to in the order they were settled, and the best of them so far.
 
     `baseline` is the value of the configuration that was tried first.
     """
-    known = trials_of(trials)
     figure = new_plot("Best as the budget is spent", "settled trials", "validation accuracy")
-    places = {trial.number: place for place, trial in enumerate(settled_in_order(known), 1)}
+    places = {trial.number: place for place, trial in enumerate(settled_in_order(trials), 1)}
     for state, (color, marker, label) in STATES.items():
-        chosen = [trial for trial in known if trial.state.name == state and trial.number in places]
+        chosen = [trial for trial in trials if trial.state.name == state and trial.number in places]
         name = label if state == "COMPLETE" else f"{label}, last epoch"
         add_dots(figure, chosen, [places[trial.number] for trial in chosen], name, color, marker)
-    steps = best_so_far(known)
+    steps = best_so_far(trials)
     if steps:
         figure.add_scatter(
             x=[place for place, _ in steps], y=[round(value, 4) for _, value in steps], mode="lines",
@@ -109,9 +102,9 @@ def history(
     return figure
 
 
-def seconds(trials: optuna.Study | Iterable[FrozenTrial], *, report: bool = True) -> Figure:
+def seconds(trials: Sequence[FrozenTrial], *, report: bool = True) -> Figure:
     """Accuracy against the device-seconds a trial took, and the best that was to be had for so many."""
-    known = [trial for trial in trials_of(trials) if isinstance(trial.user_attrs.get("seconds"), (int, float))]
+    known = [trial for trial in trials if isinstance(trial.user_attrs.get("seconds"), (int, float))]
     figure = new_plot("What a device-second bought", "device-seconds of a trial", "validation accuracy")
     for state, (color, marker, label) in STATES.items():
         chosen = [trial for trial in known if trial.state.name == state]
@@ -137,14 +130,13 @@ def seconds(trials: optuna.Study | Iterable[FrozenTrial], *, report: bool = True
     return figure
 
 
-def pruning(trials: optuna.Study | Iterable[FrozenTrial], *, report: bool = True) -> Figure:
+def pruning(trials: Sequence[FrozenTrial], *, report: bool = True) -> Figure:
     """The epoch and accuracy at which pruning stopped trials, beside the median of the complete ones."""
     del report
-    known = trials_of(trials)
     figure = new_plot("Where pruning stopped trials", "epoch", "validation accuracy")
-    pruned = [trial for trial in known if trial.state.name == "PRUNED" and points_of(trial)]
+    pruned = [trial for trial in trials if trial.state.name == "PRUNED" and points_of(trial)]
     by_epoch: dict[int, list[float]] = {}
-    for trial in known:
+    for trial in trials:
         if trial.state.name == "COMPLETE":
             for epoch, value in points_of(trial):
                 by_epoch.setdefault(epoch, []).append(value)
@@ -161,13 +153,13 @@ def pruning(trials: optuna.Study | Iterable[FrozenTrial], *, report: bool = True
     return figure
 
 
-def lanes(trials: optuna.Study | Iterable[FrozenTrial], *, report: bool = True, now: datetime | None = None) -> Figure:
+def lanes(trials: Sequence[FrozenTrial], *, report: bool = True, now: datetime | None = None) -> Figure:
     """Which slot ran which trial, and when: a bar a trial, from when it was last taken to when it was settled.
 
     `now` ends the bars of running trials; times are naive and local, as Optuna's.
     """
     del report
-    started = [trial for trial in trials_of(trials) if trial.datetime_start and trial.state.name != "WAITING"]
+    started = [trial for trial in trials if trial.datetime_start and trial.state.name != "WAITING"]
     figure = new_plot("What ran where", "", "")
     spans = [(trial, trial.datetime_complete or now or datetime.now()) for trial in started]
     lane_of = _lanes(spans)

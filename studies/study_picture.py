@@ -1,57 +1,40 @@
-"""Pictures by matplotlib: a whole study for a README, one trial's curves for its page.
+"""Pictures by matplotlib: a whole study, one trial's curves for its page.
 
 Every curve has the report's beside it. What moves under the mouse is in `studies.study_figures`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from studies.curves import STATES, best_of, best_so_far, points_of, settled_in_order, trials_of, value_of
-from studies.picture import (
-    BLUE,
-    GREEN,
-    INK,
-    SKY,
-    as_png,
-    new_figure,
-    percent,
-    save,
-    whole_epochs,
-)
+from studies.curves import STATES, best_of, best_so_far, points_of, settled_in_order, value_of
+from studies.picture import BLUE, GREEN, INK, SKY, as_bytes, new_figure, percent, whole_epochs
 from studies.published import REPORT_ACCURACY, REPORT_CURVE, REPORT_SCORE
 
 if TYPE_CHECKING:
-    import optuna
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from optuna.trial import FrozenTrial
 
 SIZES = {"o": 4, "X": 6, ">": 4, "s": 4}
 
 
-def study_figure(
-    trials: optuna.Study | Iterable[FrozenTrial],
-    path: Path,
-    *,
-    title: str,
-    baseline: float | None = None,
-    report: bool = True,
-) -> Path:
+def study_picture(
+    trials: Sequence[FrozenTrial], *, title: str, baseline: float | None = None, report: bool = True
+) -> Figure:
     """A study in one picture: every trial's learning curve by state, and the best value as the budget was spent.
 
     Values are accuracies, larger is better. `baseline` is the value of the configuration that was tried first;
-    `report` draws what the report had on CIFAR-10. `path` ends in .png or .svg.
+    `report` draws what the report had on CIFAR-10.
     Raises ValueError when no trial has reported yet.
     """
     from matplotlib.collections import LineCollection
 
-    known = trials_of(trials)
-    curves = [(trial, points_of(trial)) for trial in known if points_of(trial)]
+    curves = [(trial, points_of(trial)) for trial in trials if points_of(trial)]
     if not curves:
         raise ValueError("no trial has reported an epoch yet, so there is nothing to draw")
-    best = best_of(known)
+    best = best_of(trials)
     figure, (left, right) = new_figure(11, 4.4, columns=2)
     for state, (color, marker, label) in STATES.items():
         lines = [points for trial, points in curves if trial.state.name == state and trial is not best]
@@ -76,7 +59,7 @@ def study_figure(
         )
     left.autoscale()
     left.set(title="Learning curves of all trials", xlabel="epoch", ylabel="validation accuracy")
-    _draw_progress(right, known, baseline, report)
+    _draw_progress(right, trials, baseline, report)
     for axes in (left, right):
         percent(axes)
         whole_epochs(axes)
@@ -84,7 +67,7 @@ def study_figure(
             loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, fontsize=9, frameon=False, columnspacing=1.2
         )
     figure.suptitle(title, fontsize=13, fontweight="bold", color=INK)
-    return save(figure, path)
+    return figure
 
 
 def _draw_progress(axes: Axes, trials: Sequence[FrozenTrial], baseline: float | None, report: bool) -> None:
@@ -133,4 +116,4 @@ def trial_picture(number: int, history: Sequence[Mapping[str, Any]], *, outcome:
     percent(columns[0])
     columns[0].legend(fontsize=9, frameon=False)
     figure.suptitle(f"trial {number}: {outcome}", fontsize=12, fontweight="bold", color=INK)
-    return as_png(figure)
+    return as_bytes(figure, "png")

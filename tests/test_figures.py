@@ -13,7 +13,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from PIL import Image
@@ -74,7 +73,6 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         return original(figure, path)
 
     monkeypatch.setattr(picture, "save", caught_save)
-    monkeypatch.setattr(study_picture, "save", caught_save)
     return caught
 
 
@@ -162,19 +160,15 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, trials: list[FrozenTrial])
     with pytest.raises(ValueError, match=r"\(2, 2\).*3 class names"):
         figures.confusion_figure(np.eye(2, dtype=int), NAMES, tmp_path, title="")
     with pytest.raises(ValueError, match="no trial has reported"):
-        study_picture.study_figure(trials[-1:], tmp_path / "study.png", title="")
+        study_picture.study_picture(trials[-1:], title="")
     with pytest.raises(ValueError, match=r"study\.pdf: .*\.png or \.svg"):
-        study_picture.study_figure(trials, tmp_path / "study.pdf", title="")
+        picture.save(study_picture.study_picture(trials, title=""), tmp_path / "study.pdf")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_study_figure_shows_states_best_baseline_and_report(
-    tmp_path: Path, trials: list[FrozenTrial], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    caught = drawn(monkeypatch)
-    path = study_picture.study_figure(trials, tmp_path / "study.png", title="quick", baseline=0.55)
-    assert path == tmp_path / "study.png"
-    curves, progress = (lines(axes) for axes in caught[0].axes)
+def test_picture_of_a_study_shows_states_best_baseline_and_report(trials: list[FrozenTrial]) -> None:
+    figure = study_picture.study_picture(trials, title="quick", baseline=0.55)
+    curves, progress = (lines(axes) for axes in figure.axes)
     assert curves["best: trial 2"] == [(1, 0.50), (2, 0.72)]
     assert curves["pruned (1)"] == [(1, 0.20)]
     assert curves["failed (1)"] == [(1, 0.45)]  # a NaN is no point; the trial of NaNs alone has no curve
@@ -189,16 +183,9 @@ def test_study_figure_shows_states_best_baseline_and_report(
 
 def test_study_without_a_complete_trial_is_drawn_all_the_same(tmp_path: Path, trials: list[FrozenTrial]) -> None:
     unfinished = [each for each in trials if each.state != TrialState.COMPLETE]
-    study_picture.study_figure(unfinished, tmp_path / "study.svg", title="quick", report=False)
+    picture.save(study_picture.study_picture(unfinished, title="quick", report=False), tmp_path / "study.svg")
     assert ET.parse(tmp_path / "study.svg").getroot().tag.endswith("svg")  # noqa: S314 (our own file)
     assert len(study_figures.learning_curves(unfinished, report=False).data) == 3
-
-
-def test_study_itself_may_be_given_in_place_of_its_trials(tmp_path: Path, trials: list[FrozenTrial]) -> None:
-    study = optuna.create_study(direction="maximize")
-    study.add_trials(trials)
-    study_picture.study_figure(study, tmp_path / "study.png", title="quick")
-    assert len(study_figures.learning_curves(study).data) == len(study_figures.learning_curves(trials).data)
 
 
 def test_plotly_curves_have_a_trace_for_each_state_and_gaps_between_trials(trials: list[FrozenTrial]) -> None:
@@ -217,27 +204,31 @@ def test_pictures_have_their_sizes_and_the_same_data_gives_the_same_bytes(
     tmp_path: Path, trials: list[FrozenTrial]
 ) -> None:
     for name in ("a", "b"):
-        study_picture.study_figure(trials, tmp_path / f"{name}.png", title="quick")
-        study_picture.study_figure(trials, tmp_path / f"{name}.svg", title="quick")
+        figure = study_picture.study_picture(trials, title="quick")
+        for kind in ("png", "svg"):
+            assert picture.save(figure, tmp_path / f"{name}.{kind}") == tmp_path / f"{name}.{kind}"
     assert Image.open(tmp_path / "a.png").size == (1760, 704)
     for kind in ("png", "svg"):
         assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "a.svg", "b.png", "b.svg"]
 
 
-def test_failed_drawing_leaves_the_old_picture(
+def test_picture_that_can_not_be_written_leaves_the_old_one(
     tmp_path: Path, trials: list[FrozenTrial], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "study.png"
     path.write_bytes(b"old")
 
-    def full(_figure: object, where: Path, **_: object) -> None:
-        where.write_bytes(b"half")
+    def full(self: Path, content: bytes) -> None:
+        with self.open("wb") as file:
+            file.write(content[: len(content) // 2])
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("matplotlib.figure.Figure.savefig", full)
-    with pytest.raises(OSError, match="No space"):
-        study_picture.study_figure(trials, path, title="quick")
+    figure = study_picture.study_picture(trials, title="quick")
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", full)
+        with pytest.raises(OSError, match="No space"):
+            picture.save(figure, path)
     assert [(each.name, each.read_bytes()) for each in tmp_path.iterdir()] == [("study.png", b"old")]
 
 

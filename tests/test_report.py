@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from optuna.trial import FrozenTrial, TrialState
+from PIL import Image
 from study_maker import DATA, make_foreign, make_study
 from test_study_figures import made
 
@@ -175,6 +176,21 @@ def test_command_writes_the_file_and_says_so(storage: Storage, tmp_path: Path) -
     assert "best so far" in (tmp_path / "one.html").read_text()
 
 
+def test_study_in_one_picture_needs_no_exporter(storage: Storage, tmp_path: Path) -> None:
+    make_study(storage, 0.4, 0.6)
+    said = run("report", "--home", tmp_path, "-o", tmp_path / "small.png").stdout
+    assert said.startswith("picture of study small: ")
+    assert Image.open(tmp_path / "small.png").size == (1760, 704)
+    run("report", "--home", tmp_path, "-o", tmp_path / "small.svg")
+    assert (tmp_path / "small.svg").read_text().startswith("<?xml")
+
+
+def test_study_without_an_epoch_is_no_picture(storage: Storage, tmp_path: Path) -> None:
+    make_study(storage)
+    refused = run("report", "--home", tmp_path, "-o", tmp_path / "small.png", code=2).stderr
+    assert "study 'small': no trial has reported an epoch yet" in refused
+
+
 def test_figures_are_pictures_where_plotlys_exporter_is_installed(
     storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,7 +234,7 @@ def test_what_cannot_be_reported_is_said_in_one_line(storage: Storage, tmp_path:
     assert "was not made by alexsearch" in run("report", "--home", tmp_path, "-o", page, code=2).stderr
     make_study(storage, 0.4)
     assert "is a folder" in run("report", "--home", tmp_path, "-o", tmp_path, code=2).stderr
-    assert "Say which with --figure" in run("report", "--home", tmp_path, "-o", "x.png", code=2).stderr
+    assert "Say which with --figure" in run("report", "--home", tmp_path, "-o", "x.pdf", code=2).stderr
     (tmp_path / "file").write_text("")
     assert "can't be written" in run("report", "--home", tmp_path, "-o", tmp_path / "file" / "x.html", code=2).stderr
     assert not page.exists()

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-import optuna
 import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -144,9 +143,3 @@ def test_importances_rest_on_complete_trials_and_need_five() -> None:
     assert set(bars.y) == set(DISTRIBUTIONS)
     assert sum(bars.x) == pytest.approx(1, abs=0.01)
     assert not FIGURES["importances"]([*several[:4], *(made(9, TrialState.PRUNED, [0.1]) for _ in range(9))]).data
-
-
-def test_optunas_own_study_may_be_given() -> None:
-    study = optuna.create_study(direction="maximize")
-    study.add_trials([made(number, TrialState.COMPLETE, [0.1 * number]) for number in range(3)])
-    assert all(figure(study).data for name, figure in FIGURES.items() if name not in ("importances", "pruning"))

@@ -13,17 +13,16 @@ import io
 import tempfile
 from pathlib import Path
 
-import optuna
 from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
+from search.reporting import write_picture
 from studies.catalog import find_study
 from studies.dashboard import serving
 from studies.storage import open_storage, storage_url
-from studies.study_picture import study_figure
 
 OPTIONS = (
     *("headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking"),
@@ -44,13 +43,7 @@ def main() -> None:
         with serving(storage, port=0, study=record.name) as url:
             print(screenshot(url, asked.out / "live.png", ".lane .now strong", least=1))
         return
-    study = optuna.load_study(study_name=record.name, storage=storage)
-    baseline = study.trials[0].value if record.attributes["space"].get("baseline") else None
-    data = record.attributes["data"]
-    images = f"{data['train_images']:,} training images"
-    settled = sum(trial.state.is_finished() for trial in study.trials)
-    title = f"{record.name}: {settled} trials on {images}"
-    print(study_figure(study, asked.out / f"{record.name}.png", title=title, baseline=baseline))
+    write_picture(storage, record.name, asked.out / f"{record.name}.png", "png")
     with serving(storage, port=0, study=record.name) as url:
         theirs = url.replace("/studies/", "/dashboard/studies/")
         print(screenshot(theirs, asked.out / "dashboard.png", ".main-svg", least=6))
