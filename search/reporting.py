@@ -58,7 +58,7 @@ def write_picture(storage: Storage, name: str | None, output: Path, kind: str) -
     )
     baseline = found.baseline.value if found.baseline else None
     try:
-        drawn = study_picture(found.trials, title=title, baseline=baseline, report=found.on_cifar10)
+        drawn = study_picture(found.trials, title=title, baseline=baseline, report=found.beside_report)
     except ValueError as error:
         raise InputError(f"study {study.shown!r}: {error}.") from None
     _write(output, as_bytes(drawn, kind))
@@ -77,7 +77,7 @@ def study_figure(storage: Storage, name: str | None, which: str) -> Figure:
     if which not in FIGURES:
         raise InputError(f'there is no figure "{which}". There are: {", ".join(FIGURES)}.')
     found = findings_of(storage, _own_study(storage, name))
-    return FIGURES[which](found.trials, report=found.on_cifar10)
+    return FIGURES[which](found.trials, report=found.beside_report)
 
 
 def write_figure(figure: Figure, output: Path, kind: str) -> None:

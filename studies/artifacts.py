@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from optuna.storages._rdb import models
 
-from studies.published import is_cifar10
+from studies.published import stands_beside
 from studies.words import STATE_WORDS
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def drawn_artifact(storage: Storage, artifact_id: str) -> bytes | None:
 
     at = f" at {trial.value:.2%}" if trial.value is not None else ""
     outcome = f"{STATE_WORDS[trial.state.name]}{at}"
-    report = is_cifar10(_data_of(storage, trial._trial_id))
+    report = stands_beside(_data_of(storage, trial._trial_id))
     return trial_picture(trial.number, history, outcome=outcome, report=report)
 
 

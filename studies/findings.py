@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from studies.catalog import StudyRecord
 from studies.cost import Ledger, ledger
 from studies.curves import best_of, value_of
-from studies.published import is_cifar10
+from studies.published import is_cifar10, stands_beside
 from studies.queue import Counts, Queue
 from studies.retrained import Retrained, read
 from studies.storage import Storage
@@ -44,6 +44,11 @@ class Findings:
     def on_cifar10(self) -> bool:
         """Whether the report's numbers are about these images."""
         return is_cifar10(self.data)
+
+    @property
+    def beside_report(self) -> bool:
+        """Whether the report's curve may be drawn beside this study's."""
+        return stands_beside(self.data)
 
     @property
     def gain_over_baseline(self) -> float | None:

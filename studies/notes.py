@@ -172,9 +172,9 @@ def _figures(found: Findings) -> dict[str, str]:
     kept = {}
     for name in FIGURE_IDS:
         if name == "learning-curves":
-            figure = learning_curves(chosen, report=found.on_cifar10, most_points=DRAWN_POINTS)
+            figure = learning_curves(chosen, report=found.beside_report, most_points=DRAWN_POINTS)
         else:
-            figure = FIGURES[name](chosen, report=found.on_cifar10)
+            figure = FIGURES[name](chosen, report=found.beside_report)
         figure.layout.title.text += note
         kept[name] = figure.to_json()
     return kept

@@ -38,3 +38,11 @@ def is_cifar10(data: Mapping[str, Any]) -> bool:
     if "source_images" in data:
         return (data["source_images"], len(data.get("classes", ()))) == (CIFAR10_IMAGES, CIFAR10_CLASSES)
     return data.get("source") == "cifar10"  # before it was written down how many images the source has
+
+
+def stands_beside(data: Mapping[str, Any]) -> bool:
+    """Whether the report's curve may be drawn beside a study's: of CIFAR-10, it trained on half of the images at least.
+
+    The report trained on all of them. Beside a few thousand its curve says nothing about the hyperparameters.
+    """
+    return is_cifar10(data) and 2 * data.get("train_images", 0) >= CIFAR10_IMAGES

@@ -62,7 +62,7 @@ def report_html(found: Findings, *, space_toml: str, created: datetime | None = 
         answer=_answer(found),
         figure=figure,
         curves_note="Each trial over its epochs"
-        + (", with the curve the report published." if found.on_cifar10 else "."),
+        + (", with the curve the report published." if found.beside_report else "."),
         cost=_cost(found),
         costs=_costs(found),
         failures=[(trial.number, why(trial)) for trial in failed[-SHOWN_FAILURES:]],
@@ -93,11 +93,11 @@ def _figures(found: Findings) -> dict[str, tuple[str, str]]:
     for name, draw in FIGURES.items():
         if name == "history":
             baseline = value_of(found.baseline) if found.baseline else None
-            figure = history(found.trials, report=found.on_cifar10, baseline=baseline)
+            figure = history(found.trials, report=found.beside_report, baseline=baseline)
         elif name == "learning-curves":
-            figure = learning_curves(found.trials, report=found.on_cifar10, most_points=MOST_POINTS)
+            figure = learning_curves(found.trials, report=found.beside_report, most_points=MOST_POINTS)
         else:
-            figure = draw(found.trials, report=found.on_cifar10)
+            figure = draw(found.trials, report=found.beside_report)
         title = figure.layout.title.text
         figure.update_layout(title=None, margin={"t": 72 if name == "parallel-coordinates" else 24})
         drawn[name] = (title, figure.to_json())

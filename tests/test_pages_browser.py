@@ -119,7 +119,7 @@ def test_a_running_study_is_watched_compared_exported_stopped_and_continued(
         "gpu 1: card",
         "1 of 4 epochs",
         "0.2345",
-        "1 234".replace(" ", "\xa0"),
+        "1,234",
     )
 
     # What happens shows without a reload, and what the reader was about to do stays.

@@ -22,7 +22,7 @@ from test_study_figures import made
 
 from search.cli import main
 from search.cli_show import FIGURE_NAMES
-from search.reporting import space_toml
+from search.reporting import space_toml, study_figure
 from search.space import load_space, parse_space
 from studies.catalog import StudyRecord, find_study
 from studies.findings import findings_of
@@ -247,3 +247,16 @@ def test_command_offers_every_figure_there_is() -> None:
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_is_what_the_shell_needs(shell: str) -> None:
     assert "_ALEXSEARCH_COMPLETE" in run("completion", shell).stdout
+
+
+@pytest.mark.parametrize(("images", "drawn"), [(4_000, False), (24_999, False), (25_000, True), (45_000, True)])
+def test_reports_curve_stands_beside_studies_of_cifar10_that_train_on_half_of_it(
+    storage: Storage, images: int, drawn: bool
+) -> None:
+    study = make_study(storage, 0.4, 0.6)
+    on_cifar10(storage, study)
+    data = {**find_study(storage, None).attributes["data"], "train_images": images}
+    storage.set_study_user_attr(study.study_id, "data", data)
+    found = findings_of(storage, find_study(storage, None))
+    assert (found.on_cifar10, found.beside_report) == (True, drawn)
+    assert ("report, 2022" in study_figure(storage, None, "history").to_json()) == drawn

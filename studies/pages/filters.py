@@ -33,8 +33,8 @@ def plain(value: Any) -> str:
 
 
 def count(number: float) -> str:
-    """A whole number with its thousands apart: "12 400"."""
-    return f"{number:,.0f}".replace(",", "\N{NO-BREAK SPACE}")
+    """A whole number with its thousands apart: "12,400"."""
+    return f"{number:,.0f}"
 
 
 def plural(number: int, one: str) -> str:

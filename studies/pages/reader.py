@@ -13,7 +13,7 @@ from studies.cache import AllTrials
 from studies.catalog import StudyError, StudyRecord, all_studies, top_trials
 from studies.curves import value_of
 from studies.pages.filters import plain
-from studies.published import REPORT_SCORE, is_cifar10
+from studies.published import REPORT_SCORE, stands_beside
 from studies.queue import ATTEMPTS
 from studies.retrained import Retrained, read
 from studies.storage import Storage
@@ -106,8 +106,8 @@ class Reader:
 
 
 def has_report(study: StudyRecord) -> bool:
-    """Whether the report's figures, CIFAR-10's, may stand beside this study's."""
-    return study.is_ours and is_cifar10(study.attributes.get("data", {}))
+    """Whether the report's figures may stand beside this study's."""
+    return study.is_ours and stands_beside(study.attributes.get("data", {}))
 
 
 def metric_of(study: StudyRecord) -> str:
