@@ -12,7 +12,7 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, Protocol
 
 from studies.picture import BLUE, GREEN, INK, RED, SKY, legend_below, new_figure, percent, save_both, whole_epochs
-from studies.published import REPORT_CURVE, REPORT_SCORE
+from studies.published import REPORT_SCORE, report_points
 
 if TYPE_CHECKING:
     import numpy as np
@@ -95,8 +95,7 @@ def _draw_training(
 
 
 def _draw_report(axes: Axes, attribute: str, last_epoch: int) -> None:
-    curve = REPORT_CURVE[attribute]
-    shown = {epoch: value for epoch, value in curve.items() if epoch <= max(last_epoch, 10)}
+    shown = zip(*report_points(attribute, last_epoch, least=10), strict=True)
     # Of the losses only six are known: show where they are.
     style: dict[str, Any] = {
         "color": INK,
@@ -104,7 +103,7 @@ def _draw_report(axes: Axes, attribute: str, last_epoch: int) -> None:
         "linestyle": ":",
         "marker": "." if attribute == "val_loss" else None,
     }
-    axes.plot(list(shown), list(shown.values()), label="validation in the report, 2022", **style)
+    axes.plot(*shown, label="validation in the report, 2022", **style)
 
 
 def _draw_test(axes: Axes, last_epoch: int, values: Sequence[float], *, is_share: bool) -> None:

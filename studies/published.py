@@ -33,6 +33,11 @@ CIFAR10_IMAGES, CIFAR10_CLASSES = 50_000, 10
 """Training images and classes of CIFAR-10: by them it is known whatever file it comes from."""
 
 
+def report_points(metric: str, last: float, *, least: int = 2) -> list[tuple[float, float]]:
+    """Epoch and value of the report's curve of "val_accuracy" or "val_loss", up to epoch `last`, or `least` if more."""
+    return [(float(epoch), value) for epoch, value in REPORT_CURVE[metric].items() if epoch <= max(last, least)]
+
+
 def is_cifar10(data: Mapping[str, Any]) -> bool:
     """Whether a study's stored data is CIFAR-10, or a part of it: the report's numbers say nothing about others."""
     if "source_images" in data:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from studies.figure_style import NEUTRAL, new_plot
 from studies.picture import BLUE, GREEN, RED
-from studies.published import REPORT_CURVE
+from studies.published import report_points
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -69,8 +69,8 @@ def curves_figure(document: Document, name: str) -> Figure:
     _add_curve(figure, document["search_history"], f"val_{name}", label, GREEN, spec, first=True, dash="dash")
     last = max((row["epoch"] for seed in seeds for row in seed["history"]), default=1)
     if document["on_cifar10"]:
-        report = {epoch: value for epoch, value in REPORT_CURVE[f"val_{name}"].items() if epoch <= max(last, 10)}
-        rows = [{"epoch": epoch, f"val_{name}": value} for epoch, value in report.items()]
+        points = report_points(f"val_{name}", last, least=10)
+        rows = [{"epoch": epoch, f"val_{name}": value} for epoch, value in points]
         label = "validation in the report, 2022"
         _add_curve(figure, rows, f"val_{name}", label, NEUTRAL, spec, first=True, dash="dot")
     if document["split"] == "test":

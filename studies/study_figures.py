@@ -26,7 +26,7 @@ from studies.curves import STATES, best_of, best_so_far, points_of, settled_in_o
 from studies.figure_style import MARKERS, NEUTRAL, add_dots, add_level, new_plot, say_instead
 from studies.parameter_figures import importances, parallel_coordinates, slices
 from studies.picture import GREEN, ORANGE, SKY
-from studies.published import REPORT_ACCURACY, REPORT_SCORE
+from studies.published import REPORT_SCORE, report_points
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -63,9 +63,9 @@ def learning_curves(trials: Sequence[FrozenTrial], *, report: bool = True, most_
             figure.data[-1].update(opacity=1, line={"width": 3})
     if report:
         last = max((points[-1][0] for _, points in curves), default=50)
-        shown = {epoch: value for epoch, value in REPORT_ACCURACY.items() if epoch <= max(last, 2)}
+        epochs, values = zip(*report_points("val_accuracy", last), strict=True)
         figure.add_scatter(
-            x=list(shown), y=list(shown.values()), mode="lines", name="report, 2022",
+            x=epochs, y=values, mode="lines", name="report, 2022",
             line={"color": NEUTRAL, "dash": "dot", "width": 2.2},
             hovertemplate="report, epoch %{x}: %{y:.2%}<extra></extra>",
         )  # fmt: skip

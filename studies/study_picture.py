@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from studies.curves import STATES, best_of, best_so_far, points_of, settled_in_order, value_of
 from studies.picture import BLUE, GREEN, INK, SKY, as_bytes, new_figure, percent, whole_epochs
-from studies.published import REPORT_ACCURACY, REPORT_CURVE, REPORT_SCORE
+from studies.published import REPORT_SCORE, report_points
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,10 +53,8 @@ def study_picture(
         )
     if report:
         last = max(points[-1][0] for _, points in curves)
-        shown = {epoch: value for epoch, value in REPORT_ACCURACY.items() if epoch <= max(last, 2)}
-        left.plot(
-            list(shown), list(shown.values()), color=INK, linewidth=1.6, linestyle=":", label="report, 2022", zorder=5
-        )
+        shown = zip(*report_points("val_accuracy", last), strict=True)
+        left.plot(*shown, color=INK, linewidth=1.6, linestyle=":", label="report, 2022", zorder=5)
     left.autoscale()
     left.set(title="Learning curves of all trials", xlabel="epoch", ylabel="validation accuracy")
     _draw_progress(right, trials, baseline, report)
@@ -107,10 +105,8 @@ def trial_picture(number: int, history: Sequence[Mapping[str, Any]], *, outcome:
         for key, color, called in ((name, BLUE, "training"), (f"val_{name}", GREEN, "validation")):
             axes.plot(epochs, [row[key] for row in history], color=color, marker=".", linewidth=1.8, label=called)
         if report:
-            shown = {
-                epoch: value for epoch, value in REPORT_CURVE[f"val_{name}"].items() if epoch <= max(epochs[-1], 3)
-            }
-            axes.plot(list(shown), list(shown.values()), color=INK, linewidth=1.4, linestyle=":", label="report, 2022")
+            shown = zip(*report_points(f"val_{name}", epochs[-1], least=3), strict=True)
+            axes.plot(*shown, color=INK, linewidth=1.4, linestyle=":", label="report, 2022")
         axes.set(xlabel="epoch", ylabel=label)
         whole_epochs(axes)
     percent(columns[0])

@@ -24,7 +24,7 @@ from studies.pages.reader import (
     row_of,
     settings_of,
 )
-from studies.published import REPORT_CURVE
+from studies.published import REPORT_CURVE, report_points
 from studies.queue import Queue
 from studies.words import STATE_WORDS, duration, one_line, why
 
@@ -86,7 +86,7 @@ def charts_of(study: StudyRecord, trial: FrozenTrial, history: Sequence[Mapping[
         return [
             draw(f"Reported {metric_of(study)}", [Line("reported", points_of(trial), "validation")], x_label="epoch")
         ]
-    last = max(2, history[-1]["epoch"])
+    last = history[-1]["epoch"]
 
     def both(metric: str) -> list[Line]:
         lines = [
@@ -94,8 +94,7 @@ def charts_of(study: StudyRecord, trial: FrozenTrial, history: Sequence[Mapping[
             Line("validation", epoch_curve(history, f"val_{metric}"), "validation"),
         ]
         if has_report(study):
-            report = [(float(e), value) for e, value in REPORT_CURVE[f"val_{metric}"].items() if e <= last]
-            lines.append(Line("report, 2022", report, "report"))
+            lines.append(Line("report, 2022", report_points(f"val_{metric}", last), "report"))
         return lines
 
     rate, seconds = epoch_curve(history, "learning_rate"), epoch_curve(history, "seconds")
@@ -148,9 +147,8 @@ def compare_page(reader: Reader, study: StudyRecord, numbers: Sequence[int], met
         for index, trial in enumerate(trials, 1)
     ]
     if has_report(study) and metric in REPORT_CURVE and trials:
-        last = max([2.0, *(x for line in lines for x, _ in line.points)])
-        report = [(float(epoch), value) for epoch, value in REPORT_CURVE[metric].items() if epoch <= last]
-        lines.append(Line("report, 2022", report, "report"))
+        last = max((x for line in lines for x, _ in line.points), default=0.0)
+        lines.append(Line("report, 2022", report_points(metric, last), "report"))
     rows = [(f"s{index}", row_of(trial)) for index, trial in enumerate(trials, 1)]
     configs = [{name: value for name, value, _ in configuration_of(trial)} for trial in trials]
     names = list(dict.fromkeys(name for config in configs for name in config))

@@ -27,7 +27,7 @@ from studies.pages.reader import (
     row_of,
     settings_of,
 )
-from studies.published import REPORT_ACCURACY, REPORT_SCORE
+from studies.published import REPORT_SCORE, report_points
 from studies.queue import Counts, Queue, SlotStatus
 from studies.words import STATE_WORDS, is_searched, listed, one_line
 
@@ -206,9 +206,8 @@ def curves_chart(study: StudyRecord, trials: Sequence[FrozenTrial], best: Frozen
     if best is not None and best.intermediate_values:
         lines.append(Line(f"best: trial {best.number}", points_of(best), "best"))
     if has_report(study) and lines:
-        last = max(2.0, *(x for line in lines for x, _ in line.points))
-        report = [(float(epoch), value) for epoch, value in REPORT_ACCURACY.items() if epoch <= last]
-        lines.append(Line("report, 2022", report, "report"))
+        last = max(x for line in lines for x, _ in line.points)
+        lines.append(Line("report, 2022", report_points("val_accuracy", last), "report"))
     shown = "Learning curves" if len(started) <= CURVES else f"Learning curves of the last {CURVES} trials"
     return draw(shown, lines, x_label="epoch")
 
