@@ -226,7 +226,9 @@ def write_recipe(recipe: Recipe, path: Path) -> None:
     if is_other:
         raise InputError(f"{shown}: is no ordinary file. Name another one, e.g. best.toml.")
     if not is_json(path) and path.suffix.lower() != ".toml":
-        raise InputError(f"{shown}: a recipe is a .toml or a .json file. Name it so, e.g. {as_shown(path)}.toml.")
+        raise InputError(
+            f"{shown}: a recipe is a .toml or a .json file. Name it so, e.g. {as_shown(path.with_suffix('.toml'))}."
+        )
     try:
         with written_aside(target) as temporary:
             if is_json(path):

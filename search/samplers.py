@@ -26,7 +26,7 @@ CountFromOne = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
 
 
 class GpSpec(Frozen):
-    """The default: a Gaussian process that learns from every epoch of every trial, pruned ones too. See `search.gp`."""
+    """The default: a Gaussian process that learns from the course of every trial, pruned ones too. See `search.gp`."""
 
     name: Literal["gp"] = "gp"
     n_startup_trials: CountFromOne = 6

@@ -347,7 +347,7 @@ def test_a_full_disk_leaves_the_earlier_recipe_whole(path: Path, monkeypatch: py
 
 @pytest.mark.parametrize("name", ["best", "best.yaml"])
 def test_recipe_is_written_as_toml_or_json_and_nothing_else(tmp_path: Path, name: str) -> None:
-    with pytest.raises(InputError, match=rf"{name}: a recipe is a .toml or a .json file.*{name}.toml"):
+    with pytest.raises(InputError, match=rf"{name}: a recipe is a .toml or a .json file.*best\.toml"):
         write_recipe(recipe_of(), tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
