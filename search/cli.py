@@ -64,7 +64,7 @@ def main() -> None:
 @storage_options
 @click.option("--trials", type=int, metavar="N", show_default="the space file's", help="Total of settled trials.")
 @click.option("--add", type=click.IntRange(min=1), metavar="N", help="Raise the study's total by N.")
-@timeout_option
+@timeout_option("the space file's")
 @click.option(
     "--max-device-hours",
     type=float,
@@ -151,7 +151,7 @@ def run(
 @main.command()
 @study_option
 @storage_options
-@timeout_option
+@timeout_option("none")
 @workers_option
 @gpus_option
 @trials_per_gpu_option

@@ -200,12 +200,18 @@ trials_per_gpu_option = click.option(
     callback=_number_or_auto,
     help="How many share one GPU, each with its part of the memory; auto chooses by its memory.",
 )
-timeout_option = click.option(
-    "--timeout",
-    metavar="TIME",
-    show_default="the space file's",
-    help="End this run after so long, as in 90s, 30m or 2h. Running trials go back into the queue.",
-)
+
+
+def timeout_option(default: str) -> Callable[[Command], Command]:
+    """--timeout; `default` says what holds without it."""
+    return click.option(
+        "--timeout",
+        metavar="TIME",
+        show_default=default,
+        help="End this run after so long, as in 90s, 30m or 2h. Running trials go back into the queue.",
+    )
+
+
 workers_option = click.option(
     "--workers",
     type=click.IntRange(min=1),
