@@ -248,8 +248,10 @@ def _existing(request: RunRequest) -> StudyRecord | None:
 
 
 def _check_added(request: RunRequest, existing: StudyRecord | None) -> None:
+    if not request.add:
+        return
     total = Queue(request.storage, existing.study_id).counts().budget if existing else request.space.study.trials
-    if request.add and total + request.add > MOST_TRIALS:
+    if total + request.add > MOST_TRIALS:
         raise InputError(
             f"--add {request.add}: the study has {total:,} trials, and may have {MOST_TRIALS:,}. Add fewer, or start "
             "another study with --study NAME."

@@ -34,7 +34,8 @@ from search.places import Place
 from search.pruning import is_spared
 from search.sampling import GivenValuesError, StudyOfLessons, propose
 from search.space import SearchSpace
-from studies.queue import RETRIES, Queue, Taken, last_crash
+from studies.queue import RETRIES, Queue, Taken
+from studies.words import last_crash
 
 IDLE_SECONDS = 1.0
 STARTS = 3

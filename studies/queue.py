@@ -34,7 +34,7 @@ from studies.limits import STOP, STOPPED_BY, Limits
 from studies.schema import EPOCHS, SLOTS
 from studies.storage import Storage
 from studies.undertaker import GRACE_SECONDS, is_dead_here, machine, process_started
-from studies.words import LAST_OF
+from studies.words import last_crash
 
 RETRIES = 3
 """How often a trial whose worker died is run again; after that it failed for good."""
@@ -114,17 +114,19 @@ class Queue:
 
         def body(session: orm.Session) -> int:
             self.lock_study(session)
-            present = session.scalar(sa.select(sa.func.count()).where(TRIAL.c.study_id == self.study_id)) or 0
+            known = sa.select(sa.func.count(), sa.func.max(TRIAL.c.number)).where(TRIAL.c.study_id == self.study_id)
+            present, last = session.execute(known).one()
+            start = 0 if last is None else last + 1  # not `present`: a trial in between may have been deleted
             rows = [
                 {"study_id": self.study_id, "number": number, "state": TrialState.WAITING}
-                for number in range(present, total)
+                for number in range(start, start + total - present)
             ]
             if not rows:
                 return 0
             session.execute(sa.insert(models.TrialModel), rows)
-            added = sa.select(TRIAL.c.trial_id).where(TRIAL.c.study_id == self.study_id, TRIAL.c.number >= present)
+            added = sa.select(TRIAL.c.trial_id).where(TRIAL.c.study_id == self.study_id, TRIAL.c.number >= start)
             session.execute(sa.delete(EPOCHS).where(EPOCHS.c.trial_id.in_(added)))  # as in `take`
-            if present == 0 and baseline:
+            if start == 0 and baseline:
                 first = session.scalars(added.where(TRIAL.c.number == 0)).one()
                 self.storage._set_trial_attr_without_commit(
                     session, models.TrialSystemAttributeModel, first, "fixed_params", dict(baseline)
@@ -470,8 +472,3 @@ def _attempts(session: orm.Session, trial_id: int) -> int:
         sa.select(attribute.value_json).where(attribute.trial_id == trial_id, attribute.key == ATTEMPTS)
     )
     return int(value) if value else 0
-
-
-def last_crash(reason: str, crashes: int) -> str:
-    """Why a trial failed for good whose last run crashed with `reason`."""
-    return f"{reason}; {LAST_OF} {crashes} crashes"

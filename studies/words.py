@@ -13,8 +13,7 @@ STATE_WORDS: Mapping[str, str] = MappingProxyType(
     {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}
 )
 
-LAST_OF = "the last of"
-"""Stands in the reason of a trial whose training process crashed once too often, before how often."""
+_LAST_OF = "; the last of "
 
 _FAILURES: Mapping[str, str] = MappingProxyType(
     {
@@ -76,6 +75,11 @@ def is_searched(stored: Any) -> bool:
     return isinstance(stored, Mapping)
 
 
+def last_crash(reason: str, crashes: int) -> str:
+    """The reason of a trial that failed for good since its training process crashed so often, at last by `reason`."""
+    return f"{reason}{_LAST_OF}{crashes} crashes"
+
+
 def why(trial: FrozenTrial) -> str:
     """Why a trial ended as it did, in whole sentences; empty for one that has not ended."""
     stored = trial.user_attrs
@@ -90,7 +94,7 @@ def why(trial: FrozenTrial) -> str:
             after = f" after epoch {epochs}{of}{at}" if epochs else ""
             return f"Stopped{after}: the pruner held it against the trials before it and saw no hope for it."
         case "FAIL":
-            kind = "crashed" if f"; {LAST_OF} " in reason else reason.partition(":")[0].partition(" ")[0]
+            kind = "crashed" if _LAST_OF in reason else reason.partition(":")[0].partition(" ")[0]
             meant = _FAILURES.get(kind, "What it ran into need not be its own fault.")
             return f"{reason[:1].upper()}{reason[1:].rstrip('.')}. {meant}" if reason else "No reason was recorded."
     return ""

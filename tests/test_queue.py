@@ -14,6 +14,7 @@ import optuna
 import psutil
 import pytest
 import sqlalchemy as sa
+from optuna.storages._rdb import models
 from optuna.trial import TrialState
 
 import studies.undertaker
@@ -422,6 +423,23 @@ def test_new_trial_with_the_id_of_a_deleted_one_has_none_of_its_epochs(queue: Qu
     taken = anew.take(anew.join("cpu"))
     assert taken is not None
     assert ledger(queue.storage, again._study_id).device_seconds == 0
+
+
+def test_filling_up_after_a_trial_was_deleted_takes_no_number_twice_and_no_epoch_away(queue: Queue) -> None:
+    queue.fill(3)
+    slot = queue.join("cpu")
+    for _ in range(3):
+        taken = queue.take(slot)
+        assert taken is not None
+        queue.record_epoch(slot, taken.trial_id, metrics(1, 0.5))
+        queue.settle(slot, taken.trial_id, TrialState.FAIL, None, {})
+    deleted = queue.storage.get_trial_id_from_study_id_trial_number(queue.study_id, 1)
+    with queue.storage.engine.begin() as connection:
+        for table in (models.TrialIntermediateValueModel.__table__, models.TrialModel.__table__):
+            connection.execute(sa.delete(table).where(table.c.trial_id == deleted))
+    assert queue.fill(4) == 2
+    assert sorted(trial.number for trial in queue.storage.get_all_trials(queue.study_id)) == [0, 2, 3, 4]
+    assert ledger(queue.storage, queue.study_id).by_trial.keys() == {0, 2}
 
 
 def test_trial_given_back_keeps_its_epochs_when_it_is_taken_again(queue: Queue) -> None:
