@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
     from plotly.graph_objects import Figure
 
-    from search.recipe import Recipe
-    from search.space import SearchSpace
-    from search.verify import Verification
-    from studies.catalog import StudyRecord
-    from studies.findings import Findings
-    from studies.queue import Counts
-    from studies.storage import Storage
+    from search.retraining.recipe import Recipe
+    from search.retraining.verify import Verification
+    from search.space.space import SearchSpace
+    from studies.queue.queue import Counts
+    from studies.record.catalog import StudyRecord
+    from studies.record.findings import Findings
+    from studies.store.storage import Storage
 
 HOME = Path("runs")
 
@@ -48,7 +48,7 @@ class Study:
     @property
     def record(self) -> StudyRecord:
         """What it was asked. Raises StudyError where somebody has deleted it."""
-        from studies.catalog import find_study
+        from studies.record.catalog import find_study
 
         return find_study(self.storage, self.name)
 
@@ -60,34 +60,34 @@ class Study:
     @property
     def counts(self) -> Counts:
         """How its trials stand."""
-        from studies.queue import Queue
+        from studies.queue.queue import Queue
 
         return Queue(self.storage, self.record.study_id).counts()
 
     @property
     def best(self) -> FrozenTrial:
         """The complete trial with the highest validation accuracy. Raises StudyError without one."""
-        from studies.catalog import best_trial
+        from studies.record.catalog import best_trial
 
         return best_trial(self.storage, self.record)
 
     @property
     def findings(self) -> Findings:
         """What it has come to: best, gain, cost, verified score. For studies that alexsearch made."""
-        from studies.findings import findings_of
+        from studies.record.findings import findings_of
 
         return findings_of(self.storage, self.record)
 
     @property
     def status(self) -> dict[str, Any]:
         """What `alexsearch status --json` prints."""
-        from search.summary import status_document
+        from search.screen.summary import status_document
 
         return status_document(self.storage, self.name)
 
     def stop(self, *, now: bool = False) -> None:
         """Have all workers take no new trial; with `now`, running ones go back into the queue."""
-        from studies.queue import Queue
+        from studies.queue.queue import Queue
 
         Queue(self.storage, self.record.study_id).request_stop(now=now)
 
@@ -120,14 +120,14 @@ def run(
         InputError, DataError: a setting or the data is wrong; nothing was started.
         RunError, StorageError: it could not go on; what was recorded is whole.
     """
-    from search.home import Home
-    from search.host import RunRequest, run_search, space_over
-    from search.live import Screen
-    from search.space import SearchSpace, load_space, parse_space
-    from search.stopping import Stopping
-    from search.summary import show_what_was_before
-    from search.terminal import Output
-    from studies.storage import open_storage, storage_url
+    from search.base.home import Home
+    from search.base.terminal import Output
+    from search.run.host import RunRequest, run_search, space_over
+    from search.run.stopping import Stopping
+    from search.screen.live import Screen
+    from search.screen.summary import show_what_was_before
+    from search.space.space import SearchSpace, load_space, parse_space
+    from studies.store.storage import open_storage, storage_url
 
     if isinstance(space, SearchSpace):
         loaded = space
@@ -173,8 +173,8 @@ def open_study(name: str | None = None, *, home: str | Path = HOME, storage: str
         StudyError: there is none, or more than one.
         StorageError: the database is not there, or can't be used.
     """
-    from studies.catalog import find_study
-    from studies.storage import open_storage, storage_url
+    from studies.record.catalog import find_study
+    from studies.store.storage import open_storage, storage_url
 
     home = Path(home)
     opened = open_storage(storage_url(storage, home), create=False)
@@ -188,14 +188,14 @@ def best_recipe(study: Study, trial: int | None = None) -> Recipe:
         StudyError: no such trial, or none that is complete yet.
         InputError: alexsearch did not train it.
     """
-    from search.exporting import find_recipes
+    from search.retraining.recipes import find_recipes
 
     return find_recipes(study.storage, study.name, trial)[0]
 
 
 def save_recipe(recipe: Recipe, path: str | Path) -> Path:
     """Write a recipe as the file that `alexsearch retrain` takes. Raises InputError where it can't be written."""
-    from search.recipe import write_recipe
+    from search.retraining.recipe import write_recipe
 
     write_recipe(recipe, Path(path))
     return Path(path)
@@ -224,11 +224,11 @@ def retrain(
         StorageError: `storage` names a database that can't be used.
         TrainError: a training failed.
     """
-    from search.home import Home
-    from search.recipe import read_recipe
-    from search.retrain import Means, retrain_recipe
-    from search.terminal import Output
-    from studies.storage import StorageError, open_storage, storage_url
+    from search.base.home import Home
+    from search.base.terminal import Output
+    from search.retraining.recipe import read_recipe
+    from search.retraining.retrain import Means, retrain_recipe
+    from studies.store.storage import StorageError, open_storage, storage_url
 
     found = read_recipe(Path(recipe)) if isinstance(recipe, (str, Path)) else recipe
     home = Path(home)
@@ -261,10 +261,10 @@ def verify(
         InputError, DataError: a setting or the data is wrong.
         TrainError: a training failed.
     """
-    from search.home import Home
-    from search.retrain import Means
-    from search.terminal import Output
-    from search.verify import verify_study
+    from search.base.home import Home
+    from search.base.terminal import Output
+    from search.retraining.retrain import Means
+    from search.retraining.verify import verify_study
 
     means = Means(Home(study.home), data, workers, gpus, trials_per_gpu, study.storage)
     out = Path(out) if out else None
@@ -273,21 +273,21 @@ def verify(
 
 def figure(study: Study, name: str = "learning-curves") -> Figure:
     """One of a study's figures, as plotly's: `figure_names` says which there are. Raises InputError for another."""
-    from search.reporting import study_figure
+    from search.screen.reporting import study_figure
 
     return study_figure(study.storage, study.name, name)
 
 
 def figure_names() -> tuple[str, ...]:
     """The figures that there are."""
-    from studies.study_figures import FIGURES
+    from studies.draw.study_figures import FIGURES
 
     return tuple(FIGURES)
 
 
 def report(study: Study, path: str | Path = "report.html") -> Path:
     """Write what a study has found as one HTML file. Raises InputError where it can't be written."""
-    from search.reporting import write_report
+    from search.screen.reporting import write_report
 
     write_report(study.storage, study.name, Path(path))
     return Path(path)

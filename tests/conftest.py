@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from studies.storage import Storage, open_storage
+from studies.store.storage import Storage, open_storage
 
 
 @pytest.fixture(scope="session")

@@ -21,13 +21,15 @@ import sqlalchemy as sa
 from null_worker import Orders, value_of, work
 from optuna.trial import FrozenTrial, TrialState
 
-from studies.queue import RETRIES
-from studies.schema import EPOCHS, SLOTS
-from studies.storage import open_storage
+from studies.queue.queue import RETRIES
+from studies.store.schema import EPOCHS, SLOTS
+from studies.store.storage import open_storage
 
 # A process a worker, as in earnest; but forked from one that has imported Optuna and SQLAlchemy already.
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["search.host", "search.sampling", "optuna.samplers", "studies.catalog"])
+_context.set_forkserver_preload(
+    ["search.run.host", "search.choosing.proposing", "optuna.samplers", "studies.record.catalog"]
+)
 
 
 @dataclass

@@ -1,7 +1,7 @@
-"""A training process that is played: it speaks as `search.trainer` does, and "trains" what the test says.
+"""A training process that is played: it speaks as `search.training.trainer` does, and "trains" what the test says.
 
     played = Played(tmp_path)                         # what all children of a test share
-    monkeypatch.setattr(search.jobs, "Child", played.child)
+    monkeypatch.setattr(search.retraining.jobs, "Child", played.child)
 
 The network it saves is a real one of Keras, but small: the tests measure it on synthetic images.
 """
@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from search.child import ChildError, Refused
-from search.places import Place
+from search.training.child import ChildError, Refused
+from search.training.places import Place
 
 FINGERPRINT = "sha256:null"
 Trouble = Callable[[Mapping[str, Any], int], Mapping[str, Any] | str | None]
@@ -53,7 +53,7 @@ class Played:
 
 
 class NullChild:
-    """Stands in for `search.child.Child`."""
+    """Stands in for `search.training.child.Child`."""
 
     def __init__(self, played: Played, place: Place, log: Path, holds_out: bool) -> None:
         self.log = log

@@ -1,9 +1,9 @@
 """A worker process whose training is played; its host, slots, queue and storage are the real ones.
 
-`work(orders)` runs `search.host.run_search` to its end, with three things put in their place from outside:
+`work(orders)` runs `search.run.host.run_search` to its end, with three things put in their place from outside:
 
-- the training process: a thread that "trains" as `search.trainer` does (checkpoint aside, synced, renamed; then the
-  epoch is told; then a verdict is waited for, but not for long), with no TensorFlow in it;
+- the training process: a thread that "trains" as `search.training.trainer` does (checkpoint aside, synced, renamed; then
+  the epoch is told; then a verdict is waited for, but not for long), with no TensorFlow in it;
 - the queue: the same one, which writes down when the worker holds which trial and what was acknowledged;
 - the clocks of life and death, where a test can't wait a minute.
 
@@ -27,19 +27,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import search.host
-import search.places
-import search.slot
-import studies.queue
-import studies.undertaker
-from search.child import ChildError
-from search.home import Home
-from search.host import RunRequest
-from search.places import Place
-from search.slot import Event
-from search.space import SearchSpace
-from studies.queue import Queue, Taken
-from studies.storage import Storage, open_storage
+import search.run.host
+import search.run.slot
+import search.training.places
+import studies.queue.queue
+import studies.queue.undertaker
+from search.base.home import Home
+from search.run.host import RunRequest
+from search.run.slot import Event
+from search.space.space import SearchSpace
+from search.training.child import ChildError
+from search.training.places import Place
+from studies.queue.queue import Queue, Taken
+from studies.store.storage import Storage, open_storage
 
 READY = {
     "kind": "ready",
@@ -345,10 +345,10 @@ def work(orders: Orders) -> None:
     if orders.grace_seconds is not None:
         played |= {"GRACE_SECONDS": orders.grace_seconds, "BEAT_SECONDS": orders.grace_seconds / 12}
     for name, value in played.items():
-        for module in (search.host, search.slot, studies.queue, studies.undertaker):
+        for module in (search.run.host, search.run.slot, studies.queue.queue, studies.queue.undertaker):
             if hasattr(module, name):
                 setattr(module, name, value)
-    os.environ[search.places.PRETEND] = str(orders.slots)
+    os.environ[search.training.places.PRETEND] = str(orders.slots)
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     begun = time.monotonic()
@@ -359,7 +359,7 @@ def work(orders: Orders) -> None:
         request = RunRequest(
             space=space_of(orders), home=Home(orders.home), storage=storage, timeout_seconds=orders.timeout_seconds
         )
-        outcome = search.host.run_search(request, _NullView(evidence), stopping)
+        outcome = search.run.host.run_search(request, _NullView(evidence), stopping)
         evidence.write("ends", settled=outcome.counts.settled)
     except BaseException as error:  # noqa: BLE001 - written down, and told by the exit code
         evidence.write("error", text=f"{type(error).__name__}: {error}", trace=traceback.format_exc())

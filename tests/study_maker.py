@@ -8,10 +8,10 @@ from typing import Any, Literal
 import optuna
 from optuna.trial import TrialState
 
-from search.space import SearchSpace
-from studies.catalog import StudyRecord, open_study
-from studies.queue import Queue
-from studies.storage import Storage
+from search.space.space import SearchSpace
+from studies.queue.queue import Queue
+from studies.record.catalog import StudyRecord, open_study
+from studies.store.storage import Storage
 
 SPACE = {
     "study": {"name": "small", "trials": 4},

@@ -12,11 +12,11 @@ from optuna.trial import TrialState
 from study_maker import SPACE, make_study
 
 from search import api
-from search.mistakes import InputError
-from search.recipe import read_recipe
-from studies.catalog import StudyError
-from studies.storage import StorageError, open_storage
-from studies.study_figures import FIGURES
+from search.base.mistakes import InputError
+from search.retraining.recipe import read_recipe
+from studies.draw.study_figures import FIGURES
+from studies.record.catalog import StudyError
+from studies.store.storage import StorageError, open_storage
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "example.py"
 

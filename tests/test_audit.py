@@ -15,12 +15,12 @@ from model.config import DataSpec
 from model.data import fingerprint, load_training, split
 from model.device import Device
 from model.train import Engine
-from search.audit import audit_study, choose, print_audit
-from search.home import Home
-from search.mistakes import InputError
-from studies.audit import interval, judge
-from studies.catalog import best_trial, find_study
-from studies.storage import Storage, open_storage
+from search.base.home import Home
+from search.base.mistakes import InputError
+from search.retraining.audit import audit_study, choose, print_audit
+from studies.record.audit import interval, judge
+from studies.record.catalog import best_trial, find_study
+from studies.store.storage import Storage, open_storage
 
 
 def complete(value: float) -> FrozenTrial:
@@ -99,8 +99,8 @@ def test_audited_trial_is_trained_to_its_end_and_stays_pruned(
     storage: Storage, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = make_study(storage, 0.01, TrialState.PRUNED, 0.0, TrialState.PRUNED)
-    monkeypatch.setattr("search.audit.quiet_tensorflow", lambda _log: None)
-    monkeypatch.setattr("search.audit._engine", lambda *_: engine)
+    monkeypatch.setattr("search.retraining.audit.quiet_tensorflow", lambda _log: None)
+    monkeypatch.setattr("search.retraining.audit._engine", lambda *_: engine)
     before = storage.get_all_trials(study.study_id)
     document, printed = audited(storage, 1, tmp_path)
     (trial,) = document["audited"]
@@ -115,7 +115,7 @@ def test_audited_trial_is_trained_to_its_end_and_stays_pruned(
         assert (old.state, old.value, old.intermediate_values) == (new.state, new.value, new.intermediate_values)
     assert best_trial(storage, study).number == 0
     assert not list(tmp_path.rglob("*.checkpoint"))
-    monkeypatch.setattr("search.audit._engine", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr("search.retraining.audit._engine", lambda *_: pytest.fail("trained again"))
     assert audited(storage, 1, tmp_path)[0] == document
 
 
@@ -128,7 +128,7 @@ def config_of(storage: Storage, number: int) -> Any:
 
 def test_other_images_are_refused(storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_study(storage, 0.5, TrialState.PRUNED)
-    monkeypatch.setattr("search.audit.quiet_tensorflow", lambda _log: None)
+    monkeypatch.setattr("search.retraining.audit.quiet_tensorflow", lambda _log: None)
     here = fingerprint(load_training("synthetic", Path()))
     with pytest.raises(InputError, match=f"trained on other images: their fingerprint is f+, but that of .* is {here}"):
         audited(storage, 1, tmp_path)

@@ -7,10 +7,10 @@ import pytest
 import sqlalchemy as sa
 from optuna.trial import TrialState
 
-import studies.cache
-from studies.cache import AllTrials, StartedTrials
-from studies.queue import Queue
-from studies.storage import open_storage
+import studies.store.cache
+from studies.queue.queue import Queue
+from studies.store.cache import AllTrials, StartedTrials
+from studies.store.storage import open_storage
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def states(study: optuna.Study) -> dict[int, TrialState]:
 def test_trials_are_seen_from_their_start_to_their_end(
     queue: Queue, seen: optuna.Study, many: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(studies.cache, "MANY", many)  # 0: all at once
+    monkeypatch.setattr(studies.store.cache, "MANY", many)  # 0: all at once
     queue.fill(5)
     assert states(seen) == {}
     held = [take(queue) for _ in range(3)]
@@ -88,7 +88,7 @@ def test_trial_in_hand_can_be_given_its_values(queue: Queue, seen: optuna.Study)
 def test_pages_see_waiting_trials_and_every_change_of_state(
     queue: Queue, many: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(studies.cache, "MANY", many)
+    monkeypatch.setattr(studies.store.cache, "MANY", many)
     storage = AllTrials(open_storage(queue.storage.safe_url))
     study = optuna.load_study(study_name="s", storage=storage)
     queue.fill(4)

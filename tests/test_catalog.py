@@ -6,7 +6,8 @@ import pytest
 from optuna.trial import TrialState
 from study_maker import DATA, make_foreign, make_study
 
-from studies.catalog import (
+from studies.queue.queue import Counts, Queue
+from studies.record.catalog import (
     LISTED,
     StudyError,
     StudyRecord,
@@ -20,8 +21,7 @@ from studies.catalog import (
     top_trials,
     trial_by_number,
 )
-from studies.queue import Counts, Queue
-from studies.storage import Storage
+from studies.store.storage import Storage
 
 
 def numbers(storage: Storage, study: StudyRecord, count: int = 10) -> list[int]:

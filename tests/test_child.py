@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-import search.child
-from search.child import Child, ChildError, messages
-from search.places import Place
+import search.training.child
+from search.training.child import Child, ChildError, messages
+from search.training.places import Place
 
 
 class Talking:
@@ -43,7 +43,7 @@ def test_messages_are_those_of_the_trial_until_told_to_stop() -> None:
 
 def test_silence_ends_a_trial_and_a_sign_of_life_of_any_kind_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 1000, 6))
-    monkeypatch.setattr(search.child, "HANG_SECONDS", 10)
+    monkeypatch.setattr(search.training.child, "HANG_SECONDS", 10)
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
     child: Any = Talking(said(3), None, said(2), None, said(3, "last"))
     heard = messages(child, 3, threading.Event())
@@ -55,7 +55,7 @@ def test_silence_ends_a_trial_and_a_sign_of_life_of_any_kind_does_not(monkeypatc
 def test_process_is_outgrown_when_its_memory_has_grown_unless_it_holds_compiled_programs_of_a_gpu(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(search.child, "GROWTH_MB", 50)
+    monkeypatch.setattr(search.training.child, "GROWTH_MB", 50)
     child = Child.__new__(Child)
     child.place, child._first_megabytes = Place(0, "cpu"), None
     monkeypatch.setattr(Child, "pid", property(lambda _: os.getpid()))

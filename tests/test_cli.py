@@ -23,12 +23,12 @@ from optuna.trial import TrialState
 from postgres_server import PostgresServer
 from study_maker import make_foreign, make_study
 
-import search.host
-from search.cli import main
-from search.host import RunError, RunOutcome, RunRequest
-from search.stopping import Stopping
-from studies.queue import Queue
-from studies.storage import StorageError, open_storage
+import search.run.host
+from search.cli.main import main
+from search.run.host import RunError, RunOutcome, RunRequest
+from search.run.stopping import Stopping
+from studies.queue.queue import Queue
+from studies.store.storage import StorageError, open_storage
 
 COMMANDS = sorted(main.commands)
 HEAVY = ("tensorflow", "keras", "sklearn", "matplotlib", "plotly", "PIL", "optuna_dashboard", "waitress")
@@ -69,7 +69,7 @@ def run(*arguments: object, code: int = 0, **environment: str) -> Result:
 
 def process(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own."""
-    command = [sys.executable, "-m", "search.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "search.cli.main", *map(str, arguments)]
     return subprocess.run(
         command, capture_output=True, text=True, timeout=60, env={**os.environ, **environment}, check=False
     )
@@ -366,7 +366,7 @@ def ends_with(monkeypatch: pytest.MonkeyPatch, home: Path) -> Callable[..., Resu
         def search_ends(_request: RunRequest, *_: Any) -> None:
             raise error
 
-        monkeypatch.setattr(search.host, "run_search", search_ends)
+        monkeypatch.setattr(search.run.host, "run_search", search_ends)
         return run("run", "quick", "--home", home, "--data", "synthetic", code=code)
 
     return invoke
@@ -391,7 +391,7 @@ def test_run_that_was_stopped_by_command_has_done_what_it_was_told(
         study = make_study(request.storage)
         return RunOutcome(study, Queue(request.storage, study.study_id).counts(), 5.0, interrupted=True)
 
-    monkeypatch.setattr(search.host, "run_search", is_stopped)
+    monkeypatch.setattr(search.run.host, "run_search", is_stopped)
     result = run("run", "quick", "--home", home, "--data", "synthetic", code=143 if by_signal else 0)
     assert "next: run the same command again to go on from here" in result.stdout
 
@@ -409,7 +409,7 @@ def test_defect_of_ours_is_not_dressed_up(home: Path, monkeypatch: pytest.Monkey
     def defect(*_: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(search.host, "run_search", defect)
+    monkeypatch.setattr(search.run.host, "run_search", defect)
     result = CliRunner().invoke(main, ["run", "quick", "--home", str(home), "--data", "synthetic"])
     assert isinstance(result.exception, ZeroDivisionError)
 
@@ -445,7 +445,7 @@ def test_signal_that_nohup_ignores_stays_ignored(home: Path) -> None:
 def test_command_that_trains_nothing_imports_nothing_heavy(study: Path, arguments: list[str]) -> None:
     heavy = (*HEAVY, "optuna", "sqlalchemy", "pydantic") if "--help" in arguments else HEAVY
     program = (
-        "import sys\nfrom search.cli import main\n"
+        "import sys\nfrom search.cli.main import main\n"
         f"try:\n    main({arguments!r})\n"
         "except SystemExit as end:\n    assert not end.code, end.code\n"
         f"print([name for name in {heavy!r} if name in sys.modules], file=sys.stderr)\n"
@@ -464,7 +464,7 @@ def test_command_that_trains_nothing_imports_nothing_heavy(study: Path, argument
 
 @pytest.mark.parametrize("command", ["best", "studies --json"])
 def test_reader_that_leaves_ends_the_command_quietly(study: Path, command: str) -> None:
-    script = f"{sys.executable} -m search.cli {command} | true; echo ${{PIPESTATUS[0]}}"
+    script = f"{sys.executable} -m search.cli.main {command} | true; echo ${{PIPESTATUS[0]}}"
     environment = {**os.environ, "ALEXSEARCH_HOME": str(study)}
     done = subprocess.run(
         ["bash", "-c", script], capture_output=True, text=True, timeout=60, env=environment, check=False
@@ -474,7 +474,7 @@ def test_reader_that_leaves_ends_the_command_quietly(study: Path, command: str) 
 
 @pytest.mark.parametrize("command", ["best", "best --json"])
 def test_full_disk_under_standard_output_is_told_in_a_line(study: Path, command: str) -> None:
-    script = f"{sys.executable} -m search.cli {command} > /dev/full; echo $?"
+    script = f"{sys.executable} -m search.cli.main {command} > /dev/full; echo $?"
     environment = {**os.environ, "ALEXSEARCH_HOME": str(study)}
     done = subprocess.run(
         ["bash", "-c", script], capture_output=True, text=True, timeout=60, env=environment, check=False
@@ -500,7 +500,7 @@ def test_home_that_the_locale_cannot_read_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
 def test_no_colour_where_none_is_wanted(study: Path, environment: dict[str, str]) -> None:
-    command = f"{sys.executable} -m search.cli status --home {study}"
+    command = f"{sys.executable} -m search.cli.main status --home {study}"
     done = subprocess.run(
         ["script", "-qec", command, "/dev/null"],
         capture_output=True,
@@ -516,8 +516,8 @@ def test_no_colour_where_none_is_wanted(study: Path, environment: dict[str, str]
 def test_ctrl_c_before_the_study_exists_ends_with_130(home: Path) -> None:
     """At any moment from the command's first import of ours on: here while the database is being opened."""
     program = (
-        "import os, signal\nimport search.options, studies.storage\nfrom search.cli import main\n"
-        "studies.storage.open_storage = lambda *_, **__: os.kill(os.getpid(), signal.SIGINT)\n"
+        "import os, signal\nimport search.cli.options, studies.store.storage\nfrom search.cli.main import main\n"
+        "studies.store.storage.open_storage = lambda *_, **__: os.kill(os.getpid(), signal.SIGINT)\n"
         f"main(['run', 'quick', '--data', 'synthetic', '--home', {str(home)!r}])\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)

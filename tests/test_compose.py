@@ -146,10 +146,10 @@ def test_image_is_built_from_files_that_exist_and_reach_the_builder() -> None:
 
 
 def cli_missing() -> bool:
-    return importlib.util.find_spec("search.cli") is None
+    return importlib.util.find_spec("search.cli.main") is None
 
 
-needs_cli = pytest.mark.skipif(cli_missing(), reason="search.cli is not written yet")
+needs_cli = pytest.mark.skipif(cli_missing(), reason="search.cli.main is not written yet")
 
 
 @needs_cli
@@ -158,7 +158,11 @@ def test_command_is_one_of_ours_with_options_it_knows(name: str) -> None:
     program, command, *arguments = services()[name]["command"]
     assert program == "alexsearch"
     done = subprocess.run(
-        [sys.executable, "-m", "search.cli", command, "--help"], check=False, capture_output=True, text=True, cwd=ROOT
+        [sys.executable, "-m", "search.cli.main", command, "--help"],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
     )
     assert done.returncode == 0, done.stderr
     for argument in arguments:
@@ -199,7 +203,7 @@ class Host:
         assert program == "alexsearch"
         environ = {key: self.ours(value) for key, value in service["environment"].items()}
         return subprocess.Popen(
-            [sys.executable, "-m", "search.cli", *(self.ours(argument) for argument in arguments)],
+            [sys.executable, "-m", "search.cli.main", *(self.ours(argument) for argument in arguments)],
             env={**os.environ, **environ, "CUDA_VISIBLE_DEVICES": "-1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

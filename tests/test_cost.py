@@ -5,9 +5,9 @@ from optuna.storages._rdb.models import TrialUserAttributeModel as UserAttribute
 from optuna.trial import TrialState
 from study_maker import make_foreign, make_study
 
-from studies.cost import Ledger, TrialCost, ledger
-from studies.queue import Queue
-from studies.storage import Storage
+from studies.queue.queue import Queue
+from studies.record.cost import Ledger, TrialCost, ledger
+from studies.store.storage import Storage
 
 
 def test_pruned_trial_saved_the_epochs_it_had_left_at_its_own_pace(storage: Storage) -> None:

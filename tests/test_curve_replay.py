@@ -15,9 +15,9 @@ from benchmarks.curve_ours import Ours
 from benchmarks.curve_table import START_SECONDS, Course, Job, Run, Table, load_table, play
 from optuna.trial import TrialState, create_trial
 
-from search.pruning import ReachSpec
-from search.samplers import RandomSpec
-from search.space import SearchSpace
+from search.choosing.pruning import ReachSpec
+from search.choosing.samplers import RandomSpec
+from search.space.space import SearchSpace
 
 SPACE = SearchSpace.from_dict(
     {

@@ -29,9 +29,9 @@ from optuna.trial import TrialState, create_trial
 from optuna_dashboard import _serializer, save_note
 from PIL import Image
 
-from studies import dashboard, guard
-from studies.dashboard import DashboardError, build_app, read_password, serving
-from studies.storage import Storage, open_storage
+from studies.show import dashboard, guard
+from studies.show.dashboard import DashboardError, build_app, read_password, serving
+from studies.store.storage import Storage, open_storage
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
@@ -425,8 +425,8 @@ def test_password_file_without_a_password_is_refused(tmp_path: Path, content: by
 
 SERVE = """
 import sys
-from studies.dashboard import serve
-from studies.storage import Storage, open_storage
+from studies.show.dashboard import serve
+from studies.store.storage import Storage, open_storage
 serve(open_storage(sys.argv[1]), port=0, ready=lambda url: print(url, flush=True))
 print("ended", "tensorflow" in sys.modules, flush=True)
 """
@@ -445,9 +445,8 @@ def test_signal_ends_the_server_cleanly_and_it_never_loads_tensorflow(storage: S
 
 
 def test_module_loads_nothing_heavy() -> None:
-    code = (
-        "import sys, studies.dashboard; print({'optuna_dashboard', 'bottle', 'optuna', 'waitress'} & set(sys.modules))"
-    )
+    heavy = "{'optuna_dashboard', 'bottle', 'optuna', 'waitress'}"
+    code = f"import sys, studies.show.dashboard; print({heavy} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
 
 

@@ -11,11 +11,11 @@ import pytest
 from rich.console import Console
 from study_maker import make_study
 
-import search.doctor
-from search.doctor import Finding, examine, print_findings
-from search.home import Home
-from search.places import Gpu
-from studies.storage import open_storage
+import search.run.doctor
+from search.base.home import Home
+from search.run.doctor import Finding, examine, print_findings
+from search.training.places import Gpu
+from studies.store.storage import open_storage
 
 CPU = {"kind": "cpu", "name": "AMD EPYC", "precision": "float32", "xla": False}
 IMAGES = {"images": 2000, "classes": 10}
@@ -24,15 +24,15 @@ IMAGES = {"images": 2000, "classes": 10}
 @pytest.fixture
 def probes(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the two probing processes answer: a document, or a text that says why they could not."""
-    answers: dict[str, Any] = {search.doctor.PROBE: CPU, search.doctor.DATA_PROBE: IMAGES}
+    answers: dict[str, Any] = {search.run.doctor.PROBE: CPU, search.run.doctor.DATA_PROBE: IMAGES}
 
     def probe(program: str, _arguments: list[str], *, hide_gpus: bool) -> tuple[dict[str, Any] | None, str]:
-        assert hide_gpus == (program == search.doctor.DATA_PROBE)
+        assert hide_gpus == (program == search.run.doctor.DATA_PROBE)
         answer = answers[program]
         return (None, answer) if isinstance(answer, str) else (answer, "")
 
-    monkeypatch.setattr(search.doctor, "_probe", probe)
-    monkeypatch.setattr(search.doctor, "visible_gpus", lambda: ())
+    monkeypatch.setattr(search.run.doctor, "_probe", probe)
+    monkeypatch.setattr(search.run.doctor, "visible_gpus", lambda: ())
     return answers
 
 
@@ -53,7 +53,7 @@ def test_gpu_that_tensorflow_cannot_use_is_wrong_with_the_way_out(
     probes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert probes
-    monkeypatch.setattr(search.doctor, "visible_gpus", lambda: (Gpu(0, "NVIDIA H100", 81920, "GPU-a"),))
+    monkeypatch.setattr(search.run.doctor, "visible_gpus", lambda: (Gpu(0, "NVIDIA H100", 81920, "GPU-a"),))
     found = findings(tmp_path)["GPUs"]
     assert not found.ok
     assert "NVIDIA H100 (80 GiB), but this TensorFlow can't use it" in found.found
@@ -61,7 +61,7 @@ def test_gpu_that_tensorflow_cannot_use_is_wrong_with_the_way_out(
 
 
 def test_tensorflow_that_does_not_start_is_said_with_its_last_words(probes: dict[str, Any], tmp_path: Path) -> None:
-    probes[search.doctor.PROBE] = "libcudart.so: cannot open"
+    probes[search.run.doctor.PROBE] = "libcudart.so: cannot open"
     found = findings(tmp_path)
     assert not found["TensorFlow"].ok
     assert "libcudart.so" in found["TensorFlow"].found
@@ -69,7 +69,7 @@ def test_tensorflow_that_does_not_start_is_said_with_its_last_words(probes: dict
 
 
 def test_missing_data_offers_the_digits(probes: dict[str, Any], tmp_path: Path) -> None:
-    probes[search.doctor.DATA_PROBE] = {"error": "CIFAR-10 can't be downloaded"}
+    probes[search.run.doctor.DATA_PROBE] = {"error": "CIFAR-10 can't be downloaded"}
     found = findings(tmp_path)["data"]
     assert (found.ok, found.found) == (False, "CIFAR-10 can't be downloaded")
     assert "--data digits" in found.way_out
@@ -92,8 +92,11 @@ def test_storage_is_counted(probes: dict[str, Any], tmp_path: Path, database_url
 
 def test_probe_of_a_crashing_process_gives_its_last_line() -> None:
     program = "import sys; print('warning', file=sys.stderr); sys.exit('no driver')"
-    assert search.doctor._probe(program, [], hide_gpus=True) == (None, "no driver")
-    assert search.doctor._probe("import os; os.kill(os.getpid(), 11)", [], hide_gpus=True) == (None, "exit code -11")
+    assert search.run.doctor._probe(program, [], hide_gpus=True) == (None, "no driver")
+    assert search.run.doctor._probe("import os; os.kill(os.getpid(), 11)", [], hide_gpus=True) == (
+        None,
+        "exit code -11",
+    )
 
 
 def test_real_probes_answer(tmp_path: Path) -> None:

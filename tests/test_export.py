@@ -13,7 +13,8 @@ import keras
 import numpy as np
 import pytest
 
-from model import export, network
+from model import conversion as export
+from model import network
 from model.config import ExportError
 from model.saved import probabilities_of
 

@@ -8,11 +8,11 @@ import pytest
 from optuna.trial import TrialState
 from study_maker import DATA, make_foreign, make_study
 
-from search.exporting import find_recipes, write_recipes
-from search.mistakes import InputError
-from search.recipe import Recipe, read_recipe
-from studies.catalog import StudyError
-from studies.storage import Storage
+from search.base.mistakes import InputError
+from search.retraining.recipe import Recipe, read_recipe
+from search.retraining.recipes import find_recipes, write_recipes
+from studies.record.catalog import StudyError
+from studies.store.storage import Storage
 
 
 def export_recipe(storage: Storage, name: str | None, number: int | None, output: Path) -> Recipe:

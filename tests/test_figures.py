@@ -18,9 +18,10 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from PIL import Image
 
 from model.config import EpochMetrics
-from studies import figures, picture, study_figures, study_picture
-from studies.figures import EpochRow, Score
-from studies.published import REPORT_ACCURACY, REPORT_CURVE, REPORT_LOSS, REPORT_SCORE
+from studies.draw import picture, study_figures, study_picture
+from studies.draw import retraining_pictures as figures
+from studies.draw.retraining_pictures import EpochRow, Score
+from studies.record.published import REPORT_ACCURACY, REPORT_CURVE, REPORT_LOSS, REPORT_SCORE
 
 NAMES = ("cat", "dog", "ship")
 
@@ -239,7 +240,7 @@ def test_any_rows_with_the_fields_will_do(tmp_path: Path) -> None:
 
 def test_modules_load_neither_matplotlib_nor_plotly() -> None:
     code = (
-        "import sys, studies.figures, studies.study_figures, studies.study_picture;"
+        "import sys, studies.draw.retraining_pictures, studies.draw.study_figures, studies.draw.study_picture;"
         "print({'matplotlib', 'plotly', 'numpy', 'optuna', 'tensorflow'} & set(sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
@@ -247,7 +248,7 @@ def test_modules_load_neither_matplotlib_nor_plotly() -> None:
 
 def test_drawing_never_loads_pyplot() -> None:
     code = (
-        "import sys, pathlib, tempfile; from studies.figures import Score, score_figure;"
+        "import sys, pathlib, tempfile; from studies.draw.retraining_pictures import Score, score_figure;"
         "score_figure([Score(0, .7, .9)], pathlib.Path(tempfile.mkdtemp()), title='');"
         "print('matplotlib.pyplot' in sys.modules)"
     )

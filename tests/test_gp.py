@@ -11,11 +11,11 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from search import gp
-from search.gp import CurveSampler, Floats
-from search.samplers import build_sampler
-from search.sampling import StudyOfLessons
-from search.space import SearchSpace
+from search.choosing import gp
+from search.choosing.gp import CurveSampler, Floats
+from search.choosing.proposing import StudyOfLessons
+from search.choosing.samplers import build_sampler
+from search.space.space import SearchSpace
 
 SPACE: dict[str, Any] = {
     "batch_size": {"choices": [8, 16, 64]},

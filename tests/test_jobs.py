@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from null_child import FINGERPRINT, Played
 
-import search.jobs
+import search.retraining.jobs
 from model.config import DataError, DataSpec, DiskError, OutOfMemoryError, TrainConfig
-from search.jobs import Job, JobError, Step, Workshop, claimed
-from search.mistakes import InputError
-from search.places import Gpu
-from studies.queue import RETRIES
+from search.base.mistakes import InputError
+from search.retraining.jobs import Job, JobError, Step, Workshop, claimed
+from search.training.places import Gpu
+from studies.queue.queue import RETRIES
 
 GPUS = tuple(Gpu(index, "null", 16384, f"GPU-{index}") for index in range(2))
 
@@ -24,8 +24,8 @@ GPUS = tuple(Gpu(index, "null", 16384, f"GPU-{index}") for index in range(2))
 @pytest.fixture
 def played(monkeypatch: pytest.MonkeyPatch) -> Played:
     played = Played()
-    monkeypatch.setattr(search.jobs, "Child", played.child)
-    monkeypatch.setattr(search.jobs, "available_cores", lambda: 4)
+    monkeypatch.setattr(search.retraining.jobs, "Child", played.child)
+    monkeypatch.setattr(search.retraining.jobs, "available_cores", lambda: 4)
     return played
 
 
@@ -180,7 +180,7 @@ def test_gpu_that_tensorflow_does_not_see_is_told_and_the_cpu_used(
 def test_workers_of_gpus_that_are_no_use_are_at_most_one_a_core(
     shop: Workshop, played: Played, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("search.jobs", "search.places"):
+    for module in ("search.retraining.jobs", "search.training.places"):
         monkeypatch.setattr(f"{module}.available_cores", lambda: 2)
     assert len(replace(shop, gpus=GPUS, workers=3).train(jobs_in(tmp_path))) == 3
     assert seeds_of(played) == [0, 1, 2]

@@ -15,11 +15,11 @@ from null_worker import Orders
 from optuna.trial import TrialState
 from study_maker import make_study
 
-from search.budget import seconds_of
-from search.host import Timeout
-from studies.limits import Limits
-from studies.queue import Queue
-from studies.storage import Storage
+from search.run.host import Timeout
+from search.space.budget import seconds_of
+from studies.queue.limits import Limits
+from studies.queue.queue import Queue
+from studies.store.storage import Storage
 
 EPOCH = {"loss": 1.0, "accuracy": 0.5, "val_loss": 1.0, "val_accuracy": 0.5, "learning_rate": 0.1, "seconds": 2.0}
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from search.live import Screen, short
-from search.places import Place
-from search.slot import Event
-from search.terminal import Output
-from studies.catalog import StudyRecord
-from studies.queue import Counts
+from search.base.terminal import Output
+from search.run.slot import Event
+from search.screen.live import Screen, short
+from search.training.places import Place
+from studies.queue.queue import Counts
+from studies.record.catalog import StudyRecord
 from studies.words import duration
 
 STUDY = StudyRecord(1, "small", {"data": {"train_images": 1600, "validation_images": 400, "source": "synthetic"}})
@@ -162,7 +162,7 @@ def test_square_brackets_of_a_name_or_error_are_printed_as_they_are(pipe: Record
 def test_full_disk_under_the_log_ends_the_printing_not_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     console = Recorded(160)
     dropped: list[bool] = []
-    monkeypatch.setattr("search.terminal.drop_output", lambda: dropped.append(True))
+    monkeypatch.setattr("search.base.terminal.drop_output", lambda: dropped.append(True))
     screen = opened(console)
     console.file = FullDisk()
     with screen:

@@ -22,13 +22,13 @@ from optuna_dashboard._note import get_note_from_system_attrs
 from PIL import Image
 from study_maker import DATA, make_foreign, make_study
 
-from search.artifacts import Artifacts
-from search.noting import kept_up_to_date
-from studies.catalog import StudyRecord, find_study
-from studies.findings import findings_of
-from studies.notes import LAST_LINE, NOTED_TRIALS, escaped, refresh_notes, study_note, trial_note
-from studies.retrained import record, summarised
-from studies.storage import Storage, open_storage
+from search.base.artifacts import Artifacts
+from search.run.noting import kept_up_to_date
+from studies.record.catalog import StudyRecord, find_study
+from studies.record.findings import findings_of
+from studies.record.retrained import record, summarised
+from studies.show.notes import LAST_LINE, NOTED_TRIALS, escaped, refresh_notes, study_note, trial_note
+from studies.store.storage import Storage, open_storage
 from studies.words import listed, parameter
 
 

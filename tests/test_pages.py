@@ -20,18 +20,18 @@ from optuna.trial import TrialState, create_trial
 from study_maker import EPOCHS, make_foreign, make_study
 from test_dashboard import LOCAL, get, request
 
-from search.serving import dashboard_beside, recipe_text
-from studies import dashboard
-from studies.catalog import find_study
-from studies.dashboard import build_app
-from studies.pace import pace_of
-from studies.pages import gpus
-from studies.pages.chart import Line, draw, sparkline
-from studies.pages.filters import count, gain, plain, plural, score
-from studies.pages.site import POLICY
-from studies.queue import Counts, Queue, SlotStatus
-from studies.retrained import record, summarised
-from studies.storage import Storage, StorageError, open_storage
+from search.screen.serving import dashboard_beside, recipe_text
+from studies.queue.queue import Counts, Queue, SlotStatus
+from studies.record.catalog import find_study
+from studies.record.pace import pace_of
+from studies.record.retrained import record, summarised
+from studies.show import dashboard
+from studies.show.dashboard import build_app
+from studies.show.pages import gpus
+from studies.show.pages.chart import Line, draw, sparkline
+from studies.show.pages.filters import count, gain, plain, plural, score
+from studies.show.pages.site import POLICY
+from studies.store.storage import Storage, StorageError, open_storage
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
@@ -167,7 +167,7 @@ def test_comparison_takes_eight_and_passes_over_what_is_no_number(storage: Stora
 
 
 def test_best_page_gives_the_recipe_and_the_command_that_retrains_it(app: WSGIApplication, tmp_path: Path) -> None:
-    from search.recipe import read_recipe
+    from search.retraining.recipe import read_recipe
 
     said = page(app, "/studies/1/best")
     assert "alexsearch retrain small-trial-1.toml --seeds 3" in said
@@ -339,7 +339,7 @@ def test_database_that_does_not_answer_is_said(storage: Storage, monkeypatch: py
     def away(*_: object) -> None:
         raise StorageError("storage gone: it does not answer. Wait.")
 
-    monkeypatch.setattr("studies.pages.overview.all_studies", away)
+    monkeypatch.setattr("studies.show.pages.overview.all_studies", away)
     assert "storage gone: it does not answer" in page(build_app(storage, hosts=LOCAL), "/", 503)
 
 
@@ -349,7 +349,7 @@ def test_defect_of_ours_is_a_page_that_shows_no_more_than_that(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("secret")
 
-    monkeypatch.setattr("studies.pages.overview.list_of_studies", broken)
+    monkeypatch.setattr("studies.show.pages.overview.list_of_studies", broken)
     status, headers, body = request(app, "/")
     assert status == 500
     assert b"A defect of ours" in body
@@ -360,10 +360,10 @@ def test_defect_of_ours_is_a_page_that_shows_no_more_than_that(
 
 def test_every_file_of_the_pages_is_in_the_package() -> None:
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["tool"]["setuptools"]
-    assert "studies.pages" in project["packages"]
+    assert "studies.show.pages" in project["packages"]
     folder = Path(dashboard.__file__).parent / "pages"
     files = [file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()]
-    patterns = project["package-data"]["studies.pages"]
+    patterns = project["package-data"]["studies.show.pages"]
     left_out = [name for name in files if not any(fnmatch(name, pattern) for pattern in patterns)]
     assert [name for name in left_out if not name.endswith((".py", ".pyc"))] == []
 
@@ -376,7 +376,7 @@ def test_dashboard_beside_a_run_takes_another_port_where_its_own_is_taken(
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        monkeypatch.setattr("search.serving.DEFAULT_PORT", port)
+        monkeypatch.setattr("search.screen.serving.DEFAULT_PORT", port)
         with dashboard_beside(storage, tmp_path / "artifacts") as told:
             url = told.split()[1]
             assert get(url, "/studies/1") == 200

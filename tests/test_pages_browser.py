@@ -14,11 +14,11 @@ from browser import complaints, opened_browser, requested_urls, shown, wait, wai
 from optuna.trial import TrialState, create_trial
 from study_maker import make_study
 
-from search.recipe import read_recipe
-from search.serving import recipe_text
-from studies.dashboard import serving
-from studies.queue import Queue, Taken
-from studies.storage import Storage, open_storage
+from search.retraining.recipe import read_recipe
+from search.screen.serving import recipe_text
+from studies.queue.queue import Queue, Taken
+from studies.show.dashboard import serving
+from studies.store.storage import Storage, open_storage
 
 HOSTILE = "\"><script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
 PAGES = ("/", "/studies/1", "/studies/1/trials/0", "/studies/1/trials/3", "/studies/1/best",

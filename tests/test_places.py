@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from search.mistakes import InputError
-from search.places import Gpu, chosen_gpus, plan_places, restricted, visible_gpus
+from search.base.mistakes import InputError
+from search.training.places import Gpu, chosen_gpus, plan_places, restricted, visible_gpus
 
 TWO = (Gpu(0, "A", 40960, "GPU-aa"), Gpu(1, "B", 40960, "GPU-bb"))
 

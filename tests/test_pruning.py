@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 from pydantic import TypeAdapter, ValidationError
 
 from model.config import TrainConfig
-from search.pruning import (
+from search.choosing.pruning import (
     HyperbandSpec,
     MedianSpec,
     NoPruningSpec,
@@ -23,7 +23,7 @@ from search.pruning import (
     build_pruner,
     is_spared,
 )
-from search.reach import ReachPruner
+from search.choosing.reach import ReachPruner
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

@@ -17,13 +17,13 @@ import sqlalchemy as sa
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
 
-import studies.undertaker
-from studies.cost import ledger
-from studies.limits import Limits
-from studies.queue import RETRIES, Queue
-from studies.schema import EPOCHS, SLOTS
-from studies.storage import open_storage
-from studies.undertaker import GRACE_SECONDS, Undertaker
+import studies.queue.undertaker
+from studies.queue.limits import Limits
+from studies.queue.queue import RETRIES, Queue
+from studies.queue.undertaker import GRACE_SECONDS, Undertaker
+from studies.record.cost import ledger
+from studies.store.schema import EPOCHS, SLOTS
+from studies.store.storage import open_storage
 
 
 @pytest.fixture
@@ -286,7 +286,7 @@ def test_live_process_that_this_user_may_not_see_is_not_dead(queue: Queue, monke
     def hidden(_pid: int) -> float:
         raise FileNotFoundError
 
-    monkeypatch.setattr(studies.undertaker, "process_started", hidden)
+    monkeypatch.setattr(studies.queue.undertaker, "process_started", hidden)
     assert Undertaker(queue).look() == []
     with subprocess.Popen(["sleep", "0"]) as gone:
         gone.wait()

@@ -10,8 +10,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-import studies.storage
-from studies.storage import Storage, open_storage
+import studies.store.storage
+from studies.store.storage import Storage, open_storage
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def _sorted(value: object) -> object:
 
 @pytest.mark.parametrize("many", [0, 5000])
 def test_plain_rows_give_what_optuna_gives(storage: Storage, many: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(studies.storage, "MANY_IDS", many)  # 0: by no ids at all
+    monkeypatch.setattr(studies.store.storage, "MANY_IDS", many)  # 0: by no ids at all
     study_id = storage.get_study_id_from_name("s")
     asked: list[tuple[tuple[TrialState, ...] | None, set[int], int]] = [
         (None, set(), -1),

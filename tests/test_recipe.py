@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.config import DataSpec, EpochMetrics, TrainConfig
-from search.exporting import write_recipes
-from search.mistakes import InputError
-from search.parameters import contains
-from search.recipe import Recipe, make_recipe, read_recipe, recipe_toml, write_recipe
-from search.space import load_space
+from search.base.mistakes import InputError
+from search.retraining.recipe import Recipe, make_recipe, read_recipe, recipe_toml, write_recipe
+from search.retraining.recipes import write_recipes
+from search.space.parameters import contains
+from search.space.space import load_space
 
 
 def recipe_of(**changes: Any) -> Recipe:

@@ -20,16 +20,25 @@ from model.config import DataSpec, EpochMetrics, TrainConfig
 from model.data import fingerprint, load_training, split
 from model.device import Device, available_cores, cpu_name
 from model.train import Engine
-from search.exporting import recipe_of
-from search.home import Home
-from search.host import provenance
-from search.mistakes import InputError
-from search.recipe import Recipe
-from search.replay import METRICS, TOLERANCE, Here, compare_epoch, demanded_of, differences_of, replay_trial, verdict_of
-from search.space import SearchSpace
-from studies.catalog import StudyError, find_study, open_study, trial_by_number
-from studies.queue import Queue
-from studies.storage import Storage, open_storage
+from search.base.home import Home
+from search.base.mistakes import InputError
+from search.retraining.recipe import Recipe
+from search.retraining.recipes import recipe_of
+from search.retraining.replay import (
+    METRICS,
+    TOLERANCE,
+    Here,
+    compare_epoch,
+    demanded_of,
+    differences_of,
+    replay_trial,
+    verdict_of,
+)
+from search.run.host import provenance
+from search.space.space import SearchSpace
+from studies.queue.queue import Queue
+from studies.record.catalog import StudyError, find_study, open_study, trial_by_number
+from studies.store.storage import Storage, open_storage
 
 DATA = DataSpec(source="synthetic", train_images=160, validation_images=100)
 CONFIG = TrainConfig(batch_size=32, learning_rate=0.01, epochs=4, seed=7, precision="float32")
@@ -66,7 +75,7 @@ def record(home: Path, history: Sequence[EpochMetrics], **changes: Any) -> Stora
 
 def replayed(storage: Storage, home: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, Any], str]:
     """What replaying it in this process gives and prints; TensorFlow, at work already, keeps its threads."""
-    monkeypatch.setattr("search.replay.quiet_tensorflow", lambda _log: None)
+    monkeypatch.setattr("search.retraining.replay.quiet_tensorflow", lambda _log: None)
     device = Device("cpu", cpu_name(), "float32", False, available_cores())
     monkeypatch.setattr("model.device.configure", lambda **_: device)
     output = Console(file=io.StringIO(), width=200)
@@ -77,7 +86,7 @@ def replayed(storage: Storage, home: Path, monkeypatch: pytest.MonkeyPatch) -> t
 
 def test_another_process_trains_the_same_bits(trained: tuple[EpochMetrics, ...], tmp_path: Path) -> None:
     record(tmp_path, trained)
-    command = [sys.executable, "-m", "search.cli", "replay", "--home", str(tmp_path), "--trial", "0", "--json"]
+    command = [sys.executable, "-m", "search.cli.main", "replay", "--home", str(tmp_path), "--trial", "0", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""

@@ -20,16 +20,16 @@ from PIL import Image
 from study_maker import DATA, make_foreign, make_study
 from test_study_figures import made
 
-from search.cli import main
-from search.cli_show import FIGURE_NAMES
-from search.reporting import space_toml, study_figure
-from search.space import load_space, parse_space
-from studies.catalog import StudyRecord, find_study
-from studies.findings import findings_of
-from studies.report import report_html
-from studies.retrained import Verified, record, record_verified, summarised
-from studies.storage import Storage, open_storage
-from studies.study_figures import FIGURES
+from search.cli.main import main
+from search.cli.show import FIGURE_NAMES
+from search.screen.reporting import space_toml, study_figure
+from search.space.space import load_space, parse_space
+from studies.draw.study_figures import FIGURES
+from studies.record.catalog import StudyRecord, find_study
+from studies.record.findings import findings_of
+from studies.record.retrained import Verified, record, record_verified, summarised
+from studies.show.report import report_html
+from studies.store.storage import Storage, open_storage
 
 HOSTILE = '</script><img src=x onerror="alert(1)"><!--'
 

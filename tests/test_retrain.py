@@ -22,24 +22,24 @@ from study_maker import make_study
 import model.data
 import model.device
 import model.sources
-import search.jobs
-import search.results
-import search.retrain
+import search.retraining.jobs
+import search.retraining.results
+import search.retraining.retrain
 from model.config import DataSpec, TrainConfig, TrainError
-from search.exporting import find_recipes
-from search.home import Home
-from search.mistakes import InputError
-from search.recipe import read_recipe, write_recipe
-from search.retrain import Means, retrain_recipe
-from search.sampling import fresh_seed
-from search.terminal import Output
-from search.verify import Verification, verify_study
-from studies.catalog import StudyRecord, find_study
-from studies.retrained import Retrained, read, record, reproduced, summarised, verified
-from studies.storage import Storage, open_storage
+from search.base.home import Home
+from search.base.mistakes import InputError
+from search.base.terminal import Output
+from search.choosing.proposing import fresh_seed
+from search.retraining.recipe import read_recipe, write_recipe
+from search.retraining.recipes import find_recipes
+from search.retraining.retrain import Means, retrain_recipe
+from search.retraining.verify import Verification, verify_study
+from studies.record.catalog import StudyRecord, find_study
+from studies.record.retrained import Retrained, read, record, reproduced, summarised, verified
+from studies.store.storage import Storage, open_storage
 
 SYNTHETIC = functools.cache(model.sources.synthetic)
-DRAW = search.results._draw
+DRAW = search.retraining.results._draw
 DIVERGES = {"reason": "diverged", "retry": False, "message": "The loss became nan."}
 
 
@@ -67,10 +67,10 @@ def played(monkeypatch: pytest.MonkeyPatch, networks: list[Path]) -> Played:
 
     played = Played(save=save, fingerprint=fingerprint())
     monkeypatch.setitem(model.data._NAMED, "synthetic", SYNTHETIC)
-    monkeypatch.setattr(search.jobs, "Child", played.child)
+    monkeypatch.setattr(search.retraining.jobs, "Child", played.child)
     monkeypatch.setattr(model.device, "configure", lambda: None)  # TensorFlow is at work in this process already
-    monkeypatch.setattr(search.retrain, "quiet_tensorflow", lambda _log: None)
-    monkeypatch.setattr(search.results, "_draw", lambda *_: None)  # ten pictures take two seconds
+    monkeypatch.setattr(search.retraining.retrain, "quiet_tensorflow", lambda _log: None)
+    monkeypatch.setattr(search.retraining.results, "_draw", lambda *_: None)  # ten pictures take two seconds
     return played
 
 
@@ -202,7 +202,7 @@ def test_whether_it_reproduces_is_answered(
 def test_folder_holds_models_metrics_curves_and_figures(
     retrain: Retrain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search.results, "_draw", DRAW)
+    monkeypatch.setattr(search.retraining.results, "_draw", DRAW)
     retrained = retrain(seeds=3)
     out = tmp_path / "out"
     document = json.loads((out / "metrics.json").read_text())
@@ -342,7 +342,7 @@ def on_other_images(recipe: Path) -> None:
     assert digest
     data = DataSpec(source="synthetic", validation_images=400)
     config = TrainConfig(batch_size=32, learning_rate=0.02, epochs=3, seed=1, precision="float32")
-    from search.recipe import essence_digest
+    from search.retraining.recipe import essence_digest
 
     recipe.write_text(other.replace(digest[1], essence_digest(config, data, "sha256:other")))
 
@@ -489,7 +489,7 @@ def test_verification_whose_files_can_not_be_kept_beside_the_study_says_so_and_e
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(search.retrain, "keep_retrained", full)
+    monkeypatch.setattr(search.retraining.retrain, "keep_retrained", full)
     played.accuracy = fresh(0.3, 0.5, 0.6)
     assert verify().verified.picked == 2
     assert "can't be kept beside it: [Errno 28] No space left on device" in capsys.readouterr().out
@@ -522,7 +522,7 @@ def test_page_and_metrics_say_how_it_was_chosen(verify: Callable[..., Verificati
 def test_score_of_many_more_images_is_no_measure_of_optimism_and_says_where_that_is(
     verify: Callable[..., Verification], played: Played, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search.results, "MANY_MORE", 1.2)  # all 2,000 images are 1.25 times the search's
+    monkeypatch.setattr(search.retraining.results, "MANY_MORE", 1.2)  # all 2,000 images are 1.25 times the search's
     played.accuracy = fresh(0.3, 0.5, 0.55)
     (told,) = verify().outcome.document["told"]
     assert told.startswith("Trained on 2,000 images, in the search on 1,600: that raises the score")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from study_maker import make_study
 
-from studies.catalog import StudyRecord, find_study
-from studies.retrained import (
+from studies.record.catalog import StudyRecord, find_study
+from studies.record.retrained import (
     Retrained,
     Split,
     Verified,
@@ -23,7 +23,7 @@ from studies.retrained import (
     summarised,
     verified,
 )
-from studies.storage import Storage, open_storage
+from studies.store.storage import Storage, open_storage
 
 SCORES = {5: 0.7620, 6: 0.7690, 7: 0.7652}
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from browser import opened_browser
 
-from studies.retraining_page import curves_figure, curves_page, retraining_page
+from studies.show.retraining_page import curves_figure, curves_page, retraining_page
 
 HOSTILE = '</script><script>document.title = "taken"</script><b>'
 CLASSES = ("airplane", HOSTILE, "a class with quite a long name")

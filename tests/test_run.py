@@ -23,11 +23,11 @@ from optuna.trial import TrialState
 from study_maker import make_study
 
 import model.data
-from search.stopping import ECHO_SECONDS
-from studies.catalog import epoch_history, find_study
-from studies.retrained import read as read_retrained
-from studies.retrained import verified as read_verified
-from studies.storage import open_storage
+from search.run.stopping import ECHO_SECONDS
+from studies.record.catalog import epoch_history, find_study
+from studies.record.retrained import read as read_retrained
+from studies.record.retrained import verified as read_verified
+from studies.store.storage import open_storage
 
 SPACE = """
 [study]
@@ -68,7 +68,7 @@ class Command:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "search.cli", *arguments],
+            [sys.executable, "-m", "search.cli.main", *arguments],
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -126,7 +126,7 @@ def no_process_is_left() -> Iterator[None]:
     yield
     until = time.monotonic() + 30
     while orphans := [c for c in psutil.Process().children(recursive=True) if c.status() != psutil.STATUS_ZOMBIE]:
-        trainers = [child for child in orphans if "search.trainer" in child.cmdline()]
+        trainers = [child for child in orphans if "search.training.trainer" in child.cmdline()]
         if not trainers:
             return
         assert time.monotonic() < until, trainers

@@ -13,11 +13,11 @@ import pytest
 from fleet import Fleet, judge
 from null_worker import Orders
 
-from search.designs import grid, most_trials
-from search.mistakes import InputError
-from search.pruning import MedianSpec, PatientSpec, PercentileSpec, PrunerSpec
-from search.samplers import SamplerSpec, build_sampler
-from search.space import SearchSpace
+from search.base.mistakes import InputError
+from search.choosing.designs import grid, most_trials
+from search.choosing.pruning import MedianSpec, PatientSpec, PercentileSpec, PrunerSpec
+from search.choosing.samplers import SamplerSpec, build_sampler
+from search.space.space import SearchSpace
 
 SMALL: dict[str, Any] = {
     "batch_size": {"choices": [8, 16]},

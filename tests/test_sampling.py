@@ -9,8 +9,8 @@ import pytest
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
 
-from search.sampling import GivenValuesError, Proposal, StudyOfLessons, propose, sampler_seed, training_seed
-from search.space import SearchSpace
+from search.choosing.proposing import GivenValuesError, Proposal, StudyOfLessons, propose, sampler_seed, training_seed
+from search.space.space import SearchSpace
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -189,7 +189,7 @@ def test_sampler_sees_every_trial_and_lesson_whatever_the_pruner(monkeypatch: py
             seen.append([each.state for each in study.get_trials(deepcopy=False) if each.number < trial.number])
             return super().infer_relative_search_space(study, trial)
 
-    monkeypatch.setattr("search.sampling.build_sampler", lambda *_: Looking(0))
+    monkeypatch.setattr("search.choosing.proposing.build_sampler", lambda *_: Looking(0))
     study.ask()
     assert seen[0] == [TrialState.PRUNED] * 8
 

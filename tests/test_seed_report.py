@@ -16,10 +16,10 @@ from model.data import load_test, load_training
 from model.device import Device
 from model.images import ImageSet
 from model.saved import load_model, read_class_names
-from search import seed_report
-from search.home import Home
-from search.mistakes import InputError
-from search.seed_report import report_config, reproduce_report
+from search.base.home import Home
+from search.base.mistakes import InputError
+from search.retraining import seed_report
+from search.retraining.seed_report import report_config, reproduce_report
 
 FIGURES = {f"{name}.{kind}" for name in ("loss", "accuracy", "score") for kind in ("png", "svg")}
 

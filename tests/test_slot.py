@@ -15,17 +15,17 @@ import pytest
 import sqlalchemy as sa
 from optuna.trial import TrialState
 
-import search.slot
-from search.child import ChildError, StartError
-from search.home import Home
-from search.places import Place
-from search.slot import Assignment, Event, Slot
-from search.space import SearchSpace
-from studies.catalog import open_study
-from studies.cost import ledger
-from studies.limits import Limits
-from studies.queue import RETRIES, Counts, Queue
-from studies.storage import open_storage
+import search.run.slot
+from search.base.home import Home
+from search.run.slot import Assignment, Event, Slot
+from search.space.space import SearchSpace
+from search.training.child import ChildError, StartError
+from search.training.places import Place
+from studies.queue.limits import Limits
+from studies.queue.queue import RETRIES, Counts, Queue
+from studies.record.catalog import open_study
+from studies.record.cost import ledger
+from studies.store.storage import open_storage
 from studies.words import why
 
 SPACE = SearchSpace.from_dict(
@@ -130,7 +130,7 @@ def play(work: Assignment, monkeypatch: pytest.MonkeyPatch) -> Callable[..., opt
 
     def run(*scripts: list[Any], assignment: Assignment = work) -> optuna.trial.FrozenTrial:
         ScriptedChild.scripts, ScriptedChild.sent = iter(scripts), []
-        monkeypatch.setattr(search.slot, "Child", ScriptedChild)
+        monkeypatch.setattr(search.run.slot, "Child", ScriptedChild)
         Slot(Place(0, "cpu"), assignment).run()
         (trial,) = optuna.load_study(study_name="s", storage=assignment.queue.storage).trials
         assert assignment.queue.slots() == []
@@ -398,7 +398,7 @@ def test_process_trains_one_trial_after_another_until_it_is_outgrown(
         for n in (0, 1)
     ]
     scripts = [[READY, *trials[0]], [READY, *trials[1]]] if outgrown else [[READY, *trials[0], *trials[1]]]
-    monkeypatch.setattr(search.slot, "Child", ScriptedChild)
+    monkeypatch.setattr(search.run.slot, "Child", ScriptedChild)
     monkeypatch.setattr(ScriptedChild, "is_outgrown", outgrown)
     ScriptedChild.scripts, ScriptedChild.sent = iter(scripts), []
     Slot(Place(0, "cpu"), work).run()

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.config import BEYOND, DataSpec, TrainConfig, beyond
-from search.host import space_over
-from search.mistakes import InputError
-from search.space import SearchSpace, differences, list_presets, load_space, parse_space
+from search.base.mistakes import InputError
+from search.run.host import space_over
+from search.space.space import SearchSpace, differences, list_presets, load_space, parse_space
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -531,7 +531,8 @@ def test_any_table_makes_trials_or_mistakes(table: dict[str, Any]) -> None:
 
 
 def test_importing_needs_neither_tensorflow_nor_optuna() -> None:
-    code = "import sys, search.space, search.recipe; print([m for m in ('tensorflow', 'optuna') if m in sys.modules])"
+    imports = "import sys, search.space.space, search.retraining.recipe"
+    code = f"{imports}; print([m for m in ('tensorflow', 'optuna') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from optuna.testing.pytest_storages import StorageTestCase
 from optuna.trial import TrialState
 
-from studies.storage import Storage, StorageError, has_password, open_storage, redacted, storage_url
+from studies.store.storage import Storage, StorageError, has_password, open_storage, redacted, storage_url
 
 
 class TestOptunasContract(StorageTestCase):
@@ -87,7 +87,7 @@ def test_sqlite_file_is_readable_by_its_owner_only_and_writes_ahead(tmp_path: Pa
 
 
 def test_locked_sqlite_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("studies.storage.SQLITE_BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("studies.store.storage.SQLITE_BUSY_SECONDS", 0.05)
     storage = open_storage(storage_url(None, tmp_path))
     blocker = sqlite3.connect(tmp_path / "alexsearch.db", isolation_level=None, check_same_thread=False)
     blocker.execute("BEGIN IMMEDIATE")
@@ -99,7 +99,7 @@ def test_locked_sqlite_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_waiting_for_the_database_ends_when_asked_to_give_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("studies.storage.SQLITE_BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("studies.store.storage.SQLITE_BUSY_SECONDS", 0.05)
     storage = open_storage(storage_url(None, tmp_path))
     blocker = sqlite3.connect(tmp_path / "alexsearch.db", isolation_level=None)
     blocker.execute("BEGIN IMMEDIATE")

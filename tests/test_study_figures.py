@@ -11,8 +11,8 @@ import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from studies.published import REPORT_SCORE
-from studies.study_figures import FIGURES, history, lanes, learning_curves, pruning, seconds
+from studies.draw.study_figures import FIGURES, history, lanes, learning_curves, pruning, seconds
+from studies.record.published import REPORT_SCORE
 
 HOSTILE = '<img src=x onerror="alert(1)">'
 START = datetime(2026, 1, 1)

@@ -12,10 +12,12 @@ import pytest
 from optuna.trial import TrialState
 from study_maker import make_foreign, make_study
 
-from search.host import RunOutcome
-from search.mistakes import InputError
-from search.options import print_json
-from search.summary import (
+from search.base.mistakes import InputError
+from search.base.terminal import Output
+from search.cli.options import print_json
+from search.retraining.verify import verify_study
+from search.run.host import RunOutcome
+from search.screen.summary import (
     best_document,
     print_best,
     print_outcome,
@@ -25,11 +27,9 @@ from search.summary import (
     status_document,
     studies_document,
 )
-from search.terminal import Output
-from search.verify import verify_study
-from studies.limits import Limits
-from studies.queue import Queue
-from studies.storage import Storage
+from studies.queue.limits import Limits
+from studies.queue.queue import Queue
+from studies.store.storage import Storage
 
 
 class Sheet(Output):
@@ -103,7 +103,7 @@ def test_status_says_what_becomes_of_the_trial_of_a_dead_worker(
     study = make_study(storage)
     queue = Queue(storage, study.study_id)
     queue.take(queue.join("cpu"))
-    monkeypatch.setattr("studies.undertaker.process_started", lambda _pid: None)
+    monkeypatch.setattr("studies.queue.undertaker.process_started", lambda _pid: None)
     lines = status_lines(storage)
     assert lines[-1].startswith("gone or stale: that worker has ended or hangs")
     assert any(line.endswith(" ago, gone") for line in lines)

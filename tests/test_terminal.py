@@ -9,7 +9,7 @@ from pathlib import Path
 
 def test_errors_of_python_reach_the_terminal_after_tensorflow_was_quieted_twice(tmp_path: Path) -> None:
     program = (
-        "import os\nfrom pathlib import Path\nfrom search.terminal import quiet_tensorflow\n"
+        "import os\nfrom pathlib import Path\nfrom search.base.terminal import quiet_tensorflow\n"
         "for _ in range(2):\n    quiet_tensorflow(Path('log'))\n    os.write(2, b'from C++\\n')\n"
         "raise RuntimeError('from Python')\n"
     )

@@ -20,9 +20,9 @@ from model import network
 from model.config import ModelError
 from model.images import read_image
 from model.saved import probabilities_of, save_model
-from search.home import Home
-from search.mistakes import InputError
-from search.using import convert_model, evaluate_model, predict_images
+from search.base.home import Home
+from search.base.mistakes import InputError
+from search.retraining.using import convert_model, evaluate_model, predict_images
 
 NAMES = tuple(f"name{number}" for number in range(10))
 PICTURES = {"wide.png": (300, 20), "small.jpg": (3, 5), "exact.bmp": (32, 32), "pale.webp": (64, 64)}
@@ -30,7 +30,7 @@ PICTURES = {"wide.png": (300, 20), "small.jpg": (3, 5), "exact.bmp": (32, 32), "
 
 @pytest.fixture(autouse=True)
 def streams_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.using.quiet_tensorflow", lambda _log: None)
+    monkeypatch.setattr("search.retraining.using.quiet_tensorflow", lambda _log: None)
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +66,7 @@ def alexsearch(folder: Path, *arguments: str, code: int = 0) -> tuple[str, str]:
     """The command in a process of its own, in an environment that says nothing."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("ALEXSEARCH")}
     done = subprocess.run(
-        [sys.executable, "-m", "search.cli", *arguments],
+        [sys.executable, "-m", "search.cli.main", *arguments],
         cwd=folder,
         env=environment | {"PYTHONPATH": str(Path(__file__).parent.parent)},
         capture_output=True,
@@ -165,7 +165,7 @@ def test_place_that_does_not_fit_the_format_is_refused(
 
 
 def test_missing_packages_are_named_with_the_way_out(model: Path, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("model.export.missing_packages", lambda kind: ("tf2onnx",) if kind == "onnx" else ())
+    monkeypatch.setattr("model.conversion.missing_packages", lambda kind: ("tf2onnx",) if kind == "onnx" else ())
     with pytest.raises(InputError, match=r"--to onnx needs tf2onnx, not installed here.*alexsearch\[export\]"):
         convert_model(model, "onnx", None, None, home)
 

@@ -11,13 +11,13 @@ from click.testing import CliRunner
 from optuna.trial import TrialState
 from study_maker import make_foreign, make_study
 
-from search.cli import main
-from search.live import sparkline
-from search.terminal import Output
-from search.watching import look, view, watch
-from studies.catalog import find_study
-from studies.queue import Queue
-from studies.storage import Storage, open_storage
+from search.base.terminal import Output
+from search.cli.main import main
+from search.screen.live import sparkline
+from search.screen.watching import look, view, watch
+from studies.queue.queue import Queue
+from studies.record.catalog import find_study
+from studies.store.storage import Storage, open_storage
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.curve_table import Job, Searcher, Table
 
-from search.parameters import WHOLE, Choices, Range
+from search.space.parameters import WHOLE, Choices, Range
 
 OBJECTIVE = "val_accuracy"
 ENDLESS = 1_000_000

@@ -9,10 +9,10 @@ import optuna
 from benchmarks.curve_table import Job, Table
 from optuna.trial import TrialState
 
-from search.pruning import PrunerSpec, build_pruner, is_spared
-from search.samplers import SamplerSpec
-from search.sampling import StudyOfLessons, propose
-from search.space import SearchSpace
+from search.choosing.proposing import StudyOfLessons, propose
+from search.choosing.pruning import PrunerSpec, build_pruner, is_spared
+from search.choosing.samplers import SamplerSpec
+from search.space.space import SearchSpace
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 

@@ -14,7 +14,7 @@ from typing import Any
 import optuna
 from benchmarks.curve_table import Job, Searcher, Table
 
-from search.parameters import WHOLE, Choices, Range
+from search.space.parameters import WHOLE, Choices, Range
 
 METRIC = "val_accuracy"
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from benchmarks.curve_table import Job, Searcher, Table
 
-from search.parameters import Choices, Range, values_of
+from search.space.parameters import Choices, Range, values_of
 
 METRIC, TIME = "val_accuracy", "epoch"
 

@@ -21,8 +21,8 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any, Protocol
 
-from search.parameters import Choices, Range, Value, values_of
-from search.space import SearchSpace, load_space
+from search.space.parameters import Choices, Range, Value, values_of
+from search.space.space import SearchSpace, load_space
 
 FOLDER = Path(__file__).parent / "curves"
 START_SECONDS = 0.2

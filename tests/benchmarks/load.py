@@ -31,11 +31,11 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, dis
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
 
-from search.sampling import StudyOfLessons, propose
-from studies.cache import StartedTrials
-from studies.catalog import open_study
-from studies.queue import Queue
-from studies.storage import open_storage
+from search.choosing.proposing import StudyOfLessons, propose
+from studies.queue.queue import Queue
+from studies.record.catalog import open_study
+from studies.store.cache import StartedTrials
+from studies.store.storage import open_storage
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from fleet import Fleet, Verdict, judge
@@ -190,7 +190,7 @@ def large(folder: Path, url: str = "", trials: int = 10_000, settled: int = 5_00
         asking.append(asked - begun)
     queue.storage.engine.dispose()
     status = []
-    command = [sys.executable, "-m", "search.cli", "status", "--study", "s", "--json"]
+    command = [sys.executable, "-m", "search.cli.main", "status", "--study", "s", "--json"]
     environment = os.environ | {"ALEXSEARCH_STORAGE": orders.url, "ALEXSEARCH_HOME": str(orders.home)}
     for _ in range(min(8, takes)):
         begun = time.perf_counter()

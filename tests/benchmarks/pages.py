@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 
 from optuna.trial import TrialState
 
-from studies.queue import Queue
+from studies.queue.queue import Queue
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.load import Figure, both, large_study, orders_for
@@ -38,7 +38,7 @@ EPOCH = {"loss": 1.0, "accuracy": 0.5, "val_loss": 1.0, "val_accuracy": 0.5, "le
 def served(url: str, home: Path) -> Iterator[tuple[str, int, float]]:
     """`alexsearch dashboard` over a database: its address, its process and how long it took to say so."""
     environment = os.environ | {"ALEXSEARCH_STORAGE": url, "ALEXSEARCH_HOME": str(home)}
-    command = [sys.executable, "-m", "search.cli", "dashboard", "--port", "0"]
+    command = [sys.executable, "-m", "search.cli.main", "dashboard", "--port", "0"]
     begun = time.perf_counter()
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as server:
         try:

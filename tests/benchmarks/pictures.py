@@ -19,10 +19,10 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from search.reporting import write_picture
-from studies.catalog import find_study
-from studies.dashboard import serving
-from studies.storage import open_storage, storage_url
+from search.screen.reporting import write_picture
+from studies.record.catalog import find_study
+from studies.show.dashboard import serving
+from studies.store.storage import open_storage, storage_url
 
 OPTIONS = (
     *("headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking"),

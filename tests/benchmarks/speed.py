@@ -30,8 +30,8 @@ import psutil
 from model.config import DataSpec, TrainConfig
 from model.device import available_cores
 from model.network import HIDDEN_UNITS, IMAGE_SHAPE, STAGES
-from search.child import Child
-from search.places import Place
+from search.training.child import Child
+from search.training.places import Place
 
 CONTENDERS = ("ours", "ours-float32", "report", "pytorch")
 SETTLED_TRIALS = 10

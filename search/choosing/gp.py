@@ -1,0 +1,243 @@
+"""The sampler of our own: a Gaussian process that learns from the course of every trial.
+
+Other samplers see one value a trial, and of a pruned one next to nothing. Here the epoch is an input like the
+hyperparameters: since the learning rate of an epoch does not depend on how many are to follow, the first epochs of a
+long trial are what a shorter one with the same values would have been. So a trial of 24 epochs tells what 6 and 12
+would have come to, one that was pruned after 3 tells what it came to after 3, and both tell something about 24.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, TrialState
+
+from search.choosing.designs import quasi_random
+from search.space.parameters import Choices, Range, encode, suggest
+
+if TYPE_CHECKING:
+    import optuna
+    from sklearn.gaussian_process import GaussianProcessRegressor
+
+    from search.space.space import SearchSpace
+
+Floats = npt.NDArray[np.float64]
+
+CANDIDATES = 500
+"""How many points of the whole space are looked at for the next trial ..."""
+NEIGHBOURS = 50
+"""... and how many around each of the best `BEST` trials."""
+BEST = 5
+NEAR = 0.1
+"""How far these lie from it: the standard deviation, in parts of a parameter's range; also the odds of a new choice."""
+MOST_POINTS = 300
+"""More observations are not fitted, since that takes their number cubed: the best half and the latest half remain."""
+SHARES = (1.0, 0.5, 0.25)
+"""After which parts of its epochs a trial is observed."""
+FIT_STEPS = 30
+LOG_SCALE, LOG_SCALE_VARIANCE = math.sqrt(2), 3.0
+"""Of the logarithm of a length scale, before anything is seen: mean, to which half the logarithm of the number of
+dimensions is added, and variance (Hvarfner, Hellsten and Nardi 2024, "Vanilla Bayesian Optimization Performs Great in
+High Dimensions"). Without it a dozen trials look as if the smallest change of a parameter could change everything."""
+
+
+class CurveSampler(BaseSampler):
+    """Proposes where a Gaussian process of (hyperparameters, epochs) expects the largest improvement.
+
+    Matern 5/2 with one length scale a dimension, expected improvement over the best posterior mean (Jones, Schonlau and
+    Welch 1998) and, for trials that still run, the process' own mean as if they had ended with it (the "kriging
+    believer" of Ginsbourger, Le Riche and Carraro 2010). The first `n_startup_trials` are points of Sobol's sequence.
+    """
+
+    def __init__(self, space: SearchSpace, number: int, seed: int, attempt: int, n_startup_trials: int) -> None:
+        self._space = space
+        self._searched = {n: p for n, p in space.parameters().items() if isinstance(p, (Choices, Range))}
+        self._rng = np.random.default_rng(seed)
+        self._attempt = attempt
+        self._n_startup_trials = n_startup_trials
+        self._start = quasi_random(space, number, attempt, "sobol")
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """All that is searched, whether this trial will have it or not."""
+        del study, trial
+        return {name: _distribution(parameter, name) for name, parameter in self._searched.items()}
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """The point of the largest expected improvement; none while there is little to go by."""
+        del search_space
+        states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
+        trials = [t for t in study.get_trials(deepcopy=False, states=states) if t.number != trial.number and t.params]
+        seen = [t for t in trials if t.intermediate_values or t.state != TrialState.RUNNING]
+        if len(trials) < self._n_startup_trials or len(seen) < 2:
+            return {}
+        inputs, values = self._observations(seen)
+        process = self._fitted(inputs, values)
+        planned = np.array([self._point(t.params, self._epochs(t.params)) for t in seen])
+        means = process.predict(planned)
+        running = [t for t in trials if t.state == TrialState.RUNNING]
+        if running:
+            pending = np.array([self._point(t.params, self._epochs(t.params)) for t in running])
+            process = self._refitted(process, np.vstack([inputs, pending]), np.append(values, process.predict(pending)))
+        best = sorted(range(len(seen)), key=lambda index: -means[index])[:BEST]
+        draws = [_Draw(self._rng) for _ in range(CANDIDATES)]
+        draws += [_Draw(self._rng, seen[index].params) for index in best for _ in range(NEIGHBOURS)]
+        for draw in draws:
+            self._space.suggest(draw, 0)  # type: ignore[arg-type]
+        if not self._space.study.repeats:
+            tried = [t.params for t in trials]
+            draws = [draw for draw in draws if draw.params not in tried] or draws
+        points = np.array([self._point(draw.params, self._epochs(draw.params)) for draw in draws])
+        expected, deviations = process.predict(points, return_std=True)
+        gain = _expected_improvement(expected, deviations, float(means.max()))
+        return draws[int(np.argsort(-gain)[min(self._attempt, len(gain) - 1)])].params
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """A point of the sequence that the study begins with."""
+        return self._start.sample_independent(study, trial, param_name, param_distribution)
+
+    def _observations(self, trials: Sequence[FrozenTrial]) -> tuple[Floats, Floats]:
+        points, values = [], []
+        for trial in trials:
+            reported = trial.intermediate_values
+            if not reported:  # it took over another's result; or it diverged, or did not fit: as bad as can be
+                points.append(self._point(trial.params, self._epochs(trial.params)))
+                values.append(trial.value or 0.0)
+            for epoch in sorted({max(1, math.ceil(share * (trial.last_step or 0))) for share in SHARES}):
+                if epoch in reported:
+                    points.append(self._point(trial.params, epoch))
+                    values.append(reported[epoch])
+        inputs, outputs = np.array(points), np.array(values)
+        if len(outputs) > MOST_POINTS:
+            half = MOST_POINTS // 2
+            kept = np.unique([*np.argsort(-outputs)[:half], *range(len(outputs) - half, len(outputs))])
+            inputs, outputs = inputs[kept], outputs[kept]
+        # How bad the bad ones are says nothing about where the best are, and would stretch the scale.
+        middle, top = np.median(outputs), outputs.max()
+        return inputs, np.maximum(outputs, middle - (top - middle))
+
+    def _fitted(self, inputs: Floats, values: Floats) -> GaussianProcessRegressor:
+        from scipy.optimize import minimize
+        from sklearn.gaussian_process import GaussianProcessRegressor
+        from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+
+        dimensions = inputs.shape[1]
+        expected = LOG_SCALE + math.log(dimensions) / 2
+
+        def few_steps(objective: Any, start: Floats, bounds: Any) -> tuple[Floats, float]:
+            def with_prior(theta: Floats) -> tuple[float, Floats]:
+                value, gradient = objective(theta)
+                off = theta[1 : 1 + dimensions] - expected  # between the constant's and the noise's logarithm
+                slope = np.concatenate([[0.0], off, [0.0]]) / LOG_SCALE_VARIANCE
+                return value + off @ off / (2 * LOG_SCALE_VARIANCE), gradient + slope
+
+            found = minimize(with_prior, start, jac=True, bounds=bounds, options={"maxiter": FIT_STEPS})
+            return found.x, found.fun
+
+        scales = np.full(dimensions, min(3.0, math.exp(expected)))
+        kernel = ConstantKernel(1.0, (0.1, 10.0)) * Matern(scales, (0.05, 100.0), nu=2.5)
+        process = GaussianProcessRegressor(
+            kernel + WhiteKernel(0.03, (1e-3, 0.3)), optimizer=few_steps, normalize_y=True
+        )
+        with warnings.catch_warnings():  # a length scale at its bound: a parameter that does not matter
+            warnings.simplefilter("ignore")
+            return process.fit(inputs, values)
+
+    def _refitted(self, process: GaussianProcessRegressor, inputs: Floats, values: Floats) -> GaussianProcessRegressor:
+        from sklearn.gaussian_process import GaussianProcessRegressor
+
+        return GaussianProcessRegressor(process.kernel_, optimizer=None, normalize_y=True).fit(inputs, values)
+
+    def _epochs(self, params: Mapping[str, Any]) -> int:
+        return int(params.get("epochs", self._space.max_epochs))
+
+    def _point(self, params: Mapping[str, Any], epochs: int) -> Floats:
+        """Hyperparameters and epochs as numbers from 0 to 1. What a trial lacks lies in the middle."""
+        point = [math.log(epochs) / math.log(max(2, self._space.max_epochs))]
+        for name, parameter in self._searched.items():
+            if name != "epochs":
+                point += _coordinates(parameter, params.get(name))
+        return np.array(point)
+
+
+def _coordinates(parameter: Choices | Range, value: Any) -> list[float]:
+    if isinstance(parameter, Range):
+        return [0.5 if value is None else _share(parameter, value)]
+    choices = [encode(parameter, choice) for choice in parameter.choices]
+    if all(isinstance(choice, (int, float)) for choice in choices):  # numbers have an order
+        return [0.5 if value is None else sorted(choices).index(value) / max(1, len(choices) - 1)]
+    return [1 / len(choices) if value is None else float(choice == value) for choice in choices]
+
+
+def _share(parameter: Range, value: float) -> float:
+    low, high = float(parameter.low), float(parameter.high)
+    if low == high:
+        return 0.5
+    if parameter.log:
+        return math.log(value / low) / math.log(high / low)
+    return (value - low) / (high - low)
+
+
+class _Draw:
+    """Stands in for a trial: draws values evenly, or near those of another one."""
+
+    def __init__(self, rng: np.random.Generator, near: Mapping[str, Any] | None = None) -> None:
+        self.params: dict[str, Any] = {}
+        self._rng = rng
+        self._near = near
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        parameter = Range(low=low, high=high, log=log, step=step)
+        share = float(self._rng.random())
+        if self._near and name in self._near:
+            share = float(np.clip(_share(parameter, self._near[name]) + NEAR * self._rng.standard_normal(), 0, 1))
+        value = low * (high / low) ** share if log else low + (high - low) * share
+        value = low + step * round((value - low) / step) if step else value
+        self.params[name] = min(high, max(low, value))
+        return float(self.params[name])
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        if not log:  # every whole number as likely, those at the ends too
+            drawn = int(self._rng.integers((high - low) // step + 1)) * step + low
+            if self._near and name in self._near:
+                moved = round(self._near[name] + self._rng.standard_normal() * max(step, NEAR * (high - low)))
+                drawn = low + step * round((min(high, max(low, moved)) - low) / step)
+            self.params[name] = min(drawn, low + (high - low) // step * step)
+        else:
+            self.params[name] = round(self.suggest_float(name, low, high, log=True))
+        return int(self.params[name])
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        keep = self._near and name in self._near and self._rng.random() > NEAR
+        self.params[name] = self._near[name] if keep and self._near else choices[int(self._rng.integers(len(choices)))]
+        return self.params[name]
+
+
+def _distribution(parameter: Choices | Range, name: str) -> BaseDistribution:
+    """What Optuna calls this parameter's distribution."""
+    from optuna.trial import FixedTrial
+
+    value = parameter.choices[0] if isinstance(parameter, Choices) else parameter.low
+    asked = FixedTrial({name: encode(parameter, value)})
+    suggest(parameter, name, asked)
+    return asked.distributions[name]
+
+
+def _expected_improvement(means: Floats, deviations: Floats, best: float) -> Floats:
+    from scipy.stats import norm
+
+    deviations = np.maximum(deviations, 1e-9)
+    z = (means - best) / deviations
+    return np.asarray((means - best) * norm.cdf(z) + deviations * norm.pdf(z))

@@ -1,0 +1,395 @@
+"""The command `alexsearch`. A command parses, calls one function of the library and prints.
+
+Exit codes: 0 done, 1 a failure while running, 2 wrong usage or input, 130 interrupted by Ctrl-C, 143 terminated.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from search.cli.options import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    Commands,
+    Space,
+    console,
+    data_option,
+    fail,
+    gpus_option,
+    json_option,
+    open_database,
+    print_json,
+    storage_options,
+    study_option,
+    timeout_option,
+    trials_per_gpu_option,
+    typed_options,
+    workers_option,
+)
+from search.cli.recipes import RECIPES
+from search.cli.show import SHOW
+from search.cli.use import USE
+
+if TYPE_CHECKING:
+    from search.run.host import RunRequest
+
+
+PAGE_CONNECTIONS = 4
+"""Of a dashboard to Postgres: the threads that serve its pages take turns."""
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="alexsearch")
+def main() -> None:
+    """Search the hyperparameters of an AlexNet on CIFAR-10.
+
+    \b
+    alexsearch run quick                 search; run it again to continue
+    alexsearch dashboard                 look at it in a browser
+    alexsearch best                      the best configuration found
+    alexsearch export -o best.toml       ... as a file
+    alexsearch retrain best.toml         train it on all images and open the test set
+    alexsearch verify                    compare the best few on fresh seeds first
+    """
+
+
+@main.command()
+@click.argument("space", type=Space())
+@click.option("--study", metavar="NAME", show_default="the space file's", help="Name of the study.")
+@storage_options
+@click.option("--trials", type=int, metavar="N", show_default="the space file's", help="Total of settled trials.")
+@click.option("--add", type=click.IntRange(min=1), metavar="N", help="Raise the study's total by N.")
+@timeout_option("the space file's")
+@click.option(
+    "--max-device-hours",
+    type=float,
+    metavar="X",
+    show_default="the space file's",
+    help="End the study once its trials have trained so long, on all hosts together.",
+)
+@click.option(
+    "--target",
+    type=float,
+    metavar="X",
+    show_default="the space file's",
+    help="End the study with the first trial that reaches this val_accuracy.",
+)
+@workers_option
+@gpus_option
+@trials_per_gpu_option
+@data_option("the space file's")
+@click.option("--seed", type=int, metavar="N", show_default="the space file's", help="Seed of the study.")
+@click.option("--dashboard", is_flag=True, help="Serve the dashboard, read-only, as long as the run lasts.")
+def run(
+    space: str,
+    study: str | None,
+    home: Path,
+    storage: str | None,
+    trials: int | None,
+    add: int | None,
+    timeout: str | None,
+    max_device_hours: float | None,
+    target: float | None,
+    workers: int | None,
+    gpus: str,
+    trials_per_gpu: int | None,
+    data: str | None,
+    seed: int | None,
+    dashboard: bool,
+) -> None:
+    """Run a search, or continue it to the end of its budget.
+
+    SPACE is a preset (quick, hour, seed, wide, beyond) or a TOML file. Running the same command again finishes what is
+    left and adds nothing; a second run at the same time joins in. Ctrl-C puts running trials back into the queue, and
+    a second one ends at once; nothing that was recorded is lost.
+
+    Of --trials, --timeout, --max-device-hours and --target, what is reached first ends the run.
+
+    \b
+    alexsearch run quick
+    alexsearch run seed --timeout 2h --target 0.77
+    alexsearch run quick --trials 20                      raise its total to 20
+    alexsearch run quick --dashboard                      watch it in a browser
+    alexsearch run my.toml --data cifar10.npz --workers 2
+    alexsearch run seed --storage postgresql://me@db/alexsearch
+    """
+    from search.base.home import Home
+    from search.run.host import RunRequest, space_over
+    from search.space.space import load_space
+
+    loaded = load_space(space).with_overrides(
+        trials=trials, timeout=timeout, max_device_hours=max_device_hours, target=target, seed=seed, name=study
+    )
+    loaded = space_over(loaded, data or None)
+    request = RunRequest(
+        space=loaded,
+        home=Home(home),
+        storage=open_database(home, storage, create=True),
+        add=add or 0,
+        workers=workers,
+        gpus=gpus,
+        trials_per_gpu=trials_per_gpu,
+        timeout_seconds=loaded.study.timeout_seconds,
+        digits_without_download=space == "quick" and not data,
+    )
+    if not dashboard:
+        _search(request, trials)
+        return
+    from search.screen.serving import dashboard_beside
+
+    pages = open_database(home, storage, connections=PAGE_CONNECTIONS)
+    with dashboard_beside(pages, Home(home).artifacts) as told:
+        click.echo(told)
+        _search(request, trials)
+
+
+@main.command()
+@study_option
+@storage_options
+@timeout_option("none")
+@workers_option
+@gpus_option
+@trials_per_gpu_option
+@data_option("the study's")
+def worker(
+    study: str | None,
+    home: Path,
+    storage: str | None,
+    timeout: str | None,
+    workers: int | None,
+    gpus: str,
+    trials_per_gpu: int | None,
+    data: str | None,
+) -> None:
+    """Join a study from another shell or host.
+
+    A worker takes trials until all are settled. It adds none, needs no space file, and may leave at any time.
+    --data says where the same images are on this host.
+
+    \b
+    alexsearch worker --study wide --storage postgresql://me@db/alexsearch
+    """
+    from search.base.home import Home
+    from search.base.mistakes import InputError
+    from search.run.host import RunRequest
+    from search.space.space import SearchSpace
+    from studies.record.catalog import find_study
+
+    opened = open_database(home, storage)
+    found = find_study(opened, study)
+    if not found.is_ours:
+        raise InputError(f"study {found.shown!r} was not made by alexsearch: there is no space to take trials from.")
+    space = SearchSpace.from_dict(found.attributes["space"])
+    space = space.with_overrides(name=found.name, source=data or None, timeout=timeout)
+    request = RunRequest(
+        space=space,
+        home=Home(home),
+        storage=opened,
+        workers=workers,
+        gpus=gpus,
+        trials_per_gpu=trials_per_gpu,
+        timeout_seconds=space.study.timeout_seconds if timeout else None,
+        joins=True,
+    )
+    _search(request, None)
+
+
+def _search(request: RunRequest, trials: int | None) -> None:
+    """Run it with a screen, and end with what it came to. `trials` is what --trials asked for."""
+    from search.run.host import RunError, run_search
+    from search.run.stopping import Stopping
+    from search.screen.live import Screen
+    from search.screen.summary import print_outcome, show_what_was_before
+    from studies.store.storage import StorageError
+
+    output, name = console(), request.space.study.name
+    with Stopping(request.storage) as stopping:
+        try:
+            with Screen(output, stopping.event) as screen:
+                show_what_was_before(screen, request.storage, name)
+                outcome = run_search(request, screen, stopping.event)
+        except (RunError, StorageError) as error:
+            fail(str(error), EXIT_FAILED)
+        except KeyboardInterrupt:
+            fail("interrupted before a trial was started. Nothing was changed.", stopping.exit_code or EXIT_INTERRUPTED)
+    study = outcome.study
+    where = f" --study {shlex.quote(study.shown)}{typed_options(request.home.folder, request.storage)}"
+    print_outcome(output, request.storage, outcome, where, str(request.home.log(study.name, "slot-0").parent))
+    if trials and not request.add and trials < outcome.counts.budget:
+        click.echo(
+            f"--trials {trials}: the study has {outcome.counts.budget}, and its total is never lowered", err=True
+        )
+    if outcome.interrupted:
+        raise SystemExit(stopping.exit_code)
+
+
+@main.command()
+@study_option
+@storage_options
+@click.option("--now", is_flag=True, help="Put running trials back into the queue, with their checkpoints.")
+def stop(study: str | None, home: Path, storage: str | None, now: bool) -> None:
+    """Have all workers of a study take no new trial.
+
+    On every host. `alexsearch run` goes on with the study.
+
+    \b
+    alexsearch stop --study wide
+    alexsearch stop --study wide --now
+    """
+    from search.base.mistakes import InputError
+    from studies.queue.queue import Queue
+    from studies.record.catalog import described, find_study
+
+    opened = open_database(home, storage)
+    found = find_study(opened, study)
+    if not found.is_ours:
+        raise InputError(f"study {found.shown!r} was not made by alexsearch, so none of our workers is at it.")
+    queue = Queue(opened, found.study_id)
+    queue.request_stop(now=now)
+    running = "running ones go back into the queue within seconds" if now else "running ones are finished"
+    console().print(f"study {found.shown} takes no new trial, {running}: {described(queue.counts())}", soft_wrap=True)
+
+
+@main.command()
+@study_option
+@storage_options
+@json_option
+def best(study: str | None, home: Path, storage: str | None, as_json: bool) -> None:
+    """Show the best complete trial of a study.
+
+    JSON keys: study, ours (false: another program made it), number, value (val_accuracy of its last epoch), params
+    (what was sampled), config (all of it), epochs_run, seconds, device, data_fingerprint, versions, git_commit.
+
+    \b
+    alexsearch best
+    alexsearch best --json | jq .config
+    """
+    from search.screen.summary import best_document, print_best
+
+    opened = open_database(home, storage)
+    document = best_document(opened, study)
+    if as_json:
+        print_json(document)
+    else:
+        print_best(
+            console(), opened, document, f" --study {shlex.quote(document['study'])}{typed_options(home, opened)}"
+        )
+
+
+@main.command()
+@storage_options
+@json_option
+def studies(home: Path, storage: str | None, as_json: bool) -> None:
+    """List the studies of a database.
+
+    JSON keys: study, ours, budget, counts, best.
+
+    The document is a list of these, oldest study first; their meaning is that of `status`.
+
+    \b
+    alexsearch studies
+    alexsearch studies --storage postgresql://me@db/alexsearch --json
+    """
+    from search.screen.summary import print_studies, studies_document
+
+    opened = open_database(home, storage)
+    document = studies_document(opened)
+    if as_json:
+        print_json(document)
+    else:
+        print_studies(console(), opened, document)
+
+
+@main.command()
+@click.option("--study", metavar="NAME", show_default="the list of all", help="Study whose page to open.")
+@storage_options
+@click.option("--host", default="127.0.0.1", metavar="H", show_default=True, help="Address to listen at.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8080, metavar="P", show_default=True, help="0 takes a free one."
+)
+@click.option(
+    "--allow-edits",
+    is_flag=True,
+    help="Let the pages change studies: stop, continue, notes, names, deletions.",
+)
+@click.option(
+    "--password-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    show_default="the variable ALEXSEARCH_DASHBOARD_PASSWORD",
+    help="File whose first line is the password to ask for. Off loopback, one is needed.",
+)
+@click.option("--allow-host", "extra_hosts", multiple=True, metavar="NAME", help="Another name it is reached by.")
+def dashboard(
+    study: str | None,
+    home: Path,
+    storage: str | None,
+    host: str,
+    port: int,
+    allow_edits: bool,
+    password_file: Path | None,
+    extra_hosts: tuple[str, ...],
+) -> None:
+    """Serve our pages and optuna-dashboard over the studies of a database. Ctrl-C ends it.
+
+    The first page lists the studies. Each has a live view, its trials one by one or up to eight on one chart, and its
+    best configuration to export; with --allow-edits, it can be stopped and continued there.
+
+    \b
+    alexsearch dashboard
+    alexsearch dashboard --study quick --port 9000
+    alexsearch dashboard --host 0.0.0.0 --password-file secret --allow-host gpu7.example.org
+    """
+    from search.base.home import Home
+    from search.screen.serving import serve_dashboard
+
+    serve_dashboard(
+        open_database(home, storage, connections=PAGE_CONNECTIONS),
+        Home(home).artifacts,
+        study=study,
+        host=host,
+        port=port,
+        allow_edits=allow_edits,
+        password_file=password_file,
+        extra_hosts=extra_hosts,
+    )
+
+
+@main.command()
+@storage_options
+@data_option("cifar10")
+@json_option
+def doctor(home: Path, storage: str | None, data: str, as_json: bool) -> None:
+    """Say what a search would find here, and what is wrong.
+
+    Looked at: versions, GPUs, TensorFlow, precision, data (cifar10 is downloaded where it is not there yet), home,
+    storage; with the way out where something is amiss.
+
+    JSON keys: healthy, findings (a list of topic, ok, found, way_out). Exit code 1 where something is wrong.
+
+    \b
+    alexsearch doctor
+    """
+    from search.base.home import Home
+    from search.run.doctor import examine, print_findings
+
+    findings = examine(Home(home), storage, data)
+    healthy = all(finding.ok for finding in findings)
+    if as_json:
+        print_json({"healthy": healthy, "findings": [finding.as_dict() for finding in findings]})
+    else:
+        print_findings(console(), findings)
+    sys.exit(0 if healthy else EXIT_FAILED)
+
+
+for command in (*RECIPES, *SHOW, *USE):
+    main.add_command(command)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,216 @@
+"""The commands about a study's best: written as a recipe, trained again, compared."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from search.cli.options import (
+    EXIT_INTERRUPTED,
+    Command,
+    console,
+    data_option,
+    fail,
+    gpus_option,
+    open_database,
+    print_json,
+    storage_options,
+    study_option,
+    trials_per_gpu_option,
+    typed_options,
+    workers_option,
+)
+
+if TYPE_CHECKING:
+    from studies.store.storage import Storage
+
+
+@click.command()
+@study_option
+@storage_options
+@click.option("--trial", type=click.IntRange(min=0), metavar="N", show_default="the best", help="Number of the trial.")
+@click.option(
+    "--top",
+    type=click.IntRange(min=1),
+    metavar="K",
+    show_default="only the best",
+    help="The best K trials, a file each: best-1.toml is the best.",
+)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write, .toml or .json; - prints it."
+)
+@click.option("--json", "as_json", is_flag=True, help="With -o -: print JSON.")
+def export(
+    study: str | None,
+    home: Path,
+    storage: str | None,
+    trial: int | None,
+    top: int | None,
+    output: Path,
+    as_json: bool,
+) -> None:
+    """Write a trial's configuration as a recipe.
+
+    A recipe is a TOML or JSON file to read, edit and keep; `retrain` needs nothing else.
+
+    \b
+    alexsearch export -o best.toml
+    alexsearch export --study quick --trial 3 -o third.toml
+    alexsearch export --top 3 -o best.json
+    alexsearch export -o - --json | jq .config
+    """
+    from search.retraining.recipe import recipe_toml
+    from search.retraining.recipes import find_recipes, write_recipes
+
+    to_stdout = str(output) == "-"
+    if trial is not None and top is not None:
+        raise click.UsageError("--trial names one trial and --top the best ones: give one of the two.")
+    if to_stdout and top and not as_json:
+        raise click.UsageError("--top makes several recipes: name a file with -o, or print them as JSON with --json.")
+    if as_json and not to_stdout:
+        raise click.UsageError("--json goes with -o -. To write JSON, name a file that ends in .json.")
+    recipes = find_recipes(open_database(home, storage), study, trial, top or 1)
+    if to_stdout:
+        if as_json:
+            documents = [recipe.document() for recipe in recipes]
+            print_json(documents if top else documents[0])
+        else:
+            sys.stdout.write(recipe_toml(recipes[0]))
+        return
+    paths = write_recipes(recipes, output, several=top is not None)
+    for recipe, path in zip(recipes, paths, strict=True):
+        click.echo(f"trial {recipe.trial} of study {recipe.study}, val_accuracy {recipe.value:.4f}: {path}")
+    if top and len(paths) < top:
+        click.echo(f"study {recipes[0].study} has no more complete trials: {len(paths)} files instead of {top}")
+    click.echo(f"next: alexsearch retrain {shlex.quote(str(paths[0]))}{typed_options(home)}")
+
+
+def _seeds_option(default: int, help_text: str) -> Callable[[Command], Command]:
+    return click.option(
+        "--seeds", type=click.IntRange(1, 100), default=default, metavar="N", show_default=True, help=help_text
+    )
+
+
+def _out_option(default: str) -> Callable[[Command], Command]:
+    path = click.Path(path_type=Path)
+    return click.option("--out", type=path, metavar="DIR", show_default=default, help="Folder to write to.")
+
+
+@contextmanager
+def _going_on_later() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        fail("interrupted. Run the same command again: it goes on where it was.", EXIT_INTERRUPTED)
+
+
+@click.command()
+@click.argument("recipe", type=click.Path(path_type=Path))
+@_seeds_option(1, "How many networks to train.")
+@click.option(
+    "--validate",
+    is_flag=True,
+    help="Keep the search's split and leave the test set closed: does the search's score reproduce?",
+)
+@_out_option("HOME/STUDY/retrain/trial-N, or reproduce/trial-N with --validate")
+@workers_option
+@gpus_option
+@trials_per_gpu_option
+@data_option("the recipe's")
+@storage_options
+def retrain(
+    recipe: Path,
+    seeds: int,
+    validate: bool,
+    out: Path | None,
+    workers: int | None,
+    gpus: str,
+    trials_per_gpu: int | None,
+    data: str | None,
+    home: Path,
+    storage: str | None,
+) -> None:
+    """Train a recipe on all training images, then open the test set.
+
+    Writes a .keras model per seed, metrics as JSON and CSV, the curves, the score, accuracy by class, the confusion
+    matrix, and one page with all of it. Interrupted, it goes on where it was. The score is written to the recipe's
+    study, where the database has it.
+
+    \b
+    alexsearch retrain best.toml
+    alexsearch retrain best.toml --seeds 5 --out verified
+    alexsearch retrain best.toml --seeds 5 --validate
+    """
+    from search.base.home import Home
+    from search.retraining.recipe import read_recipe
+    from search.retraining.retrain import Means, retrain_recipe
+
+    found = read_recipe(recipe)
+    means = Means(Home(home), data, workers, gpus, trials_per_gpu, _database_if_there(home, storage))
+    with _going_on_later():
+        retrain_recipe(found, seeds=seeds, out=out, means=means, console=console(), validate=validate)
+
+
+def _database_if_there(home: Path, storage: str | None) -> Storage | None:
+    """The database to write a score to; None where none was named and none is in the home."""
+    from studies.store.storage import StorageError
+
+    try:
+        return open_database(home, storage)
+    except StorageError:
+        if storage:
+            raise
+        return None
+
+
+@click.command()
+@study_option
+@storage_options
+@click.option(
+    "--top", type=click.IntRange(1, 100), default=5, metavar="K", show_default=True, help="How many trials to compare."
+)
+@_seeds_option(3, "Fresh seeds of each, and of the picked one on all images.")
+@_out_option("HOME/STUDY/verify/...")
+@workers_option
+@gpus_option
+@trials_per_gpu_option
+@data_option("the study's")
+def verify(
+    study: str | None,
+    home: Path,
+    storage: str | None,
+    top: int,
+    seeds: int,
+    out: Path | None,
+    workers: int | None,
+    gpus: str,
+    trials_per_gpu: int | None,
+    data: str | None,
+) -> None:
+    """Compare the best trials on fresh seeds, and retrain the best.
+
+    The best of many scores is too good. So the best trials are trained again on the search's split, with other seeds;
+    the best mean is picked, and Welch's t-test says whether it can be told from the second. Only the picked one is
+    trained on all training images and meets the test set, once. Interrupted, it goes on where it was.
+
+    \b
+    alexsearch verify --study quick
+    alexsearch verify --study quick --top 3 --seeds 5
+    """
+    from search.base.home import Home
+    from search.retraining.retrain import Means
+    from search.retraining.verify import verify_study
+
+    opened = open_database(home, storage)
+    means = Means(Home(home), data, workers, gpus, trials_per_gpu, opened)
+    with _going_on_later():
+        verify_study(opened, study, top=top, seeds=seeds, out=out, means=means, console=console())
+
+
+RECIPES = (export, retrain, verify)

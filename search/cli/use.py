@@ -1,0 +1,215 @@
+"""The commands of `alexsearch` about what was trained: measured, asked, converted, trained again."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Final
+
+import click
+
+from search.cli.options import (
+    EXIT_FAILED,
+    console,
+    data_option,
+    home_option,
+    json_option,
+    open_database,
+    print_json,
+    storage_options,
+    study_option,
+)
+
+_model_argument = click.argument("model", type=click.Path(path_type=Path))
+
+
+@click.command()
+@_model_argument
+@data_option("cifar10", help_end=": its test images")
+@home_option
+@json_option
+def evaluate(model: Path, data: str, home: Path, as_json: bool) -> None:
+    """Measure a trained model on the test images.
+
+    JSON keys: model, data, images, accuracy, loss, classes (name: accuracy), confusion (rows are the true class).
+
+    \b
+    alexsearch evaluate runs/quick/retrain/trial-00003/seed-0.keras
+    """
+    from search.base.home import Home
+    from search.retraining.using import evaluate_model, print_evaluation
+
+    document = evaluate_model(model, data, Home(home))
+    if as_json:
+        print_json(document)
+    else:
+        print_evaluation(console(), document)
+
+
+@click.command()
+@_model_argument
+@click.argument("images", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="IMAGE...")
+@click.option(
+    "--top", type=click.IntRange(min=1), default=1, metavar="K", show_default=True, help="Show so many classes."
+)
+@home_option
+@json_option
+def predict(model: Path, images: tuple[Path, ...], top: int, home: Path, as_json: bool) -> None:
+    """Say what is in pictures: class and probability.
+
+    JPEG, PNG, WebP, BMP or GIF of any size; they are squeezed to 32x32, as the images of an image folder are.
+
+    JSON keys: model, images (a list of image, class, probability, classes: all of them, the most probable first).
+
+    \b
+    alexsearch predict seed-0.keras cat.jpg dog.png
+    alexsearch predict seed-0.keras --top 3 cat.jpg
+    """
+    from search.base.home import Home
+    from search.retraining.using import predict_images, print_predictions
+
+    document = predict_images(model, images, Home(home))
+    if as_json:
+        print_json(document)
+    else:
+        print_predictions(console(), document, top)
+
+
+@click.command()
+@_model_argument
+@click.option("--to", "kind", type=click.Choice(["onnx", "saved-model", "litert"]), required=True, help="The format.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    show_default="MODEL.onnx, MODEL.tflite or MODEL-saved-model/",
+    help="File to write, or folder where it is a SavedModel.",
+)
+@data_option("made-up images", help_end=": its test images are what the result is checked on")
+@home_option
+@json_option
+def convert(model: Path, kind: str, output: Path | None, data: str | None, home: Path, as_json: bool) -> None:
+    """Write a trained model as ONNX, SavedModel or LiteRT.
+
+    What was written is read back, run by its own runtime, and kept only where it gives the same classes on 1,000
+    images.
+
+    JSON keys: model, format, output, bytes, checked_on, images, classes_seen (how many classes the model saw in them),
+    largest_difference (of a probability).
+
+    \b
+    alexsearch convert seed-0.keras --to onnx -o net.onnx
+    alexsearch convert seed-0.keras --to litert --data cifar10.npz
+    """
+    from search.base.home import Home
+    from search.retraining.using import convert_model, print_conversion
+
+    document = convert_model(model, kind, output, data, Home(home))
+    if as_json:
+        print_json(document)
+    else:
+        print_conversion(console(), document)
+
+
+@click.command()
+@study_option
+@storage_options
+@click.option("--trial", type=click.IntRange(min=0), metavar="N", required=True, help="Number of the trial.")
+@data_option("the study's")
+@json_option
+def replay(study: str | None, home: Path, storage: str | None, trial: int, data: str | None, as_json: bool) -> None:
+    """Train one trial again and compare it epoch by epoch.
+
+    On the same CPU, in float32, every bit must agree; where a device, a version or something else differs, which is
+    said, all must stay within a tolerance, which is said as well. Exit code 0: reproduced; 1: not.
+
+    JSON keys: study, trial, reproduced, verdict (bit-equal, within tolerance or different), demanded (one of the first
+    two), first_unequal_epoch, largest_difference, tolerance, differences (a list of what, recorded, here), device,
+    precision, threads, epochs (a list of epoch, recorded, again, apart, equal, within).
+
+    \b
+    alexsearch replay --trial 3
+    alexsearch replay --study wide --trial 0 --data cifar10.npz
+    """
+    from search.base.home import Home
+    from search.retraining.replay import replay_trial
+
+    output = console()
+    output.quiet = as_json
+    document = replay_trial(open_database(home, storage), study, trial, data, Home(home), output)
+    if as_json:
+        print_json(document)
+    sys.exit(0 if document["reproduced"] else EXIT_FAILED)
+
+
+@click.command()
+@click.argument("count", metavar="N", type=click.IntRange(min=1))
+@study_option
+@storage_options
+@data_option("the study's")
+@json_option
+def audit(count: int, study: str | None, home: Path, storage: str | None, data: str | None, as_json: bool) -> None:
+    """Train N pruned trials to their end: was pruning right?
+
+    They are chosen at random, trained from what is stored with them, and held against the complete trials. They stay
+    pruned: sampler, pruner and the best trial learn nothing of it. N counts those that were audited before, so that an
+    interrupted audit goes on with the same command.
+
+    JSON keys: study, pruned (how many are), audited (a list of number, pruned_after, planned, value_when_pruned, value,
+    among_best_tenth, better_than_best), best, best_tenth (the lowest value of the best tenth of the complete trials),
+    wrong (how many would be in it), wrong_interval (Wilson's, 95%), better (than the best), better_interval.
+
+    \b
+    alexsearch audit 10
+    alexsearch audit 10 --study wide --data cifar10.npz
+    """
+    from search.base.home import Home
+    from search.retraining.audit import audit_study, print_audit
+
+    output = console()
+    output.quiet = as_json
+    document = audit_study(open_database(home, storage), study, count, data, Home(home), output)
+    if as_json:
+        print_json(document)
+    else:
+        print_audit(output, document)
+
+
+@click.command()
+@click.option("--epochs", type=click.IntRange(1, 100_000), metavar="N", show_default="the report's 50", help="Epochs.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, metavar="N", show_default=True, help="Seed.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    show_default="HOME/seed-report",
+    help="Folder to write to.",
+)
+@data_option("cifar10")
+@home_option
+@json_option
+def seed_report(epochs: int | None, seed: int, out: Path | None, data: str, home: Path, as_json: bool) -> None:
+    """Train the report's one configuration, draw its figures.
+
+    As the report did, this validates on the test images after every epoch, and its score is the best epoch's. Nothing
+    else here does so. Figures 10 to 12 are drawn beside the values that the report published. Interrupted, or with more
+    epochs, it goes on where it was.
+
+    JSON keys: validated_on, best_epoch, best_accuracy, last_accuracy, report_score, config, data_fingerprint, history.
+
+    \b
+    alexsearch seed-report
+    alexsearch seed-report --epochs 3 --data cifar10.npz
+    """
+    from search.base.home import Home
+    from search.retraining.seed_report import reproduce_report
+
+    output = console()
+    output.quiet = as_json
+    document = reproduce_report(epochs=epochs, seed=seed, out=out, source=data, home=Home(home), console=output)
+    if as_json:
+        print_json(document)
+
+
+USE: Final = (evaluate, predict, convert, replay, audit, seed_report)

@@ -1,0 +1,160 @@
+"""Pruned trials trained to their planned end, from what is stored with them: was it right to prune them?"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console
+
+from model.config import DataSpec, DivergedError, EpochMetrics, TrainConfig
+from search.base.home import Home
+from search.base.mistakes import InputError
+from search.base.terminal import quiet_tensorflow
+from search.screen.live import plain_table, short
+from studies.record.audit import AUDIT, Judgement, interval, judge, record
+from studies.record.catalog import StudyRecord, find_study
+from studies.store.storage import Storage
+from studies.words import duration
+
+if TYPE_CHECKING:
+    from model.train import Engine
+
+_CHOICE = 4
+
+
+def audit_study(
+    storage: Storage, name: str | None, count: int, source: str | None, home: Home, console: Console
+) -> dict[str, Any]:
+    """Train pruned trials until `count` of them are audited; `alexsearch audit --help` documents the keys.
+
+    `source` says where the same images are on this machine.
+
+    Raises:
+        StudyError: there is no such study.
+        InputError: it is not ours, nothing in it was pruned or is complete, or these are other images.
+        DataError: the data can't be used.
+        model.config.TrainError: a training failed; what was audited before is kept.
+    """
+    study = find_study(storage, name)
+    trials = storage.get_all_trials(study.study_id, deepcopy=False)
+    judgement = _judged(study, trials)
+    chosen = choose(trials, count, study.attributes["space"]["study"].get("seed", 0))
+    if chosen:
+        home.check_writable()
+        quiet_tensorflow(home.tensorflow_log)
+        engine = _engine(study, source, home)
+        for trial in chosen:
+            _finish(storage, study, trial, engine, home, console)
+        judgement = _judged(study, storage.get_all_trials(study.study_id, deepcopy=False))
+    audited = len(judgement.audited)
+    return {
+        "study": study.name,
+        "pruned": judgement.pruned,
+        "audited": [asdict(trial) for trial in judgement.audited],
+        "best": judgement.best,
+        "best_tenth": judgement.best_tenth,
+        "wrong": judgement.wrong,
+        "wrong_interval": list(interval(judgement.wrong, audited)),
+        "better": judgement.better,
+        "better_interval": list(interval(judgement.better, audited)),
+    }
+
+
+def choose(trials: Sequence[FrozenTrial], count: int, seed: int) -> list[FrozenTrial]:
+    """At random, as many pruned trials as there are still to be audited for `count` in all."""
+    pruned = [trial for trial in trials if trial.state == TrialState.PRUNED and "config" in trial.user_attrs]
+    left = [trial for trial in pruned if AUDIT not in trial.user_attrs]
+    order = np.random.default_rng(np.random.SeedSequence([seed, _CHOICE])).permutation(len(left))
+    return [left[index] for index in order[: max(0, count - (len(pruned) - len(left)))]]
+
+
+def _judged(study: StudyRecord, trials: Sequence[FrozenTrial]) -> Judgement:
+    judgement = judge(trials) if study.is_ours else None
+    if judgement and judgement.pruned:
+        return judgement
+    if not study.is_ours:
+        raise InputError(f"study {study.shown!r} was not made by alexsearch: how its trials were trained is not known.")
+    missing = "pruned" if judgement else "complete"
+    raise InputError(f"study {study.shown!r} has no {missing} trial yet: there is nothing to audit.")
+
+
+def _engine(study: StudyRecord, source: str | None, home: Home) -> Engine:
+    from model.data import fingerprint, load_training, split
+    from model.device import configure
+
+    spec = DataSpec(**study.attributes["space"]["data"])
+    spec = spec.model_copy(update={"source": source or spec.source})
+    training = load_training(spec.source, home.data)
+    stored, found = study.attributes["data"]["fingerprint"], fingerprint(training)
+    if stored != found:
+        raise InputError(
+            f"study {study.shown!r} was trained on other images: their fingerprint is {stored}, but that of "
+            f"{spec.source} is {found}. Name the same with --data."
+        )
+    parts = split(training, spec)
+    device = configure()
+    from model.train import Engine
+
+    return Engine(parts.train, parts.validation, device)
+
+
+def _finish(
+    storage: Storage, study: StudyRecord, trial: FrozenTrial, engine: Engine, home: Home, console: Console
+) -> None:
+    config = TrainConfig(**trial.user_attrs["config"])
+    console.print(
+        f"trial {trial.number}, pruned after epoch {trial.last_step}: {short(config.model_dump())}", soft_wrap=True
+    )
+    checkpoints = home.checkpoints(study.name, study.attributes["uid"], trial.number)
+    history: Sequence[EpochMetrics] = ()
+    try:
+        history = engine.train(config, lambda _metrics: True, checkpoints=checkpoints).history
+    except DivergedError as error:
+        console.print(f"  diverged: {error}", soft_wrap=True)
+    value = history[-1].val_accuracy if history else None
+    seconds = sum(epoch.seconds for epoch in history)
+    finished = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    record(
+        storage,
+        trial._trial_id,
+        {"value": value, "epochs": config.epochs, "seconds": round(seconds, 3), "finished": finished},
+    )
+    if value is not None:
+        pruned = "no value" if trial.value is None else f"{trial.value:.4f} when pruned"
+        console.print(f"  val_accuracy {value:.4f} after {config.epochs} epochs, {pruned}; {duration(seconds)}")
+    shutil.rmtree(checkpoints, ignore_errors=True)
+
+
+def print_audit(console: Console, document: dict[str, Any]) -> None:
+    """The document of `audit_study` for people."""
+    table = plain_table()
+    for column in ("trial", "pruned after", "value then", "at its end", ""):
+        table.add_column(column)
+    for trial in document["audited"]:
+        then, end = ("-" if value is None else f"{value:.4f}" for value in (trial["value_when_pruned"], trial["value"]))
+        verdict = "better than the best" if trial["better_than_best"] else "among the best tenth"
+        table.add_row(
+            str(trial["number"]),
+            f"{trial['pruned_after']} of {trial['planned']}",
+            then,
+            end,
+            verdict if trial["among_best_tenth"] else "rightly pruned",
+        )
+    console.print(table)
+    audited = len(document["audited"])
+    console.print(
+        f"{audited} of {document['pruned']} pruned trials were trained to their end. Wrongly pruned:", soft_wrap=True
+    )
+    for key, words in (
+        ("wrong", f"would be among the best tenth ({document['best_tenth']:.4f} or more)"),
+        ("better", f"would be better than the best ({document['best']:.4f})"),
+    ):
+        low, high = document[f"{key}_interval"]
+        share = document[key] / audited if audited else 0.0
+        console.print(f"  {document[key]} {words}: {share:.0%}, 95% interval {low:.0%} to {high:.0%}", soft_wrap=True)

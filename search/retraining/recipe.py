@@ -1,0 +1,268 @@
+"""The best configuration of a study as a file: all that `retrain` needs, readable and editable by a person.
+
+    recipe = make_recipe(study="quick", trial=7, value=0.61, config=config, ...)
+    write_recipe(recipe, Path("best.toml"))     # or best.json
+    recipe = read_recipe(Path("best.toml"))     # checked whole; recipe.edited tells whether it was changed since
+
+A recipe is a fact about a trial that has run: its precision is the one it ran in, never "auto". Its digest covers what
+a retraining depends on (configuration, data, fingerprint), so whoever edits these is told, not refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError, field_validator
+
+from model.config import DataSpec, EpochMetrics, Frozen, TrainConfig
+from model.files import written_aside
+from search.base.mistakes import InputError, explain, read_json, read_toml
+from search.base.toml import as_shown, as_toml, toml_key, with_tuples
+
+FORMAT_VERSION = 1
+
+_COMMENTS = {
+    "study_uid": "tells it from any other study of that name",
+    "value": "validation accuracy of its last epoch",
+    "created": "UTC",
+    "device": "what it ran on",
+    "data_fingerprint": "of all training images of the source",
+    "digest": "over [config], [data] and data_fingerprint: tells whether they were edited since",
+    "config.batch_size": "images a step",
+    "config.learning_rate": "of the first epoch",
+    "config.epochs": "passes over the training images",
+    "config.schedule": '"constant" or "step"',
+    "config.step_epochs": "a number: every so many epochs; a list: after these epochs",
+    "config.step_factor": "what the learning rate is multiplied by at a step",
+    "config.warmup_epochs": "over which the learning rate rises",
+    "config.optimizer": '"sgd", "nesterov", "adam" or "adamw"',
+    "config.momentum": "of sgd and nesterov",
+    "config.weight_decay": "of the kernels, times the learning rate",
+    "config.dropout": "of both hidden layers",
+    "config.label_smoothing": "part of a target that is spread over all classes",
+    "config.augmentation": '"none", "flip" or "flip_shift"',
+    "config.seed": "initial weights, order of the images, augmentation, dropout",
+    "config.precision": '"float32" or "bfloat16"; weights are always float32',
+    "data.source": "cifar10, digits, synthetic, a .npz file or an image folder",
+    "data.train_images": "how many the search trained on; retrain takes all",
+    "data.validation_images": "held out of the training images by the search",
+    "data.split_seed": "decides which",
+}
+
+Text = Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+class Curve(Frozen):
+    """The trial's learning curve during the search."""
+
+    epochs: tuple[EpochMetrics, ...]
+
+
+class Recipe(Frozen):
+    """One configuration, where it came from, and what it scored. Made by `make_recipe` or `read_recipe`."""
+
+    format_version: Annotated[int, Field(ge=1, le=FORMAT_VERSION, strict=True)] = FORMAT_VERSION
+    study: Text
+    study_uid: Text | None = None
+    """The study's `uid`: by it, retraining finds where to write its score down."""
+    trial: Annotated[int, Field(ge=0, strict=True)]
+    """The trial's number in its study, from 0."""
+    value: Annotated[float, Field(ge=0, le=1)]
+    """What the search compared: validation accuracy, 0 to 1."""
+    created: str
+    """When the recipe was exported: UTC, ISO 8601."""
+    git_commit: Text | None = None
+    """The commit that trained the trial, where it was known."""
+    device: Text
+    data_fingerprint: Text
+    digest: Text
+    """What `essence_digest` gave at export."""
+    config: TrainConfig
+    data: DataSpec
+    versions: dict[str, str]
+    """Package: version, as the trial ran."""
+    curve: Curve
+
+    @field_validator("created")
+    @classmethod
+    def _created_is_a_time(cls, created: str) -> str:
+        try:
+            datetime.fromisoformat(created)
+        except ValueError:
+            raise ValueError("must be a time as in 2026-01-31T12:00:00Z") from None
+        return created
+
+    @field_validator("config")
+    @classmethod
+    def _precision_is_known(cls, config: TrainConfig) -> TrainConfig:
+        if config.precision == "auto":
+            raise ValueError('precision must be "float32" or "bfloat16", whichever the trial ran in, but is "auto"')
+        return config
+
+    @property
+    def history(self) -> tuple[EpochMetrics, ...]:
+        """The trial's epochs during the search, from the first."""
+        return self.curve.epochs
+
+    @property
+    def edited(self) -> bool:
+        """Whether the configuration or the data was changed since the export: then `value` was not measured with it."""
+        return self.digest != essence_digest(self.config, self.data, self.data_fingerprint)
+
+    def document(self) -> dict[str, Any]:
+        """The recipe as JSON holds it; `read_recipe` reads it as well."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+def make_recipe(
+    *,
+    study: str,
+    study_uid: str | None = None,
+    trial: int,
+    value: float,
+    config: TrainConfig,
+    data: DataSpec,
+    data_fingerprint: str,
+    versions: Mapping[str, str],
+    git_commit: str | None,
+    device: str,
+    history: Sequence[EpochMetrics],
+    created: datetime | None = None,
+) -> Recipe:
+    """The recipe of a finished trial; `config` as it ran (precision resolved), `created` is now unless given.
+
+    Raises InputError where the trial's record can't make a recipe.
+    """
+    when = (created or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    try:
+        return Recipe(
+            study=study,
+            study_uid=study_uid,
+            trial=trial,
+            value=value,
+            created=when,
+            git_commit=git_commit,
+            device=device,
+            data_fingerprint=data_fingerprint,
+            digest=essence_digest(config, data, data_fingerprint),
+            config=config,
+            data=data,
+            versions=dict(versions),
+            curve=Curve(epochs=tuple(history)),
+        )
+    except ValidationError as error:
+        raise InputError(explain(error, Recipe, f"study {as_toml(study, 80)}, trial {trial}")) from None
+
+
+def essence_digest(config: TrainConfig, data: DataSpec, data_fingerprint: str) -> str:
+    """SHA-256, in hexadecimal, over what a retraining depends on; the spelling of the file plays no part.
+
+    Values that are the default are left out, so that a recipe from before a setting existed is not taken for edited.
+    """
+    essence = [*(part.model_dump(mode="json", exclude_defaults=True) for part in (config, data)), data_fingerprint]
+    return hashlib.sha256(json.dumps(essence, sort_keys=True).encode()).hexdigest()
+
+
+def recipe_toml(recipe: Recipe, name: str = "best.toml") -> str:
+    """The recipe as a TOML document; `name` is the file's name in the command that it shows."""
+    values = recipe.model_dump(exclude_none=True)
+    tables = {key: values.pop(key) for key in ("config", "data", "versions")}
+    epochs = values.pop("curve")["epochs"]
+    lines = [
+        f"# The configuration of trial {recipe.trial} of study {as_toml(recipe.study)}, validation accuracy "
+        f"{recipe.value:.4f}.",
+        "# Train it on all training images, then open the test set once:",
+        "#",
+        f"#   alexsearch retrain {shlex.quote(as_shown(Path(name)))}",
+        "",
+        *_assignments(values, ""),
+    ]
+    for table, inside in tables.items():
+        lines += ["", f"[{table}]", *_assignments(inside, f"{table}.")]
+    lines += ["", "# The learning curve of the search, one epoch a line.", "[curve]", "epochs = ["]
+    lines += [f"  {as_toml(epoch)}," for epoch in epochs]
+    return "\n".join([*lines, "]", ""])
+
+
+def _assignments(values: Mapping[str, Any], prefix: str) -> list[str]:
+    """`key = value` lines, their comments lined up."""
+    lines = [f"{toml_key(key)} = {as_toml(value)}" for key, value in values.items()]
+    comments = [_COMMENTS.get(prefix + key) for key in values]
+    width = max(
+        (len(line) for line, comment in zip(lines, comments, strict=True) if comment and len(line) < 60), default=0
+    )
+    noted = []
+    for line, note in zip(lines, comments, strict=True):
+        if note and len(line) >= 60:
+            noted += [f"# {note[0].upper()}{note[1:]}.", line]
+        else:
+            noted.append(f"{line.ljust(width)}  # {note}" if note else line)
+    return noted
+
+
+def write_recipe(recipe: Recipe, path: Path) -> None:
+    """Writes the recipe to `path`, whole or not at all: aside, synced, renamed. Folders on the way are made.
+
+    As JSON where `path` ends in .json, else as TOML.
+
+    Raises InputError where `path` can't be such a file, and OSError, worded with the path, where the disk fails or is
+    full; the file that was there before is then still whole.
+    """
+    shown = as_shown(path)
+    try:
+        target = path.resolve()  # a link stays a link, to a new file
+        is_folder, is_other = target.is_dir(), target.exists() and not target.is_file()
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise InputError(f"{shown}: can't be written ({reason}). Name another file.") from None
+    if is_folder:
+        raise InputError(f"{shown}: is a folder. Name a file in it, e.g. {as_shown(path / 'best.toml')}.")
+    if is_other:
+        raise InputError(f"{shown}: is no ordinary file. Name another one, e.g. best.toml.")
+    if not is_json(path) and path.suffix.lower() != ".toml":
+        raise InputError(
+            f"{shown}: a recipe is a .toml or a .json file. Name it so, e.g. {as_shown(path.with_suffix('.toml'))}."
+        )
+    try:
+        with written_aside(target) as temporary:
+            if is_json(path):
+                text = json.dumps(recipe.document(), indent=2, ensure_ascii=False) + "\n"
+            else:
+                text = recipe_toml(recipe, path.name)
+            temporary.write_text(text, encoding="utf-8")
+    except (PermissionError, NotADirectoryError, FileExistsError) as error:
+        raise InputError(f"{shown}: can't be written ({error.strerror}). Name a file in another folder.") from error
+    except OSError as error:
+        raise OSError(error.errno, f"{shown}: can't be written ({error.strerror}). Nothing was changed.") from error
+
+
+def is_json(path: Path) -> bool:
+    """Whether a recipe in this file is JSON: by its name."""
+    return path.suffix.lower() == ".json"
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe in `path`, checked whole. Raises InputError with everything that is wrong with it."""
+    name = as_shown(path)
+    document = read_json(path) if is_json(path) else read_toml(path)
+    version = document.get("format_version")
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise InputError(
+            f"{name}: format_version is {as_toml(version)}, but this alexsearch reads recipes up to {FORMAT_VERSION}. "
+            "Update alexsearch, or export the recipe again with this one."
+        )
+    if "format_version" not in document:
+        raise InputError(
+            f"{name}: is no recipe, or was cut short: it has no format_version. Export it again: alexsearch export "
+            f"-o {name}"
+        )
+    try:
+        return Recipe.model_validate(with_tuples(document), strict=True)
+    except ValidationError as error:
+        raise InputError(explain(error, Recipe, name)) from None

@@ -1,0 +1,71 @@
+"""Finished trials as recipe files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from optuna.trial import FrozenTrial
+
+from model.config import DataSpec, EpochMetrics, TrainConfig
+from search.base.mistakes import InputError
+from search.retraining.recipe import Recipe, make_recipe, write_recipe
+from studies.record.catalog import StudyRecord, best_trial, epoch_history, find_study, top_trials, trial_by_number
+from studies.store.storage import Storage
+
+
+def recipe_of(storage: Storage, study: StudyRecord, trial: FrozenTrial) -> Recipe:
+    """The recipe of a complete or pruned trial.
+
+    Raises:
+        InputError: the trial was not trained by alexsearch.
+    """
+    stored = trial.user_attrs
+    if not study.is_ours or "config" not in stored or trial.value is None:
+        raise InputError(
+            f"trial {trial.number} of study {study.shown!r} has no configuration: alexsearch did not train it. "
+            "Export one that `alexsearch run` has trained."
+        )
+    return make_recipe(
+        study=study.name,
+        study_uid=study.attributes.get("uid"),
+        trial=trial.number,
+        value=trial.value,
+        config=TrainConfig.model_validate(stored["config"]),
+        data=DataSpec.model_validate(study.attributes["space"]["data"]),
+        data_fingerprint=stored["data_fingerprint"],
+        versions=stored["versions"],
+        git_commit=stored["git_commit"],
+        device=stored["device"],
+        history=[EpochMetrics.model_validate(epoch) for epoch in epoch_history(storage, trial._trial_id)],
+    )
+
+
+def find_recipes(storage: Storage, name: str | None, number: int | None = None, top: int = 1) -> list[Recipe]:
+    """The recipe of trial `number`; without it, those of the best `top` complete trials, of which there may be fewer.
+
+    Raises:
+        StudyError: no such study or trial, or none that is complete yet.
+        InputError: a trial was not trained by alexsearch.
+    """
+    study = find_study(storage, name)
+    if number is not None:
+        return [recipe_of(storage, study, trial_by_number(storage, study, number))]
+    best = best_trial(storage, study)  # which says what is missing where there is none
+    return [recipe_of(storage, study, trial) for trial in ([best] if top == 1 else top_trials(storage, study, top))]
+
+
+def write_recipes(recipes: Sequence[Recipe], output: Path, *, several: bool = False) -> list[Path]:
+    """Write a recipe to `output`; or with `several`, each to a file called after it: best-1.toml, best-2.toml ...
+
+    Raises:
+        InputError: a file can't be written.
+    """
+    paths = [output]
+    if several:
+        if output.is_dir():
+            raise InputError(f"-o {output}: is a folder. Name a file in it, e.g. {output / 'best.toml'}.")
+        paths = [output.with_name(f"{output.stem}-{place}{output.suffix}") for place in range(1, len(recipes) + 1)]
+    for recipe, path in zip(recipes, paths, strict=True):
+        write_recipe(recipe, path)
+    return paths

@@ -1,0 +1,217 @@
+"""A trial trained again from what is stored with it, and compared epoch by epoch with what was recorded.
+
+Everything random derives from the trial's seed, so that on the same CPU, in float32, with the same number of threads,
+versions and data the same numbers come out, bit for bit. Elsewhere sums are taken in another order, and rounding grows
+from step to step: what comes out then is held against `TOLERANCE`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from rich.console import Console
+from rich.text import Text
+
+from model.config import EpochMetrics
+from search.base.home import Home
+from search.base.mistakes import InputError
+from search.base.terminal import quiet_tensorflow
+from search.retraining.recipe import Recipe
+from search.retraining.recipes import recipe_of
+from search.run.host import provenance
+from search.screen.live import short
+from studies.record.catalog import find_study, trial_by_number
+from studies.store.storage import Storage
+from studies.words import duration
+
+METRICS: Final = ("loss", "accuracy", "val_loss", "val_accuracy")
+TOLERANCE: Final = {"loss": 0.1, "accuracy": 0.04, "val_loss": 1.2, "val_accuracy": 0.1}
+"""How far an epoch's metric may lie off where not every bit can agree: half as much again as the furthest apart that
+trainings were seen to end up which differ in nothing but rounding. Measured on real CIFAR-10, 2,000 images, 4 epochs,
+at learning rates 0.001, 0.01 and 0.1 (`tests/benchmarks/replay_tolerance.py`, 2 shared cores of an AMD EPYC with
+AVX512-BF16, 2026-11-24): float32 with 1 and 2 threads and with AVX2 only: loss 0.058, accuracy 0.023, val_loss 0.65,
+val_accuracy 0.068; bfloat16 with 1 and 2 threads, 1,000 images and 3 epochs: 0.069, 0.025, 0.81 and 0.030. val_loss is
+that loose because of the rate 0.1; at the others it stayed within 0.05. Two orders of summation are 1% of a gradient
+apart after one step already, so that no more than the same kind of curve can be asked of another machine."""
+NOT_RECORDED: Final = "not recorded"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Something that is not as it was when the trial ran."""
+
+    what: str
+    recorded: str
+    here: str
+
+
+@dataclass(frozen=True)
+class Here:
+    """What this replay runs on and with."""
+
+    device: str
+    kind: str
+    """cpu or gpu"""
+    threads: int
+    data_fingerprint: str
+    versions: Mapping[str, str]
+    git_commit: str | None
+
+
+def replay_trial(
+    storage: Storage, name: str | None, number: int, source: str | None, home: Home, console: Console
+) -> dict[str, Any]:
+    """Train trial `number` again and compare; `alexsearch replay --help` documents the keys.
+
+    `source` says where the same images are on this machine. `console` shows the epochs as they come.
+
+    Raises:
+        StudyError: no such study or trial, or it is not finished.
+        InputError: alexsearch did not train it, or its epochs are not recorded.
+        DataError: the data can't be used.
+        model.config.TrainError: the training failed.
+    """
+    study = find_study(storage, name)
+    trial = trial_by_number(storage, study, number)
+    recipe = recipe_of(storage, study, trial)
+    if not recipe.history:
+        raise InputError(f"trial {number} of study {study.shown!r} has no epoch recorded: there is nothing to compare.")
+    home.check_writable()
+    quiet_tensorflow(home.tensorflow_log)
+    from model.data import fingerprint, load_training, split
+    from model.device import configure
+
+    spec = recipe.data.model_copy(update={"source": source or recipe.data.source})
+    training = load_training(spec.source, home.data)
+    parts = split(training, spec)
+    device = configure(threads=trial.user_attrs.get("threads"))
+    from model.train import Engine
+
+    now = provenance()
+    here = Here(device.name, device.kind, device.threads, fingerprint(training), now["versions"], now["git_commit"])
+    differences = differences_of(recipe, trial.user_attrs, here)
+    demanded = demanded_of(recipe, here, differences)
+    _introduce(console, study.shown, recipe, here, differences, demanded)
+    compared: list[dict[str, Any]] = []
+
+    def on_epoch(metrics: EpochMetrics) -> bool:
+        compared.append(compare_epoch(recipe.history[metrics.epoch - 1], metrics))
+        console.print(_line(compared[-1]))
+        return metrics.epoch < len(recipe.history)
+
+    Engine(parts.train, parts.validation, device).train(recipe.config, on_epoch)
+    document = {
+        "study": study.name,
+        "trial": number,
+        **verdict_of(compared, demanded),
+        "tolerance": TOLERANCE,
+        "differences": [asdict(difference) for difference in differences],
+        "device": here.device,
+        "precision": recipe.config.precision,
+        "threads": here.threads,
+        "epochs": compared,
+    }
+    console.print(_conclusion(document))
+    return document
+
+
+def differences_of(recipe: Recipe, stored: Mapping[str, Any], here: Here) -> list[Difference]:
+    """All that is known to be other than when the trial ran, and what was not recorded.
+
+    `stored` are the trial's attributes, for what its recipe does not hold.
+    """
+
+    def found() -> Iterator[tuple[str, Any, Any]]:
+        yield "device", recipe.device, here.device
+        if here.kind == "cpu":
+            yield "threads", stored.get("threads"), here.threads
+        yield "data fingerprint", recipe.data_fingerprint, here.data_fingerprint
+        for package in sorted(recipe.versions.keys() | here.versions.keys()):
+            yield package, recipe.versions.get(package), here.versions.get(package)
+        changed = str(here.git_commit).endswith("-dirty")
+        yield "git commit", recipe.git_commit, f"{here.git_commit}, changed since" if changed else here.git_commit
+        if resumed := stored.get("resumed_after"):
+            yield "training", f"in several goes, the last from epoch {resumed + 1} on", "in one go"
+
+    return [
+        Difference(what, str(recorded or NOT_RECORDED), str(now or NOT_RECORDED))
+        for what, recorded, now in found()
+        if recorded != now
+    ]
+
+
+def demanded_of(recipe: Recipe, here: Here, differences: Sequence[Difference]) -> str:
+    """ "bit-equal" on a CPU, in float32, where nothing differs; else "within tolerance"."""
+    is_exact = here.kind == "cpu" and recipe.config.precision == "float32" and not differences
+    return "bit-equal" if is_exact else "within tolerance"
+
+
+def compare_epoch(recorded: EpochMetrics, again: EpochMetrics) -> dict[str, Any]:
+    """An epoch's metrics, then and now: whether each is equal in every bit, and whether within `TOLERANCE`."""
+    then, now = ({name: getattr(epoch, name) for name in METRICS} for epoch in (recorded, again))
+    apart = {name: abs(then[name] - now[name]) for name in METRICS}
+    return {
+        "epoch": recorded.epoch,
+        "recorded": then,
+        "again": now,
+        "equal": then == now,
+        "within": all(apart[name] <= TOLERANCE[name] for name in METRICS),
+        "apart": apart,
+    }
+
+
+def verdict_of(compared: Sequence[Mapping[str, Any]], demanded: str) -> dict[str, Any]:
+    """Whether a replay reproduced its trial, where `demanded` is "bit-equal" or "within tolerance"."""
+    equal, within = (all(epoch[key] for epoch in compared) for key in ("equal", "within"))
+    unequal = [epoch["epoch"] for epoch in compared if not epoch["equal"]]
+    return {
+        "reproduced": equal or (within and demanded == "within tolerance"),
+        "verdict": "bit-equal" if equal else "within tolerance" if within else "different",
+        "demanded": demanded,
+        "first_unequal_epoch": unequal[0] if unequal else None,
+        "largest_difference": {name: max(epoch["apart"][name] for epoch in compared) for name in METRICS},
+    }
+
+
+def _introduce(
+    console: Console, study: str, recipe: Recipe, here: Here, differences: Sequence[Difference], demanded: str
+) -> None:
+    took = sum(epoch.seconds for epoch in recipe.history)
+    console.print(
+        f"trial {recipe.trial} of study {study}: {short(recipe.config.model_dump())}; its {len(recipe.history)} epochs "
+        f"took {duration(took)}",
+        soft_wrap=True,
+    )
+    console.print(f"again on {here.device}, {here.threads} threads, {recipe.config.precision}", soft_wrap=True)
+    for difference in differences:
+        text = f"differs: {difference.what}: then {difference.recorded}, now {difference.here}"
+        console.print(Text(text, "yellow"), soft_wrap=True)
+    if demanded == "bit-equal":
+        console.print("nothing differs, on a CPU in float32: the same is every bit")
+    else:
+        console.print(f"demanded: within {', '.join(f'{TOLERANCE[name]:g} ({name})' for name in METRICS)}")
+
+
+def _line(epoch: Mapping[str, Any]) -> str:
+    now = ", ".join(f"{name} {epoch['again'][name]:.4f}" for name in METRICS)
+    if epoch["equal"]:
+        return f"epoch {epoch['epoch']}: {now}: bit-equal"
+    furthest = max(METRICS, key=lambda name: epoch["apart"][name] / TOLERANCE[name])
+    return f"epoch {epoch['epoch']}: {now}: {furthest} {epoch['apart'][furthest]:.2g} apart"
+
+
+def _conclusion(document: Mapping[str, Any]) -> str:
+    count = len(document["epochs"])
+    epochs = f"{count} epoch{'s' * (count > 1)}"
+    if document["verdict"] == "bit-equal":
+        return f"reproduced: all metrics of {epochs} are equal, bit for bit"
+    since = f"unequal from epoch {document['first_unequal_epoch']} on"
+    if document["reproduced"]:
+        return f"reproduced: {epochs} within tolerance ({since})"
+    if document["verdict"] == "within tolerance":
+        return (
+            f"NOT reproduced: {since}, though within tolerance; nothing is known to differ, so every bit should agree"
+        )
+    return f"NOT reproduced: {since}, further apart than the tolerance"

@@ -1,0 +1,237 @@
+"""What a retraining leaves in its folder, made of its networks: metrics, curves, figures and a page.
+
+metrics.json        all of it, as numbers; metrics.csv a row a seed, curves.csv a row an epoch
+loss, accuracy, score, class_accuracy, confusion     figures, .png and .svg each
+curves.html         the curves, interactive
+index.html          one page of all this, which needs no other file
+best.keras          a copy of the best seed's network
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from model.config import EpochMetrics
+from model.files import written_aside
+from search.base.toml import as_shown
+from search.retraining.jobs import Record
+from search.retraining.recipe import Recipe
+from search.run.host import provenance
+from studies.record.retrained import CIFAR10_SHAPE, Retrained, reproduces, summarised
+
+if TYPE_CHECKING:
+    from model.evaluate import Evaluation
+
+MANY_MORE = 1.5
+"""From so many times the search's training images on, the score of more images is no measure of its optimism."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """One seed's network, trained and measured."""
+
+    seed: int
+    model: Path
+    record: Record
+    accuracy: float
+    """On the test images; or as the search measures it, on its validation images after the last epoch."""
+    evaluation: Evaluation
+    """Of the saved network, in float32."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """What the networks were trained on."""
+
+    source: str
+    fingerprint: str
+    train: int
+    """How many images each was trained on."""
+    searched: int
+    """How many they were in the search."""
+    available: int
+    """All training images of the source, those held out included."""
+    classes: tuple[str, ...]
+
+
+def summed_up(
+    recipe: Recipe, split: Literal["test", "validation"], networks: Sequence[Network], images: Images, out: Path
+) -> Retrained:
+    """What the networks came to, as it is kept with the study."""
+    return summarised(
+        trial=recipe.trial,
+        searched=recipe.value,
+        split=split,
+        scores={network.seed: network.accuracy for network in networks},
+        images=images.train,
+        finished=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        folder=str(out.resolve()),
+        is_cifar10=(images.available, len(images.classes)) == CIFAR10_SHAPE,
+    )
+
+
+def told_of(recipe: Recipe, retrained: Retrained, images: Images, comparison: Mapping[str, Any] | None) -> list[str]:
+    """What somebody who reads the score must know beside it."""
+    told = []
+    if recipe.edited:
+        told.append("The recipe was edited since its export: its searched score was measured with other values.")
+    if images.fingerprint != recipe.data_fingerprint:
+        told.append(f"{images.source} is not the data of the search: other pixels or labels.")
+    if retrained.split == "test" and images.train > MANY_MORE * images.searched:
+        there = "`alexsearch retrain --validate` measures it on the search's own images."
+        if comparison:
+            mean = next(row["mean"] for row in comparison["candidates"] if row["trial"] == recipe.trial)
+            there = f"On the search's own images it was {recipe.value - mean:+.4f}."
+        told.append(
+            f"Trained on {images.train:,} images, in the search on {images.searched:,}: that raises the score, so "
+            f"the optimism is hidden. {there}"
+        )
+    return told
+
+
+def metrics_document(
+    recipe: Recipe,
+    retrained: Retrained,
+    networks: Sequence[Network],
+    images: Images,
+    comparison: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What metrics.json holds. `comparison` is what `search.retraining.verify` found, where it picked this trial."""
+    ours, best = provenance(), max(networks, key=lambda network: network.accuracy)
+    reproduced, answer = reproduces(retrained) if retrained.split == "validation" else (None, "")
+    return {
+        "study": recipe.study,
+        "trial": recipe.trial,
+        "split": retrained.split,
+        "words": retrained.in_words(),
+        "searched": recipe.value,
+        "mean": retrained.mean,
+        "spread": retrained.spread,
+        "interval": retrained.interval,
+        "optimism": retrained.optimism,
+        "report": retrained.report,
+        "gain": retrained.gain,
+        "reproduces": {"answer": reproduced, "text": answer} if answer else None,
+        "told": told_of(recipe, retrained, images, comparison),
+        "best_seed": networks.index(best),
+        "classes": images.classes,
+        "measured_images": networks[0].evaluation.count,
+        "train_images": images.train,
+        "search_train_images": images.searched,
+        "on_cifar10": (images.available, len(images.classes)) == CIFAR10_SHAPE,
+        "seeds": [_seed_document(network) for network in networks],
+        "search_history": [metrics.model_dump(exclude_none=True) for metrics in recipe.history],
+        "comparison": comparison,
+        "config": recipe.config.model_dump(exclude_none=True, exclude={"seed"}),
+        "data": {"source": images.source, "fingerprint": images.fingerprint},
+        "device": ", ".join(sorted({network.record.device for network in networks})),
+        "search_device": recipe.device,
+        "versions": ours["versions"],
+        "search_versions": recipe.versions,
+        "git_commit": ours["git_commit"],
+        "finished": retrained.finished,
+    }
+
+
+def _seed_document(network: Network) -> dict[str, Any]:
+    names = network.evaluation.class_names
+    return {
+        "seed": network.seed,
+        "model": network.model.name,
+        "accuracy": network.accuracy,
+        "loss": network.evaluation.loss,
+        "class_accuracy": dict(zip(names, network.evaluation.class_accuracy, strict=True)),
+        "confusion": network.evaluation.confusion,
+        "seconds": sum(metrics.seconds for metrics in network.record.history),
+        "history": [metrics.model_dump(exclude_none=True) for metrics in network.record.history],
+    }
+
+
+def write_results(document: Mapping[str, Any], out: Path) -> None:
+    """Write all that `document` (of `metrics_document`) has to say into `out`, each file whole or not at all.
+
+    Raises:
+        OSError: worded with the folder; what was there before is still whole.
+    """
+    from studies.show.retraining_page import curves_page, retraining_page
+
+    try:
+        _write(out / "metrics.json", json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        _write(out / "metrics.csv", _metrics_csv(document))
+        _write(out / "curves.csv", _curves_csv(document))
+        _draw(document, out)
+        _write(out / "curves.html", curves_page(document))
+        _write(out / "index.html", retraining_page(document))
+        with written_aside(out / "best.keras") as temporary:
+            shutil.copyfile(out / document["seeds"][document["best_seed"]]["model"], temporary)
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"{as_shown(out)}: the results can't be written ({error.strerror}). The trained networks are kept: make "
+            "room and run the same command again.",
+        ) from error
+
+
+def _write(path: Path, text: str) -> None:
+    with written_aside(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _metrics_csv(document: Mapping[str, Any]) -> str:
+    seeds, names = document["seeds"], document["classes"]
+    head = ["seed", "model", "best", "accuracy", "loss", "seconds", *(f"accuracy of {name}" for name in names)]
+    rows = [
+        [seed["seed"], seed["model"], index == document["best_seed"], seed["accuracy"], seed["loss"], seed["seconds"]]
+        + [seed["class_accuracy"][name] for name in names]
+        for index, seed in enumerate(seeds)
+    ]
+    return _csv([head, *rows])
+
+
+def _curves_csv(document: Mapping[str, Any]) -> str:
+    keys = list(EpochMetrics.model_fields)
+    rows = [[seed["seed"], *(row.get(key) for key in keys)] for seed in document["seeds"] for row in seed["history"]]
+    return _csv([["seed", *keys], *rows])
+
+
+def _csv(rows: Sequence[Sequence[Any]]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows(rows)
+    return buffer.getvalue()
+
+
+def _draw(document: Mapping[str, Any], out: Path) -> None:
+    import numpy as np
+
+    from studies.draw.retraining_pictures import (
+        Score,
+        class_accuracy_figure,
+        confusion_figure,
+        score_figure,
+        training_figures,
+    )
+
+    seeds, names, measured = document["seeds"], document["classes"], document["split"]
+    on_test = measured == "test"
+    title = f"study {document['study']}, trial {document['trial']}, {'retrained' if on_test else 'trained again'}"
+    scores = [Score(seed["seed"], seed["accuracy"], seed["loss"]) for seed in seeds]
+    histories = [_history(seed["history"]) for seed in seeds]
+    searched = _history(document["search_history"])
+    report = document["on_cifar10"]
+    training_figures(histories, out, title=title, searched=searched, scores=scores if on_test else (), report=report)
+    score_figure(scores, out, title=title, report=report and on_test, measured=measured)
+    by_class = [[seed["class_accuracy"][name] or 0.0 for name in names] for seed in seeds]
+    class_accuracy_figure(by_class, names, out, title=title, measured=measured)
+    confusion_figure(np.sum([seed["confusion"] for seed in seeds], axis=0), names, out, title=title)
+
+
+def _history(rows: Sequence[Mapping[str, Any]]) -> list[EpochMetrics]:
+    return [EpochMetrics.model_validate(row) for row in rows]

@@ -1,0 +1,168 @@
+"""The report's one training, done again: its settings, its 50 epochs, its figures, beside the values it published.
+
+    OUT/metrics.json             every epoch, the best and the last, the report's values; written anew after each epoch
+    OUT/loss.png                 the report's figure 10: training and validation loss over the epochs
+    OUT/accuracy.png             its figure 11: training and validation accuracy
+    OUT/score.png                its figure 12: the final score; each of the three as .svg as well
+    OUT/net.keras                the network after the last epoch
+    OUT/checkpoints/             where it goes on when it is run again, with more epochs too
+
+The report validated on the test images after every epoch and gave the best epoch's accuracy as its score. So does this,
+and only this: it is what makes the numbers comparable, and what makes them too good. `retrain` opens the test set once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from model.config import EpochMetrics, TrainConfig
+from model.files import written_aside
+from search.base.home import Home
+from search.base.mistakes import InputError
+from search.base.terminal import quiet_tensorflow
+from search.space.space import load_space
+from studies.record.published import REPORT_ACCURACY, REPORT_LOSS, REPORT_SCORE
+from studies.record.retrained import CIFAR10_SHAPE
+from studies.words import duration
+
+
+def report_config(epochs: int | None, seed: int) -> TrainConfig:
+    """The report's settings: the baseline of the preset `seed`. `epochs` are its 50 unless given."""
+    config = load_space("seed").baseline_config(seed)
+    assert config is not None  # noqa: S101 - the preset has one
+    return config if epochs is None else TrainConfig(**{**config.model_dump(), "epochs": epochs})
+
+
+def reproduce_report(
+    *, epochs: int | None, seed: int, out: Path | None, source: str, home: Home, console: Console
+) -> dict[str, Any]:
+    """Train the report's configuration as it did and draw its figures; `alexsearch seed-report --help` has the keys.
+
+    Raises:
+        InputError: `out` holds another such training, or one with more epochs.
+        DataError: the data can't be used.
+        model.config.TrainError: the training failed.
+        OSError: `out` can't be written.
+    """
+    config = report_config(epochs, seed)
+    home.check_writable()
+    out = out or home.seed_report
+    _check_continues(out, config, None)
+    quiet_tensorflow(home.tensorflow_log)
+    from model.data import fingerprint, load_test, load_training
+    from model.device import configure
+    from model.saved import save_model
+
+    training, test = load_training(source, home.data), load_test(source, home.data)
+    data = fingerprint(training)
+    _check_continues(out, config, data)
+    is_cifar10 = (len(training), len(training.class_names)) == CIFAR10_SHAPE
+    device = configure()
+    from model.train import Engine
+
+    console.print(
+        f"the report's settings on {len(training):,} images of {source}, validated on its {len(test):,} test images as "
+        f"the report did, on {device.name}, {device.resolve(config.precision)}",
+        soft_wrap=True,
+    )
+    console.print(f"{'epoch':>5}  accuracy  report    loss  report  seconds")
+    history: list[EpochMetrics] = []
+
+    def on_epoch(metrics: EpochMetrics) -> bool:
+        history.append(metrics)
+        console.print(_row(metrics, is_cifar10=is_cifar10))
+        _write(out / "metrics.json", _document(config, data, history, source, len(test), is_cifar10=is_cifar10))
+        return True
+
+    def on_start(before: tuple[EpochMetrics, ...]) -> None:
+        for metrics in before:
+            on_epoch(metrics)
+
+    engine = Engine(training, test, device)
+    engine.train(config, on_epoch, checkpoints=out / "checkpoints", on_start=on_start)
+    save_model(engine.network, out / "net.keras", training.class_names)
+    _draw(history, seed, out, is_cifar10=is_cifar10)
+    document = _document(config, data, history, source, len(test), is_cifar10=is_cifar10)
+    _conclude(document, out, console)
+    return document
+
+
+def _check_continues(out: Path, config: TrainConfig, data: str | None) -> None:
+    """Raises InputError where `out` holds what would be lost: another seed's, other data's or a longer training."""
+    try:
+        found = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+        there, seed, trained_on = len(found["history"]), found["config"]["seed"], found["data_fingerprint"]
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f"{out}: its metrics.json can't be read. Name another folder with --out.") from None
+    if seed != config.seed or (data is not None and trained_on != data):
+        raise InputError(f"{out}: holds the training of another seed or data. Name another folder with --out.")
+    if there > config.epochs:
+        raise InputError(f"{out}: holds {there} epochs, more than {config.epochs}. Name another folder with --out.")
+
+
+def _document(
+    config: TrainConfig,
+    data: str,
+    history: Sequence[EpochMetrics],
+    source: str,
+    test_images: int,
+    *,
+    is_cifar10: bool,
+) -> dict[str, Any]:
+    best = max(history, key=lambda metrics: metrics.val_accuracy or 0.0)
+    return {
+        "validated_on": f"the {test_images:,} test images of {source}, every epoch, as the report did",
+        "best_epoch": best.epoch,
+        "best_accuracy": best.val_accuracy,
+        "last_accuracy": history[-1].val_accuracy,
+        "report_score": REPORT_SCORE if is_cifar10 else None,
+        "config": config.model_dump(exclude_none=True),
+        "data_fingerprint": data,
+        "history": [metrics.model_dump() for metrics in history],
+    }
+
+
+def _row(metrics: EpochMetrics, *, is_cifar10: bool) -> str:
+    published = (curve.get(metrics.epoch) if is_cifar10 else None for curve in (REPORT_ACCURACY, REPORT_LOSS))
+    accuracy, loss = (f"{value:.4f}" if value is not None else "" for value in published)
+    return (
+        f"{metrics.epoch:5}    {metrics.val_accuracy:.4f}  {accuracy:>6}  {metrics.val_loss:.4f}  {loss:>6}"
+        f"  {metrics.seconds:7.1f}"
+    )
+
+
+def _draw(history: Sequence[EpochMetrics], seed: int, out: Path, *, is_cifar10: bool) -> None:
+    from studies.draw.retraining_pictures import Score, score_figure, training_figures
+
+    title = "the report's settings, validated on the test images as it did"
+    training_figures([history], out, title=title, report=is_cifar10)
+    best = max(history, key=lambda metrics: metrics.val_accuracy or 0.0)
+    score = Score(seed, best.val_accuracy or 0.0, best.val_loss or 0.0)
+    score_figure(
+        [score],
+        out,
+        title=f"the report's settings, best of {len(history)} epochs on the test images",
+        report=is_cifar10,
+    )
+
+
+def _conclude(document: Mapping[str, Any], out: Path, console: Console) -> None:
+    count, seconds = len(document["history"]), sum(epoch["seconds"] for epoch in document["history"])
+    console.print(f"{count} epochs in {duration(seconds)}")
+    console.print(f"best epoch  {document['best_accuracy']:.4f}, epoch {document['best_epoch']}")
+    console.print(f"last epoch  {document['last_accuracy']:.4f}")
+    if document["report_score"] is not None:
+        console.print(f"report      {document['report_score']:.4f}, its best of 50 epochs")
+    console.print(f"figures 10 to 12 are loss.png, accuracy.png and score.png in {out}", soft_wrap=True)
+
+
+def _write(path: Path, document: Mapping[str, Any]) -> None:
+    with written_aside(path) as temporary:
+        temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,191 @@
+"""A trained model put to use: measured on test images, asked about pictures, brought into other formats.
+
+All that can be wrong with a file is told before TensorFlow is started, which takes seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from search.base.home import Home
+from search.base.mistakes import InputError
+from search.base.terminal import quiet_tensorflow
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+CHECKED_IMAGES = 1000
+"""On how many a converted model is compared with the original."""
+
+
+def evaluate_model(path: Path, source: str, home: Home) -> dict[str, Any]:
+    """Measure a `.keras` file on the test images of `source`; `alexsearch evaluate --help` documents the keys.
+
+    Raises:
+        InputError: its classes are called otherwise than those of the data.
+        ModelError: the file is missing, damaged or unsafe, or does not fit the data.
+        DataError: the data can't be used.
+    """
+    model, names = _load(path, home)
+    from model.data import load_test
+    from model.evaluate import evaluate
+
+    images = load_test(source, home.data)
+    evaluation = evaluate(model, images)
+    if _has_names(names) and _has_names(images.class_names) and names != images.class_names:
+        raise InputError(
+            f"{path} knows the classes {_listed(names)}, but {source} has {_listed(images.class_names)}. "
+            "Name the data that it was trained on with --data."
+        )
+    return {
+        "model": str(path),
+        "data": source,
+        "images": evaluation.count,
+        "accuracy": evaluation.accuracy,
+        "loss": evaluation.loss,
+        "classes": dict(zip(evaluation.class_names, evaluation.class_accuracy, strict=True)),
+        "confusion": evaluation.confusion,
+    }
+
+
+def print_evaluation(console: Console, document: Mapping[str, Any]) -> None:
+    """The document of `evaluate_model` for people."""
+    console.print(f"{document['model']} on {document['images']} test images of {document['data']}:", soft_wrap=True)
+    console.print(f"accuracy {document['accuracy']:.4f}, loss {document['loss']:.4f}")
+    for name, accuracy in document["classes"].items():
+        console.print(f"  {name:12} {accuracy:.4f}" if accuracy is not None else f"  {name:12} no test image")
+
+
+def predict_images(path: Path, pictures: Sequence[Path], home: Home) -> dict[str, Any]:
+    """What a `.keras` file sees in pictures; `alexsearch predict --help` documents the keys.
+
+    Raises:
+        InputError: pictures are none; all of them are named.
+        ModelError: the file is missing, damaged, unsafe or another kind of model.
+    """
+    from model.saved import check_file, probabilities_of
+
+    check_file(path)
+    images = _read_all(pictures)
+    model, names = _load(path, home)
+    probabilities = probabilities_of(model, images).astype(float)
+    seen = []
+    for picture, row in zip(pictures, probabilities, strict=True):
+        order = row.argsort(kind="stable")[::-1]
+        classes = {names[index]: float(row[index]) for index in order}
+        best = next(iter(classes))
+        seen.append({"image": str(picture), "class": best, "probability": classes[best], "classes": classes})
+    return {"model": str(path), "images": seen}
+
+
+def print_predictions(console: Console, document: Mapping[str, Any], top: int) -> None:
+    """The document of `predict_images` for people, a line a picture, with its `top` most probable classes."""
+    width = max(len(seen["image"]) for seen in document["images"])
+    for seen in document["images"]:
+        shown = [f"{name} {probability:.4f}" for name, probability in list(seen["classes"].items())[:top]]
+        console.print(f"{seen['image']:{width}}  {', '.join(shown)}", soft_wrap=True)
+
+
+def convert_model(path: Path, kind: str, output: Path | None, source: str | None, home: Home) -> dict[str, Any]:
+    """Write a `.keras` file in another format, checked; `alexsearch convert --help` documents the keys.
+
+    Raises:
+        InputError: `output` can't be such a file, or packages are missing.
+        ModelError: the file is missing, damaged, unsafe or another kind of model.
+        DataError: the data can't be used.
+        ExportError: the format's tools failed, or what they wrote is another model. Nothing is left behind.
+    """
+    from model.conversion import FORMATS, export, made_up_images, missing_packages
+    from model.saved import check_file
+
+    check_file(path)
+    suffix = FORMATS[kind].suffix
+    target = output or path.with_name(path.stem + (suffix or "-saved-model"))
+    if target.is_dir() and (suffix or any(target.iterdir())):
+        way_out = "Name a file in it." if suffix else "Name another folder, or remove this one."
+        raise InputError(f"-o {target}: is a folder{'' if suffix else ' that holds something'}. {way_out}")
+    if suffix and target.suffix != suffix:
+        raise InputError(f"-o {target}: must end in {suffix} for --to {kind}, e.g. {target.with_suffix(suffix)}.")
+    if not suffix and target.exists() and not target.is_dir():
+        raise InputError(f"-o {target}: is a file, but --to {kind} makes a folder. Name another one.")
+    if missing := missing_packages(kind):
+        raise InputError(
+            f"--to {kind} needs {', '.join(missing)}, not installed here. Install requirements.lock, or alexsearch "
+            "with its extra: pip install 'alexsearch[export]'."
+        )
+    model, names = _load(path, home)
+    if source:
+        from model.data import load_test
+
+        every = load_test(source, home.data).images
+        images = every[:: max(1, len(every) // CHECKED_IMAGES)][:CHECKED_IMAGES]  # spread: they may lie by class
+    else:
+        images = made_up_images(CHECKED_IMAGES)
+    agreement = export(model, names, target, kind, images)
+    return {
+        "model": str(path),
+        "format": kind,
+        "output": str(target),
+        "bytes": sum(file.stat().st_size for file in [target, *target.rglob("*")] if file.is_file()),
+        "checked_on": source or "made-up images",
+        "images": agreement.images,
+        "classes_seen": agreement.classes,
+        "largest_difference": agreement.largest_difference,
+    }
+
+
+def print_conversion(console: Console, document: Mapping[str, Any]) -> None:
+    """The document of `convert_model` for people."""
+    where = (
+        f"test images of {document['checked_on']}" if document["checked_on"] != "made-up images" else "made-up images"
+    )
+    console.print(f"{document['output']}: {document['bytes'] / 1e6:.1f} MB", soft_wrap=True)
+    console.print(
+        f"the same classes as {document['model']} on {document['images']} {where} ({document['classes_seen']} classes "
+        f"among them), probabilities at most {document['largest_difference']:.1e} apart",
+        soft_wrap=True,
+    )
+
+
+def _load(path: Path, home: Home) -> tuple[Any, tuple[str, ...]]:
+    """The network and the names of its classes; TensorFlow is started."""
+    from model.saved import check_file, load_model, read_class_names
+
+    check_file(path)
+    quiet_tensorflow(home.tensorflow_log)
+    from model.device import configure
+
+    configure()
+    model = load_model(path)
+    return model, read_class_names(path, model.output_shape[1])
+
+
+def _read_all(pictures: Sequence[Path]) -> npt.NDArray[np.uint8]:
+    import numpy as np
+
+    from model.config import DataError
+    from model.images import read_image
+
+    images, mistakes = [], []
+    for picture in pictures:
+        try:
+            images.append(read_image(picture))
+        except DataError as error:
+            mistakes.append(str(error))
+    if mistakes:
+        raise InputError(mistakes)
+    return np.stack(images)
+
+
+def _has_names(names: Sequence[str]) -> bool:
+    """Whether the classes are called anything but 0, 1, 2 ..."""
+    return list(names) != [str(number) for number in range(len(names))]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,0 +1,249 @@
+"""Which of a study's best trials is the best, and how good it is: on fresh seeds, then once on the test set.
+
+The highest of many noisy scores is too high, and its trial need not be the best (the winner's curse). So the few best
+are trained again with seeds that no trial of the search had, on the search's own split, and the best mean is picked.
+Picking is all that the validation images are used for here; only the picked trial is trained on all training images,
+and only its networks meet the test set.
+
+    OUT/trial-00007/     each candidate's seeds: what `search.retraining.retrain` leaves, without networks
+    OUT/picked-00007/    the picked trial's retraining, whole; its page says how it was chosen
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import FrozenTrial
+
+from model.config import TrainError
+from search.base.mistakes import InputError
+from search.base.terminal import Output
+from search.base.toml import as_shown
+from search.retraining.jobs import Job, Record, Workshop, claimed
+from search.retraining.recipe import Recipe
+from search.retraining.recipes import recipe_of
+from search.retraining.results import Images
+from search.retraining.retrain import Means, Outcome, open_workshop, print_outcome, retrain, seed_jobs, write_back
+from search.screen.live import plain_table
+from search.screen.progress import Bars
+from studies.record.catalog import StudyRecord, best_trial, find_study, top_trials
+from studies.record.retrained import SIGNIFICANT, Retrained, Verified, read, record, record_verified, summarised, welch
+from studies.store.storage import Storage
+from studies.words import duration
+
+PICKED_FROM = 1000
+"""The first fresh seed of the picked trial's retraining: candidates are compared on those below."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One of the study's best trials, trained again."""
+
+    recipe: Recipe
+    retrained: Retrained | None
+    """None where a fresh seed diverged: such a configuration is not picked."""
+    failure: str = ""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a comparison of the best trials came to."""
+
+    candidates: tuple[Candidate, ...]
+    """The best on fresh seeds first, those that diverged last."""
+    verified: Verified
+    text: str
+    """In words: which is the best, and how surely."""
+    outcome: Outcome
+    """Of the picked one, on all training images and the test set."""
+
+
+def verify_study(
+    storage: Storage, name: str | None, *, top: int, seeds: int, out: Path | None, means: Means, console: Output
+) -> Verification:
+    """Compare the best `top` trials of a study on `seeds` fresh seeds each, and retrain the best of them.
+
+    Raises:
+        StudyError: no such study, or no complete trial in it.
+        InputError: a setting is wrong, or the images are not the study's.
+        DataError: the data can't be used.
+        model.config.TrainError: a training failed, or every candidate diverged.
+        StorageError: the database stayed away.
+    """
+    study = find_study(storage, name)
+    if not study.is_ours:
+        raise InputError(
+            f"study {study.shown!r} was not made by alexsearch, so it has no trials to train again. "
+            "Name one of ours with --study: `alexsearch studies` lists them."
+        )
+    trials = _distinct(storage, study, top)
+    recipes = [recipe_of(storage, study, trial) for trial in trials]
+    means.home.check_writable()
+    out = out or means.home.verify(study.name, study.attributes["uid"])
+    with claimed(out), Bars(console) as bars:
+        shop, images = open_workshop(recipes[0], "validation", means, bars)
+        _check_images(study, recipes, images)
+        bars.note(_plan(study, trials, seeds))
+        compared = _compare(recipes, seeds, out, shop, images)
+        for candidate in compared:
+            if candidate.retrained:
+                record(storage, study, candidate.retrained)
+        verified, text = _conclusion(compared, out)
+        text += _opened_before(study, verified.picked)
+        print_candidates(console, compared, verified)
+        bars.note(text)
+        picked = compared[0].recipe
+        shop, images = open_workshop(picked, "test", means, bars)
+        # Not the seeds it was picked by, and not the search's own; the same ones for any number of seeds.
+        jobs = seed_jobs(picked, seeds, out / f"picked-{picked.trial:05d}", fresh_from=PICKED_FROM)
+        comparison = {**asdict(verified), "text": text, "candidates": [_row(candidate) for candidate in compared]}
+        outcome = retrain(picked, jobs, shop, images, means.home, comparison)
+    folder = jobs[0].folder
+    record_verified(storage, study, verified)
+    written = write_back(storage, picked, outcome, means.home, folder)
+    print_outcome(console, outcome, folder)
+    console.print(written, soft_wrap=True)
+    console.print(f"next: alexsearch evaluate {shlex.quote(as_shown(folder / 'best.keras'))}", soft_wrap=True)
+    return Verification(compared, verified, text, outcome)
+
+
+def _distinct(storage: Storage, study: StudyRecord, top: int) -> list[FrozenTrial]:
+    """The best `top` complete trials, of those that differ in nothing but the seed the best one."""
+    best_trial(storage, study)  # says what is missing where there is none
+    chosen: dict[str, FrozenTrial] = {}
+    for trial in top_trials(storage, study, 4 * top):
+        config = {key: value for key, value in trial.user_attrs.get("config", {}).items() if key != "seed"}
+        chosen.setdefault(repr(sorted(config.items())), trial)
+    return list(chosen.values())[:top]
+
+
+def _check_images(study: StudyRecord, recipes: Sequence[Recipe], images: Images) -> None:
+    if any(recipe.data_fingerprint != images.fingerprint for recipe in recipes):
+        raise InputError(
+            f"{images.source} is not the data of study {study.shown!r}: other pixels or labels. Its trials can only be "
+            "compared on its own images: say where they are with --data."
+        )
+
+
+def _plan(study: StudyRecord, trials: Sequence[FrozenTrial], seeds: int) -> str:
+    numbers = ", ".join(str(trial.number) for trial in trials)
+    took = sum(float(trial.user_attrs.get("seconds", 0.0)) for trial in trials) * seeds
+    return (
+        f"study {study.shown}: trials {numbers} on {seeds} fresh seed{'s' * (seeds > 1)} each, about {duration(took)} "
+        "of training if it goes as in the search; then the best on all training images"
+    )
+
+
+def _compare(recipes: Sequence[Recipe], seeds: int, out: Path, shop: Workshop, images: Images) -> tuple[Candidate, ...]:
+    """Train all candidates on the search's split; the best mean first. Raises TrainError where all diverged."""
+    jobs: list[list[Job]] = [
+        seed_jobs(recipe, seeds, out / f"trial-{recipe.trial:05d}", fresh_from=0, keeps_models=False)
+        for recipe in recipes
+    ]
+    records = iter(shop.train([job for of_one in jobs for job in of_one]))
+    candidates = [
+        _candidate(recipe, [next(records) for _ in of_one], of_one, images)
+        for recipe, of_one in zip(recipes, jobs, strict=True)
+    ]
+    if not any(candidate.retrained for candidate in candidates):
+        raise TrainError(f"none of the trials can be trained again: {candidates[0].failure}")
+    return tuple(sorted(candidates, key=lambda one: -one.retrained.mean if one.retrained else 1.0))
+
+
+def _candidate(recipe: Recipe, records: Sequence[Record], jobs: Sequence[Job], images: Images) -> Candidate:
+    for job, trained in zip(jobs, records, strict=True):
+        if trained.failure:
+            return Candidate(recipe, None, f"seed {job.config.seed} {trained.failure}")
+    scores = {trained.config.seed: trained.history[-1].val_accuracy or 0.0 for trained in records}
+    return Candidate(
+        recipe,
+        summarised(
+            trial=recipe.trial,
+            searched=recipe.value,
+            split="validation",
+            scores=scores,
+            images=images.train,
+            finished=_now(),
+            folder=str(jobs[0].folder.resolve()),
+        ),
+    )
+
+
+def _conclusion(candidates: Sequence[Candidate], out: Path) -> tuple[Verified, str]:
+    """Which is the best, and whether it can be told from the next."""
+    compared = [candidate.retrained for candidate in candidates if candidate.retrained]
+    first, second = compared[0], compared[1] if len(compared) > 1 else None
+    p_value = welch(first.scores, second.scores) if second else None
+    verified = Verified(
+        candidates=tuple(one.trial for one in compared),
+        picked=first.trial,
+        second=second.trial if second else None,
+        p_value=p_value,
+        told_apart=p_value is not None and p_value < SIGNIFICANT,
+        finished=_now(),
+        folder=str(out.resolve()),
+    )
+    text = f"Trial {first.trial} is picked"
+    if second is None:
+        return verified, f"{text}: there was no other to compare it with."
+    seeds = f"{len(first.seeds)} fresh seeds each"
+    if p_value is None:
+        return verified, (
+            f"{text}, but whether it is better than trial {second.trial} can't be told from one seed each, or from "
+            "seeds that all came to the same score."
+        )
+    test = f"Welch's t-test, {seeds}, p = {p_value:.2g}"
+    if verified.told_apart:
+        return verified, f"{text}: it can be told from trial {second.trial}, the second ({test})."
+    return verified, (
+        f"{text}, but it can't be told from trial {second.trial}, the second ({test}): either may be the better one. "
+        "More seeds tell more."
+    )
+
+
+def _opened_before(study: StudyRecord, picked: int) -> str:
+    """What must be said where the test set has been opened for another trial: then it is no judge nobody has met."""
+    others = [str(one.trial) for one in read(study).values() if one.split == "test" and one.trial != picked]
+    if not others:
+        return ""
+    trials = f"trial{'s' * (len(others) > 1)} {', '.join(others)}"
+    return f" The test set was opened for {trials} of this study before: do not choose between them by its scores."
+
+
+def _row(candidate: Candidate) -> Mapping[str, Any]:
+    one = candidate.retrained
+    return {
+        "trial": candidate.recipe.trial,
+        "searched": candidate.recipe.value,
+        "mean": one.mean if one else None,
+        "spread": one.spread if one else None,
+        "scores": one.scores if one else (),
+        "failure": candidate.failure,
+    }
+
+
+def print_candidates(console: Output, candidates: Sequence[Candidate], verified: Verified) -> None:
+    """The candidates as a table, in the order of their fresh scores."""
+    table = plain_table()
+    for column in ("trial", "searched", "fresh seeds", "spread", "optimism"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("")
+    for candidate in candidates:
+        one, trial = candidate.retrained, str(candidate.recipe.trial)
+        searched = f"{candidate.recipe.value:.4f}"
+        if one is None:
+            table.add_row(trial, searched, "-", "-", "-", candidate.failure)
+        else:
+            spread = "-" if one.spread is None else f"{one.spread:.4f}"
+            note = "picked" if one.trial == verified.picked else ""
+            table.add_row(trial, searched, f"{one.mean:.4f}", spread, f"{one.optimism:+.4f}", note)
+    console.print(table)
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,1 @@
+"""How do people see it? Terminal, report files, and the dashboard as a command."""

@@ -1,0 +1,267 @@
+"""A run as people see it: a live table on a terminal, plain lines in a pipe or a log."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from model.config import beyond
+from search.base.terminal import Output
+from search.run.slot import Event
+from search.training.places import Place
+from studies.queue.queue import Counts
+from studies.record.catalog import StudyRecord
+from studies.words import duration, number, one_line
+
+PLAIN_EPOCH_SECONDS = 15.0
+"""In a pipe, a slot's epochs are lines at most this often: a log should be readable after a night."""
+BLOCKS = "▁▂▃▄▅▆▇█"
+WIDE = 100
+"""Columns from which a slot's row has room for its schedule."""
+
+_SETTLED = {"complete": "green", "pruned": "yellow", "failed": "red"}
+
+
+@dataclass
+class _SlotState:
+    number: int | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    epoch: int = 0
+    """The one in hand, from 1."""
+    share: float = 0.0
+    """Of the epoch in hand, 0 to 1."""
+    done: int = 0
+    """Epochs that are recorded."""
+    val_accuracy: float | None = None
+    images_per_second: float = 0.0
+    printed: float = field(default_factory=lambda: -PLAIN_EPOCH_SECONDS)
+
+
+class Screen:
+    """Implements `search.run.host.View`. Use as a context manager: it gives the terminal back.
+
+    A terminal or log that can't be written to any more ends the printing, never the run.
+    """
+
+    def __init__(self, console: Output, stopping: threading.Event | None = None) -> None:
+        self._console = console
+        self._stopping = stopping or threading.Event()
+        self._slots: dict[int, _SlotState] = {}
+        self._places: Sequence[Place] = ()
+        self._counts: Counts | None = None
+        self._settled_before = 0
+        self._started = time.monotonic()
+        self._best: tuple[float, int] | None = None
+        self._best_over_time: list[float] = []
+        self._device_seconds = 0.0
+        self._live = Live(console=console, get_renderable=self._table, refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> Screen:
+        if self._console.is_interactive:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._live.stop()
+        except OSError:
+            self._console.go_silent()
+
+    def best_so_far(self, value: float, number: int) -> None:
+        """What the study had reached before this run."""
+        self._best = (value, number)
+
+    def before(self, best_over_time: Sequence[float], device_seconds: float) -> None:
+        """How the best had risen before this run, and what that had cost."""
+        self._best_over_time, self._device_seconds = list(best_over_time), device_seconds
+
+    def note(self, text: str) -> None:
+        self._console.say(text, style="dim")
+
+    def opened(self, study: StudyRecord, places: Sequence[Place], counts: Counts) -> None:
+        self._places, self._counts, self._settled_before = places, counts, counts.settled
+        self._started = time.monotonic()
+        data = study.attributes["data"]
+        self._console.say(
+            f"study {study.name}: {counts.budget} trials, {counts.settled} settled; {data['train_images']:,} training "
+            f"and {data['validation_images']:,} validation images of {data['source']}; "
+            f"{len(places)} worker{'s' if len(places) > 1 else ''} on {', '.join(sorted({p.device for p in places}))}"
+        )
+
+    def event(self, event: Event) -> None:
+        slot = self._slots.setdefault(event.place.index, _SlotState())
+        values = event.values
+        match event.kind:
+            case "taken":
+                self._slots[event.place.index] = _SlotState(event.number, values["config"])
+                self._console.say(f"trial {event.number} started: {short(values['config'])}", style="dim")
+            case "resumed":
+                slot.epoch = slot.done = values["epoch"]
+                slot.share = 1.0
+                self._console.say(f"trial {event.number} goes on after epoch {slot.done} of {slot.config['epochs']}")
+            case "progress":
+                slot.epoch, slot.share = values["epoch"], values["step"] / values["steps"]
+                slot.images_per_second = values["images_per_second"]
+            case "epoch":
+                slot.epoch = slot.done = values["epoch"]
+                slot.share, slot.val_accuracy = 1.0, values["val_accuracy"]
+                self._device_seconds += values.get("seconds", 0.0)
+                self._plain_epoch(event, slot)
+            case _:
+                self._slots[event.place.index] = _SlotState()
+                self._let_go(event, slot.done)
+
+    def counted(self, counts: Counts) -> None:
+        self._counts = counts
+
+    def _let_go(self, event: Event, done: int) -> None:
+        """The slot has done with the trial."""
+        values = event.values
+        match event.kind:
+            case "complete" | "pruned" | "failed":
+                self._settled(event)
+            case "retried":
+                text = f"trial {event.number} will be run again ({values['attempt']}. crash): {values['reason']}"
+                self._console.say(text, style="yellow")
+            case "returned":
+                on = f" and goes on after epoch {done}" if done else ""
+                self._console.say(f"trial {event.number} went back into the queue{on}")
+            case _:
+                self._console.say(f"trial {event.number}: {values['text']}", style="yellow")
+
+    def _settled(self, event: Event) -> None:
+        values = event.values
+        if event.kind == "complete" and (self._best is None or values["value"] > self._best[0]):
+            self._best = (values["value"], event.number)
+        if event.kind == "complete" and self._best:
+            self._best_over_time.append(self._best[0])
+        match event.kind:
+            case "complete":
+                ended = f"complete val_accuracy {values['value']:.4f}"
+            case "pruned":
+                ended = values["reason"]  # which says that it was, and after which epoch
+            case _:
+                ended = f"failed: {values['reason']}"
+        if "same_as" in values:
+            ended += f", the result of trial {values['same_as']}, which had the same values"
+        best = f"; best {self._best[0]:.4f} (trial {self._best[1]})" if self._best else ""
+        seconds = f" in {duration(values['seconds'])}" if values.get("seconds") else ""
+        self._console.say(f"trial {event.number} {ended}{seconds}{best}", style=_SETTLED[event.kind])
+
+    def _plain_epoch(self, event: Event, slot: _SlotState) -> None:
+        now = time.monotonic()
+        if not self._console.is_interactive and now - slot.printed > PLAIN_EPOCH_SECONDS:
+            slot.printed = now
+            values = event.values
+            self._console.say(
+                f"trial {event.number} epoch {values['epoch']}/{values['epochs']} val_accuracy "
+                f"{values['val_accuracy']:.4f}"
+            )
+
+    def _table(self) -> Group:
+        if self._counts is None:
+            return Group()
+        return Group(self._progress(self._counts), self._best_and_time(self._counts), self._rows())
+
+    def _progress(self, counts: Counts) -> Table:
+        line = Table.grid(padding=(0, 2))
+        state = "stopping: running trials go back into the queue" if self._stopping.is_set() else ""
+        if not state:
+            state = ", ".join(
+                f"{n} {kind}" for n, kind in ((counts.running, "running"), (counts.waiting, "waiting")) if n
+            )
+        bar = ProgressBar(total=max(1, counts.budget), completed=counts.settled, width=24, complete_style="cyan")
+        line.add_row(bar, f"{counts.settled}/{counts.budget} settled", state)
+        return line
+
+    def _best_and_time(self, counts: Counts) -> Text:
+        elapsed = time.monotonic() - self._started
+        words = [f"best {self._best[0]:.4f} (trial {self._best[1]})" if self._best else "no complete trial yet"]
+        wide = self._console.width >= WIDE
+        if curve := sparkline(self._best_over_time, 16 if wide else 8, self._console):
+            words.append(curve)
+        words.append(duration(elapsed))
+        if wide:
+            words.append(f"{duration(self._device_seconds)} of device time")
+        done, left = counts.settled - self._settled_before, counts.budget - counts.settled
+        if done and left:
+            words.append(f"about {duration(elapsed / done * left)} to go")
+        return Text("   ".join(words), no_wrap=True, overflow="ellipsis")
+
+    def _rows(self) -> Table:
+        rows = plain_table()
+        columns = ["where", "trial", "epoch", "val_accuracy", "images/s", "batch_size", "learning_rate"]
+        wide = self._console.width >= WIDE
+        for column in columns + ["schedule"] * wide:
+            rows.add_column(column, no_wrap=True, overflow="ellipsis")
+        for place in self._places:
+            slot = self._slots.get(place.index, _SlotState())
+            where = place.device.partition(":")[0]  # a GPU's name stands in the first line
+            if slot.number is None:
+                rows.add_row(where, "-")
+                continue
+            accuracy = "" if slot.val_accuracy is None else f"{slot.val_accuracy:.4f}"
+            epoch = f"{slot.epoch or 1}/{slot.config['epochs']} {slot.share:4.0%}"
+            rate = f"{slot.images_per_second:.0f}" if slot.images_per_second else ""
+            row = [where, str(slot.number), epoch, accuracy, rate, *columns_of(slot.config)]
+            rows.add_row(*row[: len(rows.columns)])
+        return rows
+
+
+def sparkline(values: Sequence[float], width: int, console: Console) -> str:
+    """A curve of so many characters at most; empty without two values, or where the terminal lacks the blocks."""
+    if len(values) < 2 or not console.encoding.lower().replace("-", "").startswith("utf"):
+        return ""
+    width = min(width, len(values))
+    shown = [values[round(place * (len(values) - 1) / (width - 1))] for place in range(width)]
+    low, high = min(shown), max(shown)
+    return "".join(BLOCKS[round((value - low) / (high - low or 1.0) * (len(BLOCKS) - 1))] for value in shown)
+
+
+def plain_table() -> Table:
+    """A table without lines, its columns two blanks apart."""
+    return Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+
+
+def slots_table(slots: Sequence[Mapping[str, Any]]) -> Table:
+    """The slots of a study, as the fields of `studies.queue.queue.SlotStatus`."""
+    table = plain_table()
+    for column in ("host", "where", "trial", "epoch", "images/s", "last sign of life"):
+        table.add_column(column)
+    for slot in slots:
+        state = ", gone" if slot["gone"] else ", stale" if slot["stale"] else ""
+        age = f"{duration(slot['age_seconds'])} ago{state}"
+        trial = "-" if slot["trial"] is None else str(slot["trial"])
+        rate = f"{slot['images_per_second']:.0f}" if slot["images_per_second"] else ""
+        table.add_row(one_line(slot["host"]), one_line(slot["device"]), trial, str(slot["epoch"] or ""), rate, age)
+    return table
+
+
+def columns_of(config: Mapping[str, Any]) -> tuple[str, str, str]:
+    """A configuration's batch size, learning rate and schedule, as cells of a table."""
+    return str(config["batch_size"]), f"{config['learning_rate']:.3g}", schedule_of(config)
+
+
+def schedule_of(config: Mapping[str, Any]) -> str:
+    """ "constant", "x 0.1 every 4" or "x 0.1 after 10, 20"."""
+    if config["schedule"] != "step":
+        return str(config["schedule"])
+    step = config["step_epochs"]
+    after = f"every {step}" if isinstance(step, int) else "after " + ", ".join(str(epoch) for epoch in step)
+    return f"x {config['step_factor']:g} {after}"
+
+
+def short(config: Mapping[str, Any]) -> str:
+    """A configuration on one line: what decides it, without seed and precision."""
+    words = [f"batch_size {config['batch_size']}", f"learning_rate {config['learning_rate']:.3g}"]
+    more = [f"{name} {number(value)}" for name, value in beyond(config).items()]
+    return ", ".join([*words, f"epochs {config['epochs']}", schedule_of(config), *more])

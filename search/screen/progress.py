@@ -1,0 +1,91 @@
+"""Trainings as people see them: a bar each on a terminal, a line now and then in a pipe or a log."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from search.base.terminal import Output
+from search.retraining.jobs import Step
+from search.screen.live import PLAIN_EPOCH_SECONDS
+from studies.words import duration
+
+
+class Bars:
+    """Shows what `search.retraining.jobs.Workshop` tells. Use as a context manager: it gives the terminal back.
+
+    A terminal or log that can't be written to any more ends the printing, never a training.
+    """
+
+    def __init__(self, console: Output) -> None:
+        self._console = console
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(24),
+            TextColumn("{task.fields[said]}"),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            transient=True,
+            disable=not console.is_interactive,
+        )
+        self._bars: dict[str, TaskID] = {}
+        self._printed: dict[str, float] = {}
+
+    def __enter__(self) -> Bars:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._progress.stop()
+        except OSError:
+            self._console.go_silent()
+
+    def note(self, text: str, style: str = "") -> None:
+        """A line to be read."""
+        self._console.say(text, style)
+
+    def tell(self, step: Step) -> None:
+        """Show what happened to a job; called by several threads."""
+        name, epochs = step.job.name, step.job.config.epochs
+        match step.kind:
+            case "started":
+                if name not in self._bars:
+                    self._bars[name] = self._progress.add_task(name, total=1.0, said="")
+                    self._printed[name] = time.monotonic()
+            case "progress":
+                said = f"epoch {step.epoch}/{epochs}  {step.images_per_second:.0f} images/s"
+                self._progress.update(self._bars[name], completed=step.share, said=said)
+            case "epoch":
+                said = f"epoch {step.epoch}/{epochs}  {_scores(step)}"
+                self._progress.update(self._bars[name], completed=step.share, said=said)
+                now = time.monotonic()
+                if not self._console.is_interactive and now - self._printed[name] > PLAIN_EPOCH_SECONDS:
+                    self._printed[name] = now
+                    self.note(f"{name} {said}")
+            case "note":
+                self.note(step.text, "yellow")
+            case _:
+                self._ended(step)
+
+    def _ended(self, step: Step) -> None:
+        name = step.job.name
+        if name in self._bars:
+            self._progress.remove_task(self._bars.pop(name))
+        if step.kind == "failed":
+            self.note(f"{name} failed: {step.text}", "red")
+        else:
+            self.note(f"{name}: {step.epoch} epochs in {duration(step.seconds)}, {_scores(step)}")
+
+
+def _scores(step: Step) -> str:
+    metrics = step.metrics
+    if metrics is None:
+        return ""
+    if metrics.val_accuracy is None:
+        return f"training loss {metrics.loss:.4f}, accuracy {metrics.accuracy:.4f}"
+    return f"val_accuracy {metrics.val_accuracy:.4f}"

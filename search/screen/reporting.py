@@ -1,0 +1,136 @@
+"""A study's report as a file: the whole as one HTML page, or one of its figures as a picture."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from model.files import written_aside
+from search.base.mistakes import InputError
+from search.base.toml import as_toml, toml_key
+from studies.record.catalog import StudyRecord, find_study
+from studies.record.findings import findings_of
+from studies.store.storage import Storage
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+WIDTH, HEIGHT, SCALE = 960, 540, 2
+"""Of a figure as a picture, in pixels; a PNG has SCALE times as many."""
+NEEDS_KALEIDO = (
+    "needs plotly's own exporter, which is not installed: pip install kaleido. It draws with Chrome or Chromium, which "
+    "must be there too. The HTML report needs neither."
+)
+
+
+def write_report(storage: Storage, name: str | None, output: Path) -> StudyRecord:
+    """Write a study's report as one HTML file; "-" is standard output.
+
+    Raises:
+        StudyError: no such study.
+        InputError: another program made it, or `output` can't be written.
+    """
+    from studies.show.report import report_html
+
+    study = _own_study(storage, name)
+    page = report_html(findings_of(storage, study), space_toml=space_toml(study.attributes["space"]))
+    _write(output, page.encode())
+    return study
+
+
+def write_picture(storage: Storage, name: str | None, output: Path, kind: str) -> StudyRecord:
+    """Write a study as one picture, "png" or "svg": the curves of all trials, and the best as the budget was spent.
+
+    Raises:
+        StudyError: no such study.
+        InputError: another program made it, no trial has reported yet, or `output` can't be written.
+    """
+    from studies.draw.picture import as_bytes
+    from studies.draw.study_picture import study_picture
+
+    study = _own_study(storage, name)
+    found = findings_of(storage, study)
+    title = (
+        f"{study.name}: {found.counts.settled} trials on {study.attributes['data']['train_images']:,} training images"
+    )
+    baseline = found.baseline.value if found.baseline else None
+    try:
+        drawn = study_picture(found.trials, title=title, baseline=baseline, report=found.beside_report)
+    except ValueError as error:
+        raise InputError(f"study {study.shown!r}: {error}.") from None
+    _write(output, as_bytes(drawn, kind))
+    return study
+
+
+def study_figure(storage: Storage, name: str | None, which: str) -> Figure:
+    """One figure of a study, as plotly's.
+
+    Raises:
+        StudyError: no such study.
+        InputError: another program made it, or there is no such figure.
+    """
+    from studies.draw.study_figures import FIGURES
+
+    if which not in FIGURES:
+        raise InputError(f'there is no figure "{which}". There are: {", ".join(FIGURES)}.')
+    found = findings_of(storage, _own_study(storage, name))
+    return FIGURES[which](found.trials, report=found.beside_report)
+
+
+def write_figure(figure: Figure, output: Path, kind: str) -> None:
+    """Write a figure as a page of its own, "html", or as a picture on white: "png", "svg" or "pdf".
+
+    Raises:
+        InputError: plotly's exporter is not here, or `output` can't be written.
+    """
+    if kind == "html":
+        _write(output, figure.to_html(include_plotlyjs=True, config={"displaylogo": False}).encode())
+        return
+    if importlib.util.find_spec("kaleido") is None:
+        raise InputError(f"a {kind} file {NEEDS_KALEIDO}")
+    figure.update_layout(paper_bgcolor="white", plot_bgcolor="white")
+    try:
+        picture = figure.to_image(format=kind, width=WIDTH, height=HEIGHT, scale=SCALE)
+    except Exception as error:  # whatever its browser ran into
+        raise InputError(f"a {kind} file: plotly's exporter failed: {' '.join(str(error).split())[:300]}") from error
+    _write(output, picture)
+
+
+def space_toml(space: Mapping[str, Any]) -> str:
+    """A stored space as the file that it came from, or might have: `alexsearch run` takes it."""
+    lines: list[str] = []
+    for table, values in space.items():
+        lines += [f"[{table}]", *(f"{toml_key(key)} = {as_toml(_short(value))}" for key, value in values.items()), ""]
+    return "\n".join(lines)
+
+
+def _short(value: Any) -> Any:
+    """A range without the `log = false` that it has anyway."""
+    return {key: inner for key, inner in value.items() if inner is not False} if isinstance(value, Mapping) else value
+
+
+def _own_study(storage: Storage, name: str | None) -> StudyRecord:
+    study = find_study(storage, name)
+    if not study.is_ours:
+        raise InputError(
+            f"study {study.shown!r} was not made by alexsearch, so a report would not know what was asked. "
+            "Look at it in `alexsearch dashboard`."
+        )
+    return study
+
+
+def _write(output: Path, content: bytes) -> None:
+    if str(output) == "-":
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+        return
+    if output.is_dir():
+        raise InputError(f"{output}: is a folder. Name a file in it, e.g. {output / 'report.html'}.")
+    try:
+        with written_aside(output) as aside:
+            aside.write_bytes(content)
+    except OSError as error:
+        raise InputError(f"{output}: can't be written ({error.strerror}). Name a file in another folder.") from error

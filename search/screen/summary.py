@@ -1,0 +1,242 @@
+"""What a study has come to, as JSON documents and as tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from optuna.trial import FrozenTrial
+from rich.console import Console
+from rich.text import Text
+
+from search.screen.live import columns_of, plain_table, slots_table
+from studies.queue.queue import Counts, Queue
+from studies.record.catalog import (
+    METRIC,
+    StudyError,
+    StudyRecord,
+    all_studies,
+    best_over_time,
+    best_trial,
+    described,
+    find_study,
+    last_failures,
+    top_trials,
+)
+from studies.record.cost import ledger
+from studies.store.storage import Storage
+from studies.words import duration, one_line
+
+if TYPE_CHECKING:
+    from search.run.host import RunOutcome
+    from search.screen.live import Screen
+
+SHOWN = 5
+"""How many of the best trials `best` and the end of a run show."""
+SHOWN_FAILURES = 3
+DOCUMENTED_FAILURES = 20
+
+
+def status_document(storage: Storage, name: str | None) -> dict[str, Any]:
+    """How a study stands; `alexsearch status --help` documents the keys. Raises StudyError where there is none."""
+    study = find_study(storage, name)
+    queue = Queue(storage, study.study_id)
+    slots = [asdict(slot) for slot in queue.slots()]
+    failures = [asdict(failure) for failure in last_failures(storage, study, DOCUMENTED_FAILURES)]
+    cost = ledger(storage, study.study_id)
+    return {
+        **_brief(storage, study),
+        "slots": slots,
+        "failures": failures,
+        "stop": queue.stop_requested(),
+        "stopped_by": queue.stopped_by(),
+        "cost": {"device_seconds": cost.device_seconds, "saved_seconds": cost.saved_seconds},
+        "storage": storage.name,
+    }
+
+
+def studies_document(storage: Storage) -> list[dict[str, Any]]:
+    """All studies of a database, oldest first; `alexsearch studies --help` documents the keys."""
+    return [_brief(storage, study) for study in all_studies(storage)]
+
+
+def best_document(storage: Storage, name: str | None) -> dict[str, Any]:
+    """The best complete trial; `alexsearch best --help` documents the keys. Raises StudyError where there is none."""
+    study = find_study(storage, name)
+    trial = best_trial(storage, study)
+    kept = ("epochs_run", "seconds", "device", "data_fingerprint", "versions", "git_commit")
+    stored = trial.user_attrs if study.is_ours else {}  # another program may keep something else under these names
+    return {
+        "study": study.name,
+        "ours": study.is_ours,
+        "number": trial.number,
+        "value": trial.value,
+        "params": trial.params,
+        "config": stored.get("config", {}),
+        **{key: stored.get(key) for key in kept},
+    }
+
+
+def show_what_was_before(screen: Screen, storage: Storage, name: str) -> None:
+    """Tell the screen of a run what its study, which may not be there yet, had come to."""
+    try:
+        study = find_study(storage, name)
+    except StudyError:
+        return
+    for trial in top_trials(storage, study, 1):
+        screen.best_so_far(trial.value or 0.0, trial.number)
+    screen.before(best_over_time(storage, study), ledger(storage, study.study_id).device_seconds)
+
+
+def _brief(storage: Storage, study: StudyRecord) -> dict[str, Any]:
+    counts = Queue(storage, study.study_id).counts()
+    top = top_trials(storage, study, 1)
+    best = {"number": top[0].number, "value": top[0].value, "params": top[0].params} if top else None
+    return {
+        "study": study.name,
+        "ours": study.is_ours,
+        "budget": counts.budget,
+        "counts": asdict(counts),
+        "best": best,
+    }
+
+
+def print_status(console: Console, document: Mapping[str, Any]) -> None:
+    """The document of `status_document` for people."""
+    counts = Counts(**document["counts"])
+    by = "" if document["ours"] else " (made by another program)"
+    console.print(f"study {one_line(document['study'])}{by} in {document['storage']}", soft_wrap=True)
+    console.print(described(counts), soft_wrap=True)
+    best = document["best"]
+    if best:
+        params = ", ".join(f"{one_line(key)} {_number(value)}" for key, value in best["params"].items())
+        value = f"{_metric(document)} {_number(best['value'], 4)}"
+        console.print(f"best: trial {best['number']}, {value} ({params})", soft_wrap=True)
+    _print_cost(console, **document["cost"])
+    _print_failures(console, document["failures"], counts.failed)
+    if document["slots"]:
+        console.print(slots_table(document["slots"]))
+    if document["stopped_by"]:
+        console.print(f"ended: {document['stopped_by']}. `alexsearch run` with a higher limit goes on.", soft_wrap=True)
+    elif document["stop"]:
+        running = "; those running go back into the queue" if document["stop"] == "now" and counts.running else ""
+        console.print(f"told to stop: no trial is taken{running}. `alexsearch run` goes on.")
+    elif any(slot["stale"] for slot in document["slots"]):
+        console.print(
+            "gone or stale: that worker has ended or hangs; another one, or the next `alexsearch run`, takes its trial",
+            soft_wrap=True,
+        )
+    elif document["ours"] and counts.waiting + counts.running and not document["slots"]:
+        console.print("nobody works on it: `alexsearch run` goes on")
+
+
+def print_studies(console: Console, storage: Storage, document: Sequence[Mapping[str, Any]]) -> None:
+    """The document of `studies_document` for people."""
+    if not document:
+        console.print(f"no study in {storage.name} yet. Start one with `alexsearch run quick`.", soft_wrap=True)
+        return
+    table = plain_table()
+    for column in ("study", "settled", f"best {METRIC}", "trial", ""):
+        table.add_column(column)
+    for study in document:
+        best, counts = study["best"], Counts(**study["counts"])
+        value, number = (_number(best["value"], 4), str(best["number"])) if best else ("-", "-")
+        note = "" if study["ours"] else "made by another program: its own best value"
+        table.add_row(one_line(study["study"]), f"{counts.settled}/{counts.budget}", value, number, note)
+    console.print(table)
+
+
+def print_best(console: Console, storage: Storage, document: Mapping[str, Any], where: str) -> None:
+    """The document of `best_document` for people, with the next best below.
+
+    `where` holds the options that the next command needs, with a blank before each.
+    """
+    study = find_study(storage, document["study"])
+    value = f"{_metric(document)} {_number(document['value'], 4)}"
+    console.print(f"study {study.shown}: trial {document['number']}, {value}", soft_wrap=True)
+    for key, value in (document["config"] or document["params"]).items():
+        console.print(f"  {one_line(key):15} {_number(value)}", soft_wrap=True)
+    trials = top_trials(storage, study, SHOWN)
+    if len(trials) > 1:
+        console.print()
+        print_trials(console, trials, ours=study.is_ours)
+    if document["config"]:
+        console.print(f"next: alexsearch export{where} -o best.toml", soft_wrap=True)
+
+
+def print_trials(console: Console, trials: Sequence[FrozenTrial], *, ours: bool) -> None:
+    """A table of trials, in their order. With the usual values it fits 80 columns."""
+    configured = ours and all("config" in trial.user_attrs for trial in trials)
+    table = plain_table()
+    for column in ("trial", METRIC if configured else "value", "took"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for column in ("batch_size", "learning_rate", "epochs") if configured else ():
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("schedule" if configured else "params")
+    for trial in trials:
+        took = duration(trial.user_attrs["seconds"]) if ours and "seconds" in trial.user_attrs else ""
+        value = "-" if trial.value is None else _number(trial.value, 4)
+        if configured:
+            config = trial.user_attrs["config"]
+            batch_size, learning_rate, schedule = columns_of(config)
+            cells = [batch_size, learning_rate, str(config["epochs"]), schedule]
+        else:
+            cells = [", ".join(f"{one_line(key)} {_number(value)}" for key, value in trial.params.items())]
+        table.add_row(str(trial.number), value, took, *cells)
+    console.print(table)
+
+
+def print_outcome(console: Console, storage: Storage, outcome: RunOutcome, where: str, logs: str) -> None:
+    """The end of a run: the best trials, where the study is, what to type next.
+
+    `where` holds the options that the next commands need beside --study; `logs` is the folder of the training logs.
+    """
+    study, counts = outcome.study, outcome.counts
+    took = f"after {duration(outcome.seconds)}" if outcome.seconds else "nothing was left to do"
+    console.print()
+    console.print(f"study {study.shown}, {took}: {described(counts)}", soft_wrap=True)
+    if outcome.limit or outcome.timed_out:
+        console.print(f"ended: {outcome.limit or 'the timeout is over'}", soft_wrap=True)
+    trials = top_trials(storage, study, SHOWN)
+    if trials:
+        print_trials(console, trials, ours=True)
+    cost = ledger(storage, study.study_id)
+    _print_cost(console, cost.device_seconds, cost.saved_seconds)
+    if counts.failed:
+        _print_failures(console, [asdict(f) for f in last_failures(storage, study, SHOWN_FAILURES)], counts.failed)
+        console.print(f"what the training processes printed: {logs}", soft_wrap=True)
+    for note in outcome.notes:
+        console.print(Text(note, style="yellow"), soft_wrap=True)
+    console.print(f"kept in {storage.name}", soft_wrap=True)
+    goes_on = "run it with a higher limit" if outcome.limit else "run the same command again"
+    lines = [f"{goes_on} to go on from here"] if counts.settled < counts.budget else []
+    lines.append(f"alexsearch dashboard{where}")
+    if trials:
+        lines += [f"alexsearch export{where} -o best.toml", "alexsearch retrain best.toml"]
+    for index, line in enumerate(lines):
+        console.print(f"{'     ' if index else 'next:'} {line}", soft_wrap=True)
+
+
+def _print_cost(console: Console, device_seconds: float, saved_seconds: float) -> None:
+    if device_seconds:
+        share = saved_seconds / (device_seconds + saved_seconds)
+        saved = f"; pruning saved about {duration(saved_seconds)} ({share:.0%})" if saved_seconds else ""
+        console.print(f"cost: {duration(device_seconds)} of device time{saved}")
+
+
+def _print_failures(console: Console, failures: Sequence[Mapping[str, Any]], failed: int) -> None:
+    for failure in failures[:SHOWN_FAILURES]:
+        console.print(f"trial {failure['number']} failed: {one_line(failure['reason'])}", soft_wrap=True)
+    if failed > SHOWN_FAILURES:
+        console.print(f"... and {failed - SHOWN_FAILURES} that failed before", soft_wrap=True)
+
+
+def _metric(document: Mapping[str, Any]) -> str:
+    return METRIC if document["ours"] else "value"
+
+
+def _number(value: Any, digits: int | None = None) -> str:
+    if isinstance(value, float):
+        return f"{value:.{digits}f}" if digits and abs(value) < 1e4 else f"{value:.4g}"
+    return one_line(str(value))

@@ -1,0 +1,131 @@
+"""How a study stands, shown until it is done: a live view on a terminal, a line a change in a pipe."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+from rich.console import Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from search.base.terminal import Output
+from search.screen.live import WIDE, slots_table, sparkline
+from studies.queue.queue import Counts, Queue, SlotStatus
+from studies.record.catalog import METRIC, best_over_time, described, find_study, top_trials
+from studies.record.cost import ledger
+from studies.record.pace import Pace, pace_of, recent_trials
+from studies.store.storage import Storage
+from studies.words import duration, number, one_line
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a study stood at one look."""
+
+    name: str
+    metric: str
+    counts: Counts
+    best: tuple[float, int, str] | None
+    """Value, number and parameters of the best trial."""
+    best_over_time: list[float]
+    device_seconds: float
+    slots: list[SlotStatus]
+    pace: Pace
+    stop: str | None
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing will change any more."""
+        return self.counts.settled == self.counts.budget or (self.stop is not None and not self.counts.running)
+
+    @property
+    def line(self) -> str:
+        """All of it on one line, for a log."""
+        words = [described(self.counts)]
+        words += [f"best {self.best[0]:.4f} (trial {self.best[1]})"] if self.best else []
+        words += [f"{duration(self.device_seconds)} of device time"]
+        words += [f"about {duration(self.pace.seconds_left)} to go"] if self.pace.seconds_left else []
+        return "; ".join(words)
+
+
+def look(storage: Storage, name: str | None) -> Look:
+    """How the study stands now. Raises StudyError where there is none."""
+    study = find_study(storage, name)
+    queue = Queue(storage, study.study_id)
+    counts, slots = queue.counts(), queue.slots()
+    top = top_trials(storage, study, 1)
+    params = ", ".join(f"{one_line(key)} {number(value)}" for key, value in top[0].params.items()) if top else ""
+    return Look(
+        name=study.name,
+        metric=METRIC if study.is_ours else "value",
+        counts=counts,
+        best=(top[0].value or 0.0, top[0].number, params) if top else None,
+        best_over_time=best_over_time(storage, study),
+        device_seconds=ledger(storage, study.study_id).device_seconds,
+        slots=slots,
+        pace=pace_of(recent_trials(storage, study.study_id), counts, slots, datetime.datetime.now()),
+        stop=queue.stop_requested(),
+    )
+
+
+def watch(
+    storage: Storage,
+    name: str | None,
+    console: Output,
+    *,
+    every: float,
+    pause: Callable[[float], None] = time.sleep,
+) -> None:
+    """Show the study every so many seconds until it is settled or stopped, or until Ctrl-C, which leaves it as it is.
+
+    Raises StudyError where there is none.
+    """
+    latest = look(storage, name)
+    said = ""
+    with Live(
+        console=console, get_renderable=lambda: view(latest, console), auto_refresh=False, transient=True
+    ) as live:
+        while True:
+            if console.is_interactive:
+                live.refresh()
+            elif latest.line.partition(";")[0] != said:  # a line where trials were settled, not one a second
+                said = latest.line.partition(";")[0]
+                console.print(Text(latest.line), soft_wrap=True)
+            if latest.done:
+                return
+            try:
+                pause(every)
+            except KeyboardInterrupt:
+                return
+            latest = look(storage, latest.name)
+
+
+def view(latest: Look, console: Output) -> Group:
+    """The picture of one look."""
+    counts, wide = latest.counts, console.width >= WIDE
+    head = Table.grid(padding=(0, 2))
+    bar = ProgressBar(total=max(1, counts.budget), completed=counts.settled, width=24, complete_style="cyan")
+    head.add_row(bar, Text(one_line(latest.name), style="bold"))
+    parts: list[Table | Text] = [head, Text(described(counts))]
+    if latest.best:
+        curve = sparkline(latest.best_over_time, 24 if wide else 12, console)
+        value, trial, params = latest.best
+        words = f"best {latest.metric} {value:.4f} {curve} (trial {trial}: {params})"
+        parts.append(Text(words, no_wrap=True, overflow="ellipsis"))
+    pace = [f"{duration(latest.device_seconds)} of device time"]
+    pace += [f"{latest.pace.images_per_second:.0f} images/s"] if latest.pace.images_per_second else []
+    pace += [f"about {duration(latest.pace.seconds_left)} to go"] if latest.pace.seconds_left else []
+    parts.append(Text("   ".join(pace), no_wrap=True, overflow="ellipsis"))
+    if latest.stop:
+        parts.append(Text("told to stop: no trial is taken", style="yellow"))
+    parts.append(
+        slots_table([asdict(slot) for slot in latest.slots])
+        if latest.slots
+        else Text("nobody works on it", style="dim")
+    )
+    return Group(*parts)

@@ -1,0 +1,1 @@
+"""What may be tried? A space file, read and checked whole, as frozen values."""

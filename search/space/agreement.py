@@ -1,0 +1,187 @@
+"""What the tables of a space file must agree on: step_* with schedule, batches with images, a baseline with its space,
+and so on.
+
+Parameters that could not be read are left out of `parameters` by the caller, so that one mistake in a file hides no
+other; one that the file doesn't have is None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from model.config import DataSpec
+from search.base.toml import as_toml
+from search.choosing.pruning import HyperbandSpec, PrunerSpec, SuccessiveHalvingSpec
+from search.choosing.samplers import GridSpec, SamplerSpec
+from search.space.parameters import (
+    DEFAULTS,
+    DEPENDENT,
+    LARGEST_GRID,
+    NAMES,
+    NEEDED,
+    Choices,
+    Parameter,
+    Range,
+    Value,
+    applies,
+    combinations,
+    contains,
+    described,
+    largest,
+    smallest,
+)
+
+Parameters = Mapping[str, Parameter | None]
+
+_EXAMPLES = {"step_epochs": "[10, 20]", "step_factor": "0.1", "momentum": "0.9", "weight_decay": "0.01"}
+
+
+def disagreements(
+    parameters: Parameters,
+    data: DataSpec | None,
+    pruner: PrunerSpec | None,
+    sampler: SamplerSpec | None,
+    baseline: Mapping[str, Value] | None,
+) -> list[str]:
+    """What is wrong between the tables, a sentence each, with its place in square brackets in front."""
+    return [
+        *_dependents_alone(parameters),
+        *_warm_up_without_end(parameters),
+        *_batches_without_images(parameters, data),
+        *_rungs_without_epochs(parameters, pruner),
+        *_grid_without_end(parameters, sampler),
+        *([] if baseline is None else _baseline_elsewhere(parameters, baseline)),
+    ]
+
+
+def completed(baseline: Mapping[str, Value], parameters: Parameters) -> dict[str, Value]:
+    """The baseline with the values that the space fixes, in the order of `NAMES`."""
+    values: dict[str, Value] = {}
+    for name in NAMES:
+        fixed = parameters.get(name)
+        if not applies(name, values):
+            continue
+        if name in baseline:
+            values[name] = baseline[name]
+        elif fixed is not None and not isinstance(fixed, (Choices, Range)):
+            values[name] = fixed
+    return values
+
+
+def _dependents_alone(parameters: Parameters) -> list[str]:
+    lines = []
+    for (parent, value), names in NEEDED.items():
+        if (above := _of_parent(parent, parameters)) is None or not contains(above, value):
+            continue
+        lines += [
+            f'[space]: {name} is missing, but {parent} can be "{value}". Add it, e.g. {name} = {_EXAMPLES[name]}.'
+            for name in names
+            if name in parameters and parameters[name] is None
+        ]
+    for name, (parent, allowed) in DEPENDENT.items():
+        above = _of_parent(parent, parameters)
+        if above is None or parameters.get(name) is None or any(contains(above, value) for value in allowed):
+            continue
+        way_in = as_toml({"choices": (DEFAULTS[parent], allowed[-1])}) if parent == "schedule" else as_toml(allowed[0])
+        lines.append(
+            f"[space.{name}]: belongs to {_one_of(parent, allowed)}, which this space never takes. Remove it, or "
+            f"search {parent} = {way_in}."
+        )
+    return lines
+
+
+def _of_parent(parent: str, parameters: Parameters) -> Parameter | None:
+    """The parameter that others depend on; None where it could not be read."""
+    if parent not in parameters:
+        return None
+    return DEFAULTS[parent] if parameters[parent] is None else parameters[parent]
+
+
+def _one_of(parent: str, allowed: Sequence[str]) -> str:
+    """`optimizer = "sgd" or "nesterov"`"""
+    words = [as_toml(value) for value in allowed]
+    return f"{parent} = {', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else f"{parent} = {words[0]}"
+
+
+def _warm_up_without_end(parameters: Parameters) -> list[str]:
+    warm_up, epochs = parameters.get("warmup_epochs"), parameters.get("epochs")
+    if warm_up is None or epochs is None or largest(warm_up) < smallest(epochs):
+        return []
+    return [
+        f"[space.warmup_epochs]: the largest value must be < the smallest epochs, which is {smallest(epochs)}, but is "
+        f"{largest(warm_up)}: nothing would be trained at the whole learning rate. Lower it, or raise epochs."
+    ]
+
+
+def _batches_without_images(parameters: Parameters, data: DataSpec | None) -> list[str]:
+    batch_size = parameters.get("batch_size")
+    if batch_size is None or data is None or data.train_images is None or largest(batch_size) <= data.train_images:
+        return []
+    return [
+        f"[space.batch_size]: the largest value must be <= train_images of [data], which is {data.train_images}, "
+        f"but is {largest(batch_size)}: no full batch would be left. Lower it, or raise train_images."
+    ]
+
+
+def _rungs_without_epochs(parameters: Parameters, pruner: PrunerSpec | None) -> list[str]:
+    epochs = parameters.get("epochs")
+    if epochs is None or not isinstance(pruner, (HyperbandSpec, SuccessiveHalvingSpec)):
+        return []
+    if pruner.min_resource <= largest(epochs):
+        return []
+    return [
+        f"[pruner]: min_resource must be <= the largest epochs of [space], which is {largest(epochs)}, but is "
+        f"{pruner.min_resource}. Lower it, or raise epochs."
+    ]
+
+
+def _grid_without_end(parameters: Parameters, sampler: SamplerSpec | None) -> list[str]:
+    if not isinstance(sampler, GridSpec):
+        return []
+    try:
+        combinations({name: parameters.get(name) for name in NAMES}, sampler.points)
+    except OverflowError:
+        return [
+            f"[sampler]: the grid has more than {LARGEST_GRID:,} combinations. Search fewer parameters, give ranges a "
+            "larger step, or lower points."
+        ]
+    return []
+
+
+def _baseline_elsewhere(parameters: Parameters, baseline: Mapping[str, Value]) -> list[str]:
+    lines = []
+    for name, parameter in parameters.items():
+        value = baseline.get(name)
+        if name in DEPENDENT:
+            parent, allowed = DEPENDENT[name]
+            above = baseline.get(parent, _of_parent(parent, parameters))
+            if above not in allowed:
+                if value is not None and isinstance(above, str):
+                    lines.append(
+                        f"[baseline.{name}]: belongs to {_one_of(parent, allowed)}, but the baseline's is "
+                        f"{as_toml(above)}. Leave it out."
+                    )
+                continue
+        inside = DEFAULTS.get(name) if parameter is None else parameter
+        if inside is None:
+            continue  # [space] lacks it, and is told so there
+        if value is not None and not contains(inside, value):
+            lines.append(f"[baseline.{name}]: {_way_in(name, inside, value)}")
+        elif value is None and isinstance(inside, (Choices, Range)):
+            example = inside.choices[0] if isinstance(inside, Choices) else inside.low
+            lines.append(f"[baseline]: {name} is missing, but is searched. Add it, e.g. {name} = {as_toml(example)}.")
+    return lines
+
+
+def _way_in(name: str, parameter: Parameter, value: Value) -> str:
+    """How a baseline's value comes into the space, or the space to it."""
+    text, inside = as_toml(value), described(parameter)
+    if isinstance(parameter, Choices):
+        wider = as_toml({"choices": (*parameter.choices, value)})
+        return f"must be a choice of [space], but is {text}. Add it there, as in {name} = {wider}, or take one of them."
+    if isinstance(parameter, Range):
+        return f"must be inside {inside} of [space], but is {text}. Widen the range, or take a value inside it."
+    return (
+        f"must be what [space] fixes, {inside}, but is {text}. Leave it out, or search both, as in {name} = "
+        f"{as_toml({'choices': (parameter, value)})}."
+    )

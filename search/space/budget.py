@@ -1,0 +1,76 @@
+"""What a study is called and what it may spend: the `[study]` table of a space file."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from model.config import Frozen
+from search.base.home import TAKEN
+
+Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
+
+_UNITS = {"d": 86400, "h": 3600, "min": 60, "m": 60, "s": 1}
+_DURATION = re.compile(rf"\s*(\d+(?:\.\d+)?)\s*({'|'.join(_UNITS)})")
+LONGEST_SECONDS = 366 * 86400
+MOST_TRIALS = 1_000_000
+
+
+class StudySpec(Frozen):
+    """What the study is called and what it may spend. Whatever of its budget is used up first ends a run."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100, examples=["my-study"])]
+    """Becomes the name of a folder: letters a to z, digits, space and . _ - only."""
+    trials: Annotated[int, Field(ge=1, le=MOST_TRIALS, strict=True, examples=[20])]
+    """Settled trials in all, over every run of the study."""
+    timeout: str | None = None
+    """How long one run may take, as in "2h" or "1h 30m". Running trials go back into the queue and go on next time."""
+    max_device_hours: Annotated[float, Field(gt=0, le=1e6)] | None = None
+    """Device time of all trials in all, over every run and host, to the epoch."""
+    target: Annotated[float, Field(gt=0, le=1)] | None = None
+    """The first complete trial with this val_accuracy or a higher one ends the study."""
+    repeats: bool = False
+    """Whether values that were tried already may be trained again, with another seed. See `choosing.proposing`."""
+    seed: Seed = 0
+    """Decides each trial's sampling and training seed."""
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_a_folder(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9 ._-]*[A-Za-z0-9_-])?", name):
+            raise ValueError(
+                "must be letters a to z, digits, spaces and . _ - only, and start and end with a letter or digit "
+                "(it becomes the name of a folder)"
+            )
+        if name.lower() in TAKEN:
+            raise ValueError(f"must not be one of {', '.join(TAKEN)}, which lie beside the folders of the studies")
+        return name
+
+    @field_validator("timeout")
+    @classmethod
+    def _timeout_is_a_duration(cls, timeout: str | None) -> str | None:
+        if timeout is not None:
+            seconds_of(timeout)
+        return timeout
+
+    @property
+    def timeout_seconds(self) -> float | None:
+        """`timeout` as a number."""
+        return None if self.timeout is None else seconds_of(self.timeout)
+
+
+def seconds_of(duration: str) -> float:
+    """The seconds of "90s", "30m", "2h", "1h 30m" or "1.5d".
+
+    Raises:
+        ValueError: it is none of these; the message is a whole sentence.
+    """
+    parts = _DURATION.findall(duration)
+    if not parts or _DURATION.sub("", duration).strip():
+        raise ValueError('must be a time with its unit, as in "90s", "30m", "2h" or "1h 30m"')
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    if not 0 < seconds <= LONGEST_SECONDS:
+        raise ValueError("must be more than 0 seconds and at most 366 days")
+    return seconds

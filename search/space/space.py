@@ -1,0 +1,314 @@
+"""The search space of a study: a TOML file in, a frozen and wholly checked `SearchSpace` out.
+
+    space = load_space("quick")                  # a preset's name, or the path of a TOML file
+    config = space.suggest(trial, seed=7)        # what this Optuna trial trains
+
+A file has six tables: `[study]` name, seed, number of trials and other limits (see `space.budget`); `[data]` as in
+`model.config.DataSpec`; `[space]` with a fixed value, choices or a range for each hyperparameter (see
+`space.parameters`); `[sampler]` and `[pruner]` (see `space.samplers` and `space.pruners`); and `[baseline]`, a
+configuration that is tried first and must be a point of the space: its fixed values may be left out.
+A relative path in `source` starts at the working directory, as it does for `--data`, not at the file's folder.
+
+Every mistake is reported at once, also those between tables, as far as the tables concerned could be read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Collection, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from pydantic import Field, TypeAdapter, ValidationError, ValidationInfo, field_validator, model_validator
+
+from model.config import DataSpec, Frozen, TrainConfig
+from search.base.mistakes import InputError, closest, explain, read_toml, sentences
+from search.base.toml import as_toml, with_tuples
+from search.choosing.pruning import PrunerSpec, ReachSpec
+from search.choosing.samplers import GpSpec, SamplerSpec, refuse_pickling
+from search.space.agreement import completed, disagreements
+from search.space.budget import StudySpec
+from search.space.parameters import (
+    NAMES,
+    Choices,
+    Parameter,
+    Range,
+    Value,
+    applies,
+    checked_value,
+    encode,
+    largest,
+    parse_parameter,
+    suggest,
+)
+
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
+
+_OPTIONS: dict[tuple[str | int, ...], str] = {
+    ("study", "name"): "--study",
+    ("study", "trials"): "--trials",
+    ("study", "timeout"): "--timeout",
+    ("study", "max_device_hours"): "--max-device-hours",
+    ("study", "target"): "--target",
+    ("study", "seed"): "--seed",
+    ("data", "source"): "--data",
+}
+
+
+class SpaceTable(Frozen):
+    """What is searched."""
+
+    batch_size: Parameter = Field(examples=[32])
+    learning_rate: Parameter = Field(examples=[{"low": 1e-4, "high": 0.1, "log": True}])
+    schedule: Parameter = "constant"
+    epochs: Parameter = Field(examples=[{"low": 5, "high": 50}])
+    step_epochs: Parameter | None = Field(default=None, examples=[[10, 20]])
+    step_factor: Parameter | None = Field(default=None, examples=[0.1])
+    warmup_epochs: Parameter | None = None
+    optimizer: Parameter | None = None
+    momentum: Parameter | None = None
+    weight_decay: Parameter | None = None
+    dropout: Parameter | None = None
+    label_smoothing: Parameter | None = None
+    augmentation: Parameter | None = None
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _follows_train_config(cls, raw: object, info: ValidationInfo) -> Parameter | None:
+        return None if raw is None else parse_parameter(str(info.field_name), raw)
+
+
+class Baseline(Frozen):
+    """The configuration that is tried first. What the space fixes may be left out."""
+
+    batch_size: Value | None = None
+    learning_rate: Value | None = None
+    schedule: Value | None = None
+    epochs: Value | None = None
+    step_epochs: Value | None = None
+    step_factor: Value | None = None
+    warmup_epochs: Value | None = None
+    optimizer: Value | None = None
+    momentum: Value | None = None
+    weight_decay: Value | None = None
+    dropout: Value | None = None
+    label_smoothing: Value | None = None
+    augmentation: Value | None = None
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _follows_train_config(cls, raw: object, info: ValidationInfo) -> Value | None:
+        mistakes: list[str] = []
+        name = str(info.field_name)
+        value = None if raw is None else checked_value(name, raw, name, mistakes)
+        if mistakes:
+            raise sentences(mistakes)
+        return value
+
+    def given(self) -> dict[str, Value]:
+        """The values that it has."""
+        return {name: value for name in NAMES if (value := getattr(self, name)) is not None}
+
+
+class SearchSpace(Frozen):
+    """A whole space file. Once made it is consistent: any trial's values make a valid `TrainConfig`."""
+
+    study: StudySpec
+    data: DataSpec = DataSpec()
+    space: SpaceTable
+    sampler: SamplerSpec = GpSpec()
+    pruner: PrunerSpec = ReachSpec()
+    baseline: Baseline | None = None
+
+    @field_validator("sampler", mode="before")
+    @classmethod
+    def _nothing_is_unpickled(cls, raw: object) -> object:
+        return refuse_pickling(raw)
+
+    @model_validator(mode="after")
+    def _tables_agree(self) -> Self:
+        baseline = None if self.baseline is None else self.baseline.given()
+        if lines := disagreements(self.parameters(), self.data, self.pruner, self.sampler, baseline):
+            raise sentences(lines)
+        return self
+
+    def parameters(self) -> dict[str, Parameter | None]:
+        """What `[space]` says of each hyperparameter; None for one that it doesn't name."""
+        return {name: getattr(self.space, name) for name in NAMES}
+
+    @property
+    def max_epochs(self) -> int:
+        """The largest number of epochs that a trial can have."""
+        return int(largest(self.space.epochs))
+
+    def suggest(self, trial: BaseTrial, seed: int) -> TrainConfig:
+        """The configuration that `trial` trains with `seed`: only what is searched is asked of the trial.
+
+        The parameters have the names of TrainConfig. Some exist only where another one allows them, as step_epochs and
+        step_factor do where schedule is "step".
+        """
+        values: dict[str, Any] = {}
+        for name, parameter in self.parameters().items():
+            if parameter is not None and applies(name, values):
+                values[name] = suggest(parameter, name, trial)
+        return TrainConfig(**values, seed=seed)
+
+    def baseline_config(self, seed: int) -> TrainConfig | None:
+        """The baseline with all its values, those the space fixes included."""
+        if self.baseline is None:
+            return None
+        values: dict[str, Any] = dict(completed(self.baseline.given(), self.parameters()))
+        return TrainConfig(**values, seed=seed)
+
+    def baseline_params(self) -> dict[str, int | float | str] | None:
+        """The baseline's searched parameters, as `study.enqueue_trial` takes them; None without a baseline."""
+        if self.baseline is None:
+            return None
+        parameters = self.parameters()
+        return {
+            name: encode(parameter, value)
+            for name, value in completed(self.baseline.given(), parameters).items()
+            if isinstance(parameter := parameters[name], (Choices, Range))
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """The space as JSON holds it: stored with the study, and read back by workers that have no file."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], called: str = "the stored space") -> SearchSpace:
+        """What `to_dict` gave, checked like a file. Raises InputError, its lines starting with `called`."""
+        return parse_space(values, called)
+
+    def digest(self) -> str:
+        """Sixteen hexadecimal digits that change with anything that `differences` would name, and with nothing else."""
+        return hashlib.sha256(json.dumps(self._essence(), sort_keys=True).encode()).hexdigest()[:16]
+
+    def _essence(self) -> dict[str, Any]:
+        values = self.to_dict()
+        # Where the images lie may differ from host to host; whether they are the same, their fingerprint tells.
+        values["study"] = {key: values["study"][key] for key in ("seed", "repeats")}
+        del values["data"]["source"]
+        return values
+
+    def with_overrides(
+        self,
+        *,
+        trials: int | None = None,
+        timeout: str | None = None,
+        max_device_hours: float | None = None,
+        target: float | None = None,
+        seed: int | None = None,
+        source: str | None = None,
+        name: str | None = None,
+    ) -> SearchSpace:
+        """The space with what the command line says instead. Raises InputError: "--trials: must be >= 1, but is 0."."""
+        values = self.to_dict()
+        given = {
+            ("study", "trials"): trials,
+            ("study", "timeout"): timeout,
+            ("study", "max_device_hours"): max_device_hours,
+            ("study", "target"): target,
+            ("study", "seed"): seed,
+            ("data", "source"): source,
+            ("study", "name"): name,
+        }
+        for (table, key), value in given.items():
+            if value is not None:
+                values[table][key] = value
+        return parse_space(values, "command line", _OPTIONS)
+
+    def with_data(self, data: DataSpec) -> SearchSpace:
+        """The space over other data. Raises InputError where it doesn't fit: a batch above the training images."""
+        return parse_space({**self.to_dict(), "data": data.model_dump(exclude_none=True)}, "data")
+
+
+def differences(old: SearchSpace, new: SearchSpace) -> list[str]:
+    """What changed from `old` to `new`, a line each; another name or budget is no difference.
+
+    Empty exactly where the digests are equal.
+    """
+    lines = []
+    before, after = _flat(old._essence()), _flat(new._essence())
+    for key in sorted(before.keys() | after.keys()):
+        was, now = before.get(key), after.get(key)
+        if was != now:
+            table, name = key
+            shown = [as_toml(value, 80) if value is not None else "not there" for value in (was, now)]
+            lines.append(f"[{table}] {name}: was {shown[0]}, is now {shown[1]}")
+    return lines
+
+
+def _flat(values: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, str], Any]:
+    return {(table, key): value for table, inside in values.items() for key, value in inside.items()}
+
+
+class Preset(NamedTuple):
+    """A space that ships with the project."""
+
+    name: str
+    question: str
+    """The first line of its file."""
+
+
+def list_presets() -> tuple[Preset, ...]:
+    """The presets by name."""
+    files = [file for file in resources.files("studies.presets").iterdir() if file.name.endswith(".toml")]
+    found = [(file.name.removesuffix(".toml"), file.read_text("utf-8").partition("\n")[0]) for file in files]
+    return tuple(Preset(name, line.lstrip("# ")) for name, line in sorted(found))
+
+
+def load_space(name_or_path: str) -> SearchSpace:
+    """The space of a preset's name or of a TOML file; a preset's name wins over a file called the same.
+
+    Raises InputError with all mistakes.
+    """
+    presets = [preset.name for preset in list_presets()]
+    if name_or_path in presets:
+        with resources.as_file(resources.files("studies.presets") / f"{name_or_path}.toml") as path:
+            return parse_space(read_toml(path, path.name), path.name)
+    path = Path(name_or_path)
+    looks_like_path = name_or_path.endswith(".toml") or os.sep in name_or_path or path.is_file()
+    if not looks_like_path:
+        raise InputError(
+            f"there is no preset {as_toml(name_or_path, 80)}.{closest(name_or_path, presets)} Presets: "
+            f"{', '.join(presets)}. A file of your own is named by its path, e.g. my.toml."
+        )
+    document = read_toml(path)
+    return parse_space(document, str(path))
+
+
+def parse_space(
+    document: Mapping[str, Any], called: str, options: Mapping[tuple[str | int, ...], str] | None = None
+) -> SearchSpace:
+    """`document`, as TOML or JSON gives it, as a checked space. Raises InputError, its lines starting with `called`."""
+    values = with_tuples(document)
+    try:
+        return SearchSpace.model_validate(values, strict=True)
+    except ValidationError as error:
+        mistakes = list(explain(error, SearchSpace, called, options))
+        places = [details["loc"] for details in error.errors(include_url=False, include_context=False)]
+        if () not in places:  # then the tables have not been compared yet: compare those that could be read
+            mistakes += [f"{called} {line}" for line in _disagreements_of_the_readable(values, places)]
+        raise InputError(mistakes) from None
+
+
+def _disagreements_of_the_readable(values: Mapping[str, Any], wrong: Collection[tuple[int | str, ...]]) -> list[str]:
+    """What the tables without mistakes disagree on, so that correcting a file takes one round, not two."""
+    if ("space",) in wrong:
+        return []
+    parameters = {
+        name: SpaceTable.model_fields[name].default if raw is None else parse_parameter(name, raw)
+        for name, raw in ((name, values["space"].get(name)) for name in NAMES)
+        if ("space", name) not in wrong
+    }
+    sound = {table: values[table] for table in values if not any(place[0] == table for place in wrong)}
+    data = DataSpec.model_validate(sound["data"], strict=True) if "data" in sound else None
+    pruner = TypeAdapter(PrunerSpec).validate_python(sound["pruner"], strict=True) if "pruner" in sound else None
+    sampler = TypeAdapter(SamplerSpec).validate_python(sound["sampler"], strict=True) if "sampler" in sound else None
+    baseline = Baseline.model_validate(sound["baseline"], strict=True).given() if "baseline" in sound else None
+    return disagreements(parameters, data, pruner, sampler, baseline)

@@ -1,0 +1,80 @@
+"""How our plotly figures look, and what several of them draw.
+
+They are coloured for a light ground and a dark one alike, and carry no template: plotly's own weighs 7 kB, in every
+figure again. plotly is imported when something is drawn.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from studies.record.curves import value_of
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+    from plotly.graph_objects import Figure
+
+NEUTRAL = "#737b85"
+"""Readable on white and on near-black: text, and the report's curve."""
+GRID = "rgba(128, 136, 148, 0.22)"
+CLEAR = "rgba(0, 0, 0, 0)"
+FONT = "system-ui, -apple-system, Segoe UI, Roboto, Helvetica, Arial, sans-serif"
+MARKERS: Mapping[str, str] = MappingProxyType({"o": "circle", "X": "x", ">": "triangle-right", "s": "square"})
+"""Plotly's names of matplotlib's markers."""
+AXIS: Mapping[str, object] = MappingProxyType(
+    {"gridcolor": GRID, "zerolinecolor": GRID, "linecolor": GRID, "automargin": True}
+)
+
+
+def new_plot(title: str, x: str, y: str) -> Figure:
+    """An empty figure in the style all of them share."""
+    import plotly.graph_objects as go
+
+    return go.Figure(
+        layout={
+            "template": go.layout.Template(),
+            "title": {"text": title, "font": {"size": 15}, "x": 0, "xref": "paper"},
+            "font": {"family": FONT, "size": 12, "color": NEUTRAL},
+            "paper_bgcolor": CLEAR,
+            "plot_bgcolor": CLEAR,
+            "modebar": {"bgcolor": CLEAR, "color": GRID, "activecolor": NEUTRAL},
+            "hoverlabel": {"font": {"family": FONT}},
+            "legend": {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"},
+            "margin": {"l": 56, "r": 16, "t": 44, "b": 40},
+            "xaxis": {"title": {"text": x, "standoff": 6}, **AXIS},
+            "yaxis": {"title": {"text": y, "standoff": 6}, "tickformat": ".0%", **AXIS},
+        }
+    )
+
+
+def add_dots(
+    figure: Figure, trials: Sequence[FrozenTrial], xs: Sequence[float], name: str, color: str, marker: str
+) -> None:
+    dots = [
+        (x, round(value, 4), trial.number)
+        for trial, x in zip(trials, xs, strict=True)
+        if (value := value_of(trial)) is not None
+    ]
+    if dots:
+        places, values, numbers = (list(column) for column in zip(*dots, strict=True))
+        figure.add_scatter(
+            x=places, y=values, customdata=numbers, mode="markers", name=name, opacity=0.8,
+            marker={"color": color, "size": 7 if len(dots) <= 200 else 5, "symbol": MARKERS[marker]},
+            hovertemplate="trial %{customdata}: %{y:.2%}<extra></extra>",
+        )  # fmt: skip
+
+
+def add_level(figure: Figure, value: float, name: str, color: str, dash: str, last: float) -> None:
+    figure.add_scatter(
+        x=[0, max(last, 1)], y=[value, value], mode="lines", name=name, hoverinfo="skip",
+        line={"color": color, "dash": dash, "width": 2},
+    )  # fmt: skip
+
+
+def say_instead(figure: Figure, text: str) -> None:
+    figure.add_annotation(text=html.escape(text), xref="paper", yref="paper", x=0.5, y=0.5, showarrow=False)
+    figure.update_xaxes(showticklabels=False)
+    figure.update_yaxes(showticklabels=False)

@@ -1,0 +1,1 @@
+"""Who may train what? The budget, slots, the dead among them, and limits."""

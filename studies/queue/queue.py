@@ -1,0 +1,474 @@
+"""The budget of a study is a queue: N trials are put in once, and workers only ever take waiting ones.
+
+The contract, which holds across any number of processes, hosts and crashes:
+
+- A trial is one row that moves WAITING -> RUNNING -> COMPLETE | PRUNED | FAIL, or from RUNNING back to WAITING when its
+  worker gave it back or died. A retry is the same trial: it keeps its number, its values and its epochs. So a study
+  filled to N trials ends with N settled ones, no more and no fewer.
+- Whoever runs a trial holds it through a *slot*: a row of ours that names the trial. Taking, recording, settling and
+  giving back check in the same transaction that the slot still holds the trial; a worker that was taken for dead and
+  wakes up finds it does not, is told so by `False`, and its late result changes nothing.
+- Every call may be repeated: where the database went away before its answer came, repeating finds the work done.
+
+Each transaction starts with a write, as `Storage.transaction` asks.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import socket
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from optuna.storages._rdb import models
+from optuna.trial import TrialState
+from sqlalchemy import orm
+
+from studies.queue import limits
+from studies.queue.limits import STOP, STOPPED_BY, Limits
+from studies.queue.undertaker import GRACE_SECONDS, is_dead_here, machine, process_started
+from studies.show.artifacts import named_artifacts
+from studies.store.schema import EPOCHS, SLOTS
+from studies.store.storage import Storage
+from studies.words import last_crash
+
+RETRIES = 3
+"""How often a trial whose worker died is run again; after that it failed for good."""
+ATTEMPTS = "alexsearch:attempts"
+"""System attribute of a trial: how many of its runs ended in a crash. A run that was given back does not count."""
+
+STUDY = models.StudyModel.__table__
+TRIAL = models.TrialModel.__table__
+REPORT = models.TrialIntermediateValueModel
+VALUE = models.TrialValueModel
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A trial that a slot holds."""
+
+    trial_id: int
+    number: int
+    attempt: int
+    """0 for the first run, and one more after each crash."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How the trials of a study stand. Their sum without `retried` is the budget."""
+
+    waiting: int
+    running: int
+    complete: int
+    pruned: int
+    failed: int
+    """Failed for good."""
+    retried: int
+    """Runs that crashed and were repeated; the trials themselves are counted above."""
+
+    @property
+    def settled(self) -> int:
+        return self.complete + self.pruned + self.failed
+
+    @property
+    def budget(self) -> int:
+        return self.settled + self.waiting + self.running
+
+
+@dataclass(frozen=True)
+class SlotStatus:
+    """What a slot was last heard to do."""
+
+    slot_id: str
+    host: str
+    pid: int
+    device: str
+    trial: int | None
+    """Number of the trial it holds."""
+    epoch: int
+    images_per_second: float
+    age_seconds: float
+    """Since its last sign of life, by the database's clock."""
+    stale: bool
+    """It gave none for too long, or is gone."""
+    gone: bool = False
+    """Its process was on this machine and has ended."""
+
+
+class Queue:
+    """The queue of one study. May be shared by the threads of a process."""
+
+    def __init__(self, storage: Storage, study_id: int) -> None:
+        self.storage = storage
+        self.study_id = study_id
+
+    def fill(self, total: int, baseline: Mapping[str, Any] | None = None) -> int:
+        """Put waiting trials in until the study has `total` of them, and return how many were added.
+
+        Trial 0 gets the values of `baseline`. Where the study has `total` or more already, nothing is added.
+        """
+
+        def body(session: orm.Session) -> int:
+            self.lock_study(session)
+            known = sa.select(sa.func.count(), sa.func.max(TRIAL.c.number)).where(TRIAL.c.study_id == self.study_id)
+            present, last = session.execute(known).one()
+            start = 0 if last is None else last + 1  # not `present`: a trial in between may have been deleted
+            rows = [
+                {"study_id": self.study_id, "number": number, "state": TrialState.WAITING}
+                for number in range(start, start + total - present)
+            ]
+            if not rows:
+                return 0
+            session.execute(sa.insert(models.TrialModel), rows)
+            added = sa.select(TRIAL.c.trial_id).where(TRIAL.c.study_id == self.study_id, TRIAL.c.number >= start)
+            session.execute(sa.delete(EPOCHS).where(EPOCHS.c.trial_id.in_(added)))  # as in `take`
+            if start == 0 and baseline:
+                first = session.scalars(added.where(TRIAL.c.number == 0)).one()
+                self.storage._set_trial_attr_without_commit(
+                    session, models.TrialSystemAttributeModel, first, "fixed_params", dict(baseline)
+                )
+            return len(rows)
+
+        return self.storage.transaction(body)
+
+    def join(self, device: str) -> str:
+        """Add a slot of this process to the study and return its id, which no other slot ever had or will have."""
+        slot_id = uuid.uuid4().hex
+        row = {
+            "slot_id": slot_id,
+            "study_id": self.study_id,
+            "host": socket.gethostname()[:255],
+            "machine": machine(),
+            "pid": os.getpid(),
+            "process_started": process_started(os.getpid()) or 0.0,
+            "device": device[:255],
+            "beat_at": self._now(),
+        }
+
+        def body(session: orm.Session) -> None:
+            session.execute(sa.delete(SLOTS).where(SLOTS.c.slot_id == slot_id))
+            session.execute(sa.insert(SLOTS).values(**row))
+
+        self.storage.transaction(body)
+        return slot_id
+
+    def leave(self, slot_id: str) -> None:
+        """Remove the slot. A trial that it still holds goes back into the queue."""
+        self._release([slot_id], crashed=False, reason="")
+
+    def take(self, slot_id: str) -> Taken | None:
+        """Take the waiting trial with the lowest number; None where none waits, or where the study is to stop.
+
+        Raises:
+            LookupError: the slot is gone: it was taken for dead. Join anew.
+        """
+
+        def body(session: orm.Session) -> Taken | None:
+            if not self._beat(session, [slot_id], epoch=0, images_per_second=0.0):
+                raise LookupError(f"slot {slot_id} is gone")
+            held = session.scalar(sa.select(SLOTS.c.trial_id).where(SLOTS.c.slot_id == slot_id))
+            if held is not None and self._holds(session, slot_id, held):
+                number = session.scalar(sa.select(TRIAL.c.number).where(TRIAL.c.trial_id == held))
+                return Taken(held, int(number or 0), _attempts(session, held))
+            trial_id = session.scalar(self._first_waiting()) if self._stop(session) is None else None
+            if trial_id is None:
+                return None
+            trial = session.get_one(models.TrialModel, trial_id)
+            # SQLite gives the id of a deleted trial to a new one, and rows of ours may still name the old.
+            session.execute(sa.update(SLOTS).where(SLOTS.c.trial_id == trial_id).values(trial_id=None))
+            if trial.datetime_start is None:
+                session.execute(sa.delete(EPOCHS).where(EPOCHS.c.trial_id == trial_id))
+            trial.state = TrialState.RUNNING
+            trial.datetime_start = datetime.datetime.now()  # naive and local: Optuna's model makes it UTC
+            session.execute(sa.update(SLOTS).where(SLOTS.c.slot_id == slot_id).values(trial_id=trial_id))
+            return Taken(trial_id, int(trial.number), _attempts(session, trial_id))
+
+        return self.storage.transaction(body)
+
+    def resume_at(self, slot_id: str, trial_id: int, epoch: int) -> bool:
+        """Forget what was reported beyond `epoch`, the one training starts again from: it will be reported anew."""
+
+        def body(session: orm.Session) -> bool:
+            if not self._holds(session, slot_id, trial_id, epoch=epoch):
+                return False
+            session.execute(sa.delete(REPORT).where(REPORT.trial_id == trial_id, REPORT.step > epoch))
+            session.execute(sa.delete(EPOCHS).where(EPOCHS.c.trial_id == trial_id, EPOCHS.c.epoch > epoch))
+            return True
+
+        return self.storage.transaction(body)
+
+    def record_epoch(
+        self, slot_id: str, trial_id: int, metrics: Mapping[str, Any], images_per_second: float = 0.0
+    ) -> bool:
+        """Record one epoch: its metrics (the columns of `EPOCHS`) and its val_accuracy as Optuna's intermediate value.
+
+        Returns:
+            False where the slot no longer holds the trial: stop training it.
+        """
+        row = {column.name: metrics[column.name] for column in EPOCHS.columns if column.name != "trial_id"}
+        epoch = row["epoch"]
+
+        def body(session: orm.Session) -> bool:
+            if not self._holds(session, slot_id, trial_id, epoch=epoch, images_per_second=images_per_second):
+                return False
+            session.execute(sa.delete(EPOCHS).where(EPOCHS.c.trial_id == trial_id, EPOCHS.c.epoch == epoch))
+            session.execute(sa.insert(EPOCHS).values(trial_id=trial_id, **row))
+            self.storage._set_trial_intermediate_value_without_commit(session, trial_id, epoch, row["val_accuracy"])
+            limits.enforce(session, self.study_id)
+            return True
+
+        return self.storage.transaction(body)
+
+    def describe(self, slot_id: str, trial_id: int, attributes: Mapping[str, Any]) -> bool:
+        """Set user attributes of a trial that the slot holds."""
+
+        def body(session: orm.Session) -> bool:
+            if not self._holds(session, slot_id, trial_id):
+                return False
+            self._set_attributes(session, trial_id, attributes)
+            return True
+
+        return self.storage.transaction(body)
+
+    def settle(
+        self,
+        slot_id: str,
+        trial_id: int,
+        state: TrialState,
+        value: float | None,
+        attributes: Mapping[str, Any],
+    ) -> bool:
+        """Finish the trial: COMPLETE or PRUNED with its value, or FAIL for good.
+
+        Returns:
+            False where the slot no longer holds the trial: somebody else has it, and this result is discarded.
+        """
+
+        def body(session: orm.Session) -> bool:
+            if not self._holds(session, slot_id, trial_id):
+                return self._settled_already(session, slot_id, trial_id, state, value)
+            self._set_attributes(session, trial_id, attributes)
+            if attributes.get("epochs_run"):
+                for key, meta in named_artifacts(trial_id).items():
+                    self.storage._set_trial_attr_without_commit(
+                        session, models.TrialSystemAttributeModel, trial_id, key, meta
+                    )
+            self._finish(session, trial_id, state, value)
+            session.execute(sa.update(SLOTS).where(SLOTS.c.slot_id == slot_id).values(trial_id=None, epoch=0))
+            limits.enforce(session, self.study_id)
+            return True
+
+        return self.storage.transaction(body)
+
+    def give_back(self, slot_id: str, trial_id: int, *, crashed: bool, reason: str = "") -> bool:
+        """Put the trial back into the queue; after `RETRIES` crashes it has failed for good, with `reason`.
+
+        Returns:
+            False where the slot no longer holds the trial.
+        """
+
+        def body(session: orm.Session) -> bool:
+            if not self._holds(session, slot_id, trial_id):
+                return False
+            self._requeue(session, trial_id, crashed=crashed, reason=reason)
+            session.execute(sa.update(SLOTS).where(SLOTS.c.slot_id == slot_id).values(trial_id=None, epoch=0))
+            return True
+
+        return self.storage.transaction(body)
+
+    def beat(self, slot_ids: Sequence[str]) -> None:
+        """Give a sign of life for these slots."""
+        self.storage.transaction(lambda session: self._beat(session, slot_ids))
+
+    def reap(self, slot_ids: Iterable[str]) -> None:
+        """Remove slots whose worker is dead; the trials that they held go back into the queue, one crash more each."""
+        self._release(list(slot_ids), crashed=True, reason="the worker died")
+
+    def request_stop(self, *, now: bool) -> None:
+        """Have all workers of the study take no new trial, and `now`, give back those they run."""
+
+        def body(session: orm.Session) -> None:
+            self.lock_study(session)
+            limits.write(session, self.study_id, STOP, "now" if now else "after")
+
+        self.storage.transaction(body)
+
+    def begin(self, within: Limits | None = None) -> None:
+        """Let trials be taken, again where the study was to stop, until they are settled or a limit is reached.
+
+        None leaves the study the limits that it has: where one is reached, it stops again at once.
+        """
+
+        def body(session: orm.Session) -> None:
+            self.lock_study(session)
+            limits.begin(session, self.study_id, within or limits.of_study(session, self.study_id))
+
+        self.storage.transaction(body)
+
+    def stop_requested(self) -> str | None:
+        """ "after", "now", or None where the study is not to stop."""
+        return self.storage.read(self._stop)
+
+    def stopped_by(self) -> str | None:
+        """The limit that made the study stop, in words; None where none did."""
+        why: str | None = self.storage.read(lambda session: limits.read(session, self.study_id, STOPPED_BY))
+        return why
+
+    def reached(self, within: Limits) -> str | None:
+        """Which of these limits the study has reached already, in words; None where it has reached none."""
+        return self.storage.read(lambda session: limits.reached(session, self.study_id, within))
+
+    def counts(self) -> Counts:
+        """How the study's trials stand now."""
+
+        def body(session: orm.Session) -> Counts:
+            states = (
+                sa.select(models.TrialModel.state, sa.func.count())
+                .where(TRIAL.c.study_id == self.study_id)
+                .group_by(models.TrialModel.state)
+            )
+            by_state: dict[TrialState, int] = dict(session.execute(states).all())
+            attribute = models.TrialSystemAttributeModel
+            attempts = session.scalars(
+                sa.select(attribute.value_json)
+                .join(TRIAL, TRIAL.c.trial_id == attribute.trial_id)
+                .where(TRIAL.c.study_id == self.study_id, attribute.key == ATTEMPTS)
+            )
+            retried = sum(min(int(value), RETRIES) for value in attempts)
+            return Counts(
+                waiting=by_state.get(TrialState.WAITING, 0),
+                running=by_state.get(TrialState.RUNNING, 0),
+                complete=by_state.get(TrialState.COMPLETE, 0),
+                pruned=by_state.get(TrialState.PRUNED, 0),
+                failed=by_state.get(TrialState.FAIL, 0),
+                retried=retried,
+            )
+
+        return self.storage.read(body)
+
+    def slots(self) -> list[SlotStatus]:
+        """The slots of the study, by host and process."""
+
+        def body(session: orm.Session) -> list[SlotStatus]:
+            query = (
+                sa.select(SLOTS, TRIAL.c.number, self._now().label("now"))
+                .join(TRIAL, TRIAL.c.trial_id == SLOTS.c.trial_id, isouter=True)
+                .where(SLOTS.c.study_id == self.study_id)
+                .order_by(SLOTS.c.host, SLOTS.c.pid, SLOTS.c.device)
+            )
+            return [
+                SlotStatus(
+                    slot_id=row.slot_id,
+                    host=row.host,
+                    pid=row.pid,
+                    device=row.device,
+                    trial=row.number,
+                    epoch=row.epoch,
+                    images_per_second=row.images_per_second,
+                    age_seconds=max(0.0, row.now - row.beat_at),
+                    stale=gone or row.now - row.beat_at > GRACE_SECONDS,
+                    gone=gone,
+                )
+                for row in session.execute(query)
+                for gone in [is_dead_here(row)]
+            ]
+
+        return self.storage.read(body)
+
+    def lock_study(self, session: orm.Session) -> None:
+        """Hold the study's row until the transaction ends."""
+        lock = sa.update(STUDY).where(STUDY.c.study_id == self.study_id).values(study_name=STUDY.c.study_name)
+        session.execute(lock)
+
+    def _stop(self, session: orm.Session) -> str | None:
+        stop: str | None = limits.read(session, self.study_id, STOP)
+        return stop
+
+    def _first_waiting(self) -> sa.Select[Any]:
+        waiting = models.TrialModel.state == TrialState.WAITING
+        query = sa.select(TRIAL.c.trial_id).where(TRIAL.c.study_id == self.study_id, waiting)
+        # Postgres: a row that another worker is taking right now is passed over instead of waited for.
+        return query.order_by(TRIAL.c.number).limit(1).with_for_update(skip_locked=True)
+
+    def _beat(self, session: orm.Session, slot_ids: Sequence[str], **values: Any) -> bool:
+        beat = sa.update(SLOTS).where(SLOTS.c.slot_id.in_(slot_ids))
+        result = session.execute(beat.values(beats=SLOTS.c.beats + 1, beat_at=self._now(), **values))
+        return bool(getattr(result, "rowcount", 0))
+
+    def _holds(self, session: orm.Session, slot_id: str, trial_id: int, **values: Any) -> bool:
+        """Beat, and tell whether the slot still holds the trial and the trial still runs."""
+        held = sa.update(SLOTS).where(SLOTS.c.slot_id == slot_id, SLOTS.c.trial_id == trial_id)
+        result = session.execute(held.values(beats=SLOTS.c.beats + 1, beat_at=self._now(), **values))
+        if not getattr(result, "rowcount", 0):
+            return False
+        # Somebody may have deleted the trial, or told its result, from the dashboard.
+        state = session.scalar(sa.select(models.TrialModel.state).where(TRIAL.c.trial_id == trial_id).with_for_update())
+        if state == TrialState.RUNNING:
+            return True
+        session.execute(sa.update(SLOTS).where(SLOTS.c.slot_id == slot_id).values(trial_id=None, epoch=0))
+        return False
+
+    def _settled_already(
+        self, session: orm.Session, slot_id: str, trial_id: int, state: TrialState, value: float | None
+    ) -> bool:
+        """Whether this very slot settled the trial before: its answer was lost on the way, and it asks again."""
+        trial = session.get(models.TrialModel, trial_id)
+        slot = session.scalar(sa.select(SLOTS.c.slot_id).where(SLOTS.c.slot_id == slot_id, SLOTS.c.trial_id.is_(None)))
+        if trial is None or slot is None or trial.state != state:
+            return False
+        stored = session.scalar(sa.select(VALUE.value).where(VALUE.trial_id == trial_id))
+        return value is None or stored == value
+
+    def _release(self, slot_ids: Sequence[str], *, crashed: bool, reason: str) -> None:
+        def body(session: orm.Session) -> None:
+            gone = session.execute(sa.delete(SLOTS).where(SLOTS.c.slot_id.in_(slot_ids)).returning(SLOTS.c.trial_id))
+            for (trial_id,) in gone.all():
+                if trial_id is not None:
+                    self._requeue(session, trial_id, crashed=crashed, reason=reason)
+
+        if slot_ids:
+            self.storage.transaction(body)
+
+    def _requeue(self, session: orm.Session, trial_id: int, *, crashed: bool, reason: str) -> None:
+        trial = session.get(models.TrialModel, trial_id, with_for_update=True)
+        if trial is None or trial.state != TrialState.RUNNING:
+            return
+        attempts = _attempts(session, trial_id) + crashed
+        if crashed:
+            self.storage._set_trial_attr_without_commit(
+                session, models.TrialSystemAttributeModel, trial_id, ATTEMPTS, attempts
+            )
+        if attempts > RETRIES:
+            self._set_attributes(session, trial_id, {"reason": last_crash(reason, attempts)})
+            self._finish(session, trial_id, TrialState.FAIL, None)
+        else:
+            trial.state = TrialState.WAITING
+
+    def _set_attributes(self, session: orm.Session, trial_id: int, attributes: Mapping[str, Any]) -> None:
+        for key, value in attributes.items():
+            self.storage._set_trial_attr_without_commit(session, models.TrialUserAttributeModel, trial_id, key, value)
+
+    def _finish(self, session: orm.Session, trial_id: int, state: TrialState, value: float | None) -> None:
+        trial = session.get_one(models.TrialModel, trial_id)
+        if value is not None:
+            self.storage._set_trial_value_without_commit(session, trial, 0, value)
+        trial.state = state
+        trial.datetime_complete = datetime.datetime.now()  # naive and local: Optuna's model makes it UTC
+
+    def _now(self) -> sa.ColumnElement[float]:
+        """Seconds since 1970 by the database's clock, the only one that all hosts share."""
+        if self.storage.engine.name == "sqlite":
+            return sa.literal_column("((julianday('now') - 2440587.5) * 86400.0)", sa.Float)
+        return sa.literal_column("extract(epoch from clock_timestamp())::float", sa.Float)
+
+
+def _attempts(session: orm.Session, trial_id: int) -> int:
+    attribute = models.TrialSystemAttributeModel
+    value = session.scalar(
+        sa.select(attribute.value_json).where(attribute.trial_id == trial_id, attribute.key == ATTEMPTS)
+    )
+    return int(value) if value else 0

@@ -1,0 +1,255 @@
+"""The studies of a database: made, found and described. What a study was asked is kept in its user attributes.
+
+space     the search space, as `SearchSpace.to_dict` gives it
+data      fingerprint, counts and classes of its data
+uid       tells this study from any other of the same name
+
+`studies.record.retrained` adds what retrainings came to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import shlex
+import uuid
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+import sqlalchemy as sa
+from optuna.storages._rdb import models
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import orm
+
+from studies.queue.queue import Counts, Queue
+from studies.store.schema import EPOCHS
+from studies.store.storage import Storage
+
+METRIC = "val_accuracy"
+LISTED = 20
+"""How many studies an error message names."""
+
+
+class StudyError(Exception):
+    """The study that was asked for is not there, or not ready for what was asked. The message says the way out."""
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """A study of the database."""
+
+    study_id: int
+    name: str
+    attributes: Mapping[str, Any]
+    directions: tuple[StudyDirection, ...] = (StudyDirection.MAXIMIZE,)
+    """One an objective. Ours have one, to be maximised; another program's may have several."""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether alexsearch made it: other Optuna studies may live in the same database."""
+        return "space" in self.attributes
+
+    @property
+    def shown(self) -> str:
+        """The name as it may be printed: another program's may hold line breaks or a terminal's control codes."""
+        return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in self.name)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A trial that failed for good."""
+
+    number: int
+    reason: str
+
+
+def all_studies(storage: Storage) -> list[StudyRecord]:
+    """Every study of the database, oldest first. Notes and figures, which may be large, are not read."""
+    study, attribute, direction = models.StudyModel, models.StudyUserAttributeModel, models.StudyDirectionModel
+
+    def body(session: orm.Session) -> list[StudyRecord]:
+        attributes: dict[int, dict[str, Any]] = defaultdict(dict)
+        for study_id, key, value in session.execute(sa.select(attribute.study_id, attribute.key, attribute.value_json)):
+            attributes[study_id][key] = json.loads(value)
+        directions: dict[int, list[StudyDirection]] = defaultdict(list)
+        ordered = sa.select(direction.study_id, direction.direction).order_by(direction.study_id, direction.objective)
+        for study_id, each in session.execute(ordered):
+            directions[study_id].append(each)
+        names = session.execute(sa.select(study.study_id, study.study_name).order_by(study.study_id)).all()
+        return [StudyRecord(each, name, attributes[each], tuple(directions[each])) for each, name in names]
+
+    return storage.read(body)
+
+
+def find_study(storage: Storage, name: str | None) -> StudyRecord:
+    """The study called `name`; without a name, the only one of ours there is, or the only one at all.
+
+    Raises:
+        StudyError: there is none, or without a name, more than one.
+    """
+    studies = all_studies(storage)
+    if name is not None:
+        for study in studies:
+            if study.name == name:
+                return study
+        there = f"There are: {_names(studies)}." if studies else "It has none yet: `alexsearch run quick` starts one."
+        raise StudyError(f"study {name!r} is not in {storage.name}. {there}")
+    candidates = [study for study in studies if study.is_ours] or studies
+    if not candidates:
+        raise StudyError(f"no study in {storage.name} yet. Start one with `alexsearch run quick`.")
+    if len(candidates) > 1:
+        raise StudyError(f"{storage.name} has several studies. Say which with --study NAME: {_names(candidates)}.")
+    return candidates[0]
+
+
+def _names(studies: Sequence[StudyRecord]) -> str:
+    names = [shlex.quote(study.shown) for study in sorted(studies, key=lambda study: study.name)]
+    more = f" and {len(names) - LISTED} more, see `alexsearch studies`" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more
+
+
+def open_study(storage: Storage, name: str, attributes: Mapping[str, Any]) -> tuple[StudyRecord, bool]:
+    """The study called `name`, made with these attributes where there is none, and whether it was made now.
+
+    Of several processes that make it at once, one's attributes are kept by all.
+    """
+    with contextlib.suppress(optuna.exceptions.DuplicatedStudyError):
+        storage.create_new_study([StudyDirection.MAXIMIZE], name)
+    study_id = storage.get_study_id_from_name(name)
+    queue = Queue(storage, study_id)
+
+    def body(session: orm.Session) -> bool:
+        queue.lock_study(session)
+        attribute = models.StudyUserAttributeModel
+        if session.scalar(sa.select(attribute.key).where(attribute.study_id == study_id, attribute.key == "uid")):
+            return False
+        for key, value in {**attributes, "uid": uuid.uuid4().hex}.items():
+            session.add(attribute(study_id=study_id, key=key, value_json=json.dumps(value)))
+        names = json.dumps([METRIC])  # what Optuna's set_metric_names writes, in the same transaction as the rest
+        session.add(models.StudySystemAttributeModel(study_id=study_id, key="study:metric_names", value_json=names))
+        return True
+
+    made = storage.transaction(body)
+    return StudyRecord(study_id, name, storage.get_study_user_attrs(study_id)), made
+
+
+def best_trial(storage: Storage, study: StudyRecord) -> FrozenTrial:
+    """The complete trial with the best value: in a study of ours, the highest val_accuracy.
+
+    Raises:
+        StudyError: no trial is complete yet, or the study has several objectives and thus no best trial.
+    """
+    if len(study.directions) > 1:
+        raise StudyError(
+            f"study {study.shown!r} has {len(study.directions)} objectives, so no trial of it is the best. alexsearch "
+            "did not make it: look at it in `alexsearch dashboard`."
+        )
+    trials = top_trials(storage, study, 1)
+    if trials:
+        return trials[0]
+    counts = Queue(storage, study.study_id).counts()
+    raise StudyError(
+        f"study {study.shown!r} has no complete trial with a value yet ({described(counts)}). "
+        "Wait for one, or go on with `alexsearch run`."
+    )
+
+
+def top_trials(storage: Storage, study: StudyRecord, count: int) -> list[FrozenTrial]:
+    """The `count` complete trials with the best finite values, the best first; of equals, the earlier.
+
+    None where the study, another program's, has several objectives.
+    """
+    if len(study.directions) > 1:
+        return []
+    value = models.TrialValueModel
+    best_first = value.value.asc() if study.directions[0] is StudyDirection.MINIMIZE else value.value.desc()
+    query = (
+        sa.select(value.trial_id)
+        .join(models.TrialModel, models.TrialModel.trial_id == value.trial_id)
+        .where(
+            models.TrialModel.study_id == study.study_id,
+            models.TrialModel.state == TrialState.COMPLETE,
+            value.value_type == value.TrialValueType.FINITE,
+        )
+        .order_by(best_first, models.TrialModel.number)
+        .limit(count)
+    )
+    return [storage.get_trial(trial_id) for trial_id in storage.read(lambda session: session.scalars(query).all())]
+
+
+def best_over_time(storage: Storage, study: StudyRecord) -> list[float]:
+    """The best value after each complete trial, in the order in which they were; empty with several objectives."""
+    if len(study.directions) > 1:
+        return []
+    trial, value = models.TrialModel, models.TrialValueModel
+    query = (
+        sa.select(value.value)
+        .join(trial, trial.trial_id == value.trial_id)
+        .where(
+            trial.study_id == study.study_id,
+            trial.state == TrialState.COMPLETE,
+            value.value_type == value.TrialValueType.FINITE,
+        )
+        .order_by(sa.text("trials.datetime_complete"), trial.number)
+    )
+    better = min if study.directions[0] is StudyDirection.MINIMIZE else max
+    return list(itertools.accumulate(storage.read(lambda session: session.scalars(query).all()), better))
+
+
+def last_failures(storage: Storage, study: StudyRecord, count: int) -> list[Failure]:
+    """The `count` trials with the highest numbers among those that failed for good, the last first."""
+    trial, attribute = models.TrialModel, models.TrialUserAttributeModel
+    query = (
+        sa.select(trial.number, attribute.value_json)
+        .join(attribute, sa.and_(attribute.trial_id == trial.trial_id, attribute.key == "reason"), isouter=True)
+        .where(trial.study_id == study.study_id, trial.state == TrialState.FAIL)
+        .order_by(trial.number.desc())
+        .limit(count)
+    )
+    rows = storage.read(lambda session: session.execute(query).all())
+    return [Failure(number, str(json.loads(reason)) if reason else "not recorded") for number, reason in rows]
+
+
+def epoch_history(storage: Storage, trial_id: int) -> list[dict[str, Any]]:
+    """All metrics of every epoch of a trial, from the first; the keys are the columns of `schema.EPOCHS`."""
+    query = sa.select(EPOCHS).where(EPOCHS.c.trial_id == trial_id).order_by(EPOCHS.c.epoch)
+    rows = storage.read(lambda session: session.execute(query).mappings().all())
+    return [{key: value for key, value in row.items() if key != "trial_id"} for row in rows]
+
+
+def trial_by_number(storage: Storage, study: StudyRecord, number: int) -> FrozenTrial:
+    """The complete or pruned trial with this number.
+
+    Raises:
+        StudyError: there is none, or it is not finished or failed.
+    """
+    try:
+        trial = storage.get_trial(storage.get_trial_id_from_study_id_trial_number(study.study_id, number))
+    except KeyError:
+        budget = Queue(storage, study.study_id).counts().budget
+        numbers = f"its numbers are 0 to {budget - 1}" if budget else "it has none yet"
+        raise StudyError(f"study {study.shown!r} has no trial {number}: {numbers}.") from None
+    if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
+        return trial
+    is_now = f"is {trial.state.name.lower()}"
+    if trial.state is TrialState.FAIL:
+        is_now = f"failed ({trial.user_attrs.get('reason', 'for no recorded reason')})"
+    raise StudyError(
+        f"trial {number} of study {study.shown!r} {is_now}: only a complete or pruned one has a value. "
+        "`alexsearch best` shows the best."
+    )
+
+
+def described(counts: Counts) -> str:
+    """The counts in words: "3 of 8 settled: 2 complete, 1 pruned; 1 running, 4 waiting"."""
+    settled = [f"{getattr(counts, kind)} {kind}" for kind in ("complete", "pruned", "failed") if getattr(counts, kind)]
+    open_ = [f"{getattr(counts, kind)} {kind}" for kind in ("running", "waiting") if getattr(counts, kind)]
+    text = f"{counts.settled} of {counts.budget} settled"
+    text += f": {', '.join(settled)}" if settled else ""
+    text += f"; {', '.join(open_)}" if open_ else ""
+    return text + (f"; {counts.retried} retried" if counts.retried else "")

@@ -1,0 +1,83 @@
+"""What a study cost: the seconds its devices trained, and an estimate of those that pruning saved.
+
+A trial's seconds are those of its recorded epochs, validation included, over all its runs; an epoch that a crash cut
+off is in nobody's account, nor is the start of a process. Where several trials share a GPU each counts its own. A
+pruned trial saved the epochs that it no longer ran, each at the mean of those that it did.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from optuna.storages._rdb import models
+from optuna.trial import TrialState
+
+from studies.store.schema import EPOCHS
+from studies.store.storage import Storage
+
+
+@dataclass(frozen=True)
+class TrialCost:
+    """What one trial took."""
+
+    seconds: float
+    saved_seconds: float
+    """An estimate; 0 unless it was pruned."""
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What the trials of a study took; those that no epoch is known of are left out."""
+
+    by_trial: Mapping[int, TrialCost]
+    """By the trial's number."""
+
+    @property
+    def device_seconds(self) -> float:
+        return sum(cost.seconds for cost in self.by_trial.values())
+
+    @property
+    def saved_seconds(self) -> float:
+        return sum(cost.saved_seconds for cost in self.by_trial.values())
+
+
+def ledger(storage: Storage, study_id: int) -> Ledger:
+    """The account of a study, with its running trials and those given back after some epochs."""
+    trial, attribute = models.TrialModel, models.TrialUserAttributeModel
+    spent = (
+        sa.select(
+            trial.trial_id,
+            trial.number,
+            trial.state,
+            sa.func.sum(EPOCHS.c.seconds).label("seconds"),
+            sa.func.count().label("epochs"),
+        )
+        .join(EPOCHS, EPOCHS.c.trial_id == trial.trial_id)
+        .where(trial.study_id == study_id)
+        .group_by(trial.trial_id, trial.number, trial.state)
+    )
+    configs = (
+        sa.select(attribute.trial_id, attribute.value_json)
+        .join(trial, trial.trial_id == attribute.trial_id)
+        .where(trial.study_id == study_id, trial.state == TrialState.PRUNED, attribute.key == "config")
+    )
+    rows = storage.read(lambda session: session.execute(spent).all())
+    stored = storage.read(lambda session: session.execute(configs).all())
+    planned = {trial_id: planned_epochs(json.loads(config)) for trial_id, config in stored}
+    return Ledger({row.number: _cost(row.seconds, row.epochs, planned.get(row.trial_id)) for row in rows})
+
+
+def planned_epochs(config: Any) -> int | None:
+    """How many epochs a trial's `config` has; None where another program keeps something else under that name."""
+    epochs = config.get("epochs") if isinstance(config, dict) else None
+    return epochs if isinstance(epochs, int) else None
+
+
+def _cost(seconds: float, epochs: int, planned: int | None) -> TrialCost:
+    """`planned` is the number of epochs that a pruned trial would have had; None for one that was not pruned."""
+    left = max(0, planned - epochs) if planned is not None else 0
+    return TrialCost(seconds, left * seconds / epochs)

@@ -1,0 +1,106 @@
+"""What a study has found, in one value: what note, report, pages and the Python interface all say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from studies.queue.queue import Counts, Queue
+from studies.record.catalog import StudyRecord
+from studies.record.cost import Ledger, ledger
+from studies.record.curves import best_of, value_of
+from studies.record.published import is_cifar10, stands_beside
+from studies.record.retrained import Retrained, read
+from studies.store.storage import Storage
+from studies.words import is_searched, listed, number, parameter
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a study of ours has come to. Accuracies are shares of images, 0 to 1."""
+
+    study: StudyRecord
+    trials: Sequence[FrozenTrial]
+    """By number; those that wait may be missing."""
+    counts: Counts
+    best: FrozenTrial | None
+    """The complete trial with the highest validation accuracy."""
+    baseline: FrozenTrial | None
+    """The trial that got the configuration to beat, once it is complete."""
+    ledger: Ledger
+    verified: Retrained | None
+    """What retraining the best trial came to; where it was not retrained, the last that was."""
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        data: Mapping[str, Any] = self.study.attributes.get("data", {})
+        return data
+
+    @property
+    def on_cifar10(self) -> bool:
+        """Whether the report's numbers are about these images."""
+        return is_cifar10(self.data)
+
+    @property
+    def beside_report(self) -> bool:
+        """Whether the report's curve may be drawn beside this study's."""
+        return stands_beside(self.data)
+
+    @property
+    def gain_over_baseline(self) -> float | None:
+        """Validation accuracy of the best above the baseline's, over the same images."""
+        if self.best is None or self.baseline is None:
+            return None
+        return (value_of(self.best) or 0.0) - (value_of(self.baseline) or 0.0)
+
+    @property
+    def space(self) -> Mapping[str, Any]:
+        space: Mapping[str, Any] = self.study.attributes["space"].get("space", {})
+        return space
+
+    @property
+    def question(self) -> str:
+        searched = [name for name, stored in self.space.items() if is_searched(stored)]
+        which = f"Which {listed(searched)} give" if len(searched) > 1 else f"Which {' '.join(searched)} gives"
+        return f"{which} the network its highest validation accuracy?"
+
+    @property
+    def images(self) -> str:
+        """The data in words: "cifar10: 45,000 training and 5,000 validation images"."""
+        source = self.data.get("source", self.study.attributes["space"].get("data", {}).get("source", "unknown data"))
+        counted = [f"{self.data[key]:,} {word}" for key, word in _IMAGES.items() if isinstance(self.data.get(key), int)]
+        return f"{source}: {listed(counted)} images" if counted else str(source)
+
+    @property
+    def space_lines(self) -> list[tuple[str, str]]:
+        """Each searched parameter and what it may be, in words, and on one line what is fixed."""
+        lines = [(name, parameter(stored)) for name, stored in self.space.items() if is_searched(stored)]
+        fixed = [f"{name} {number(stored)}" for name, stored in self.space.items() if not is_searched(stored)]
+        return [*lines, ("fixed", ", ".join(fixed))] if fixed else lines
+
+
+_IMAGES = {"train_images": "training", "validation_images": "validation"}
+
+
+def findings_of(storage: Storage, study: StudyRecord, trials: Sequence[FrozenTrial] | None = None) -> Findings:
+    """What `study` has come to so far. `trials` spares reading them, where the caller has them already."""
+    if trials is None:
+        trials = storage.get_all_trials(study.study_id, deepcopy=False)
+    known = sorted(trials, key=lambda trial: trial.number)
+    best = best_of(known)
+    first = known[0] if known and known[0].number == 0 and study.attributes["space"].get("baseline") else None
+    retrained = read(study)
+    own = retrained.get(best.number) if best else None
+    return Findings(
+        study=study,
+        trials=known,
+        counts=Queue(storage, study.study_id).counts(),
+        best=best,
+        baseline=first if first is not None and first.state.name == "COMPLETE" else None,
+        ledger=ledger(storage, study.study_id),
+        verified=own or max(retrained.values(), key=lambda each: each.finished, default=None),
+    )

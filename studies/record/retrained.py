@@ -1,0 +1,260 @@
+"""What became of a study's trials when they were trained again: kept with the study, so that all its pages can say it.
+
+A search's best value is the highest of many noisy ones, so it is too good; how much too good, fresh trainings tell.
+Three user attributes of the study hold it:
+
+retrained   {trial number: record}, measured on the test images by networks trained on all training images
+reproduced  {trial number: record}, measured on the search's validation images by networks trained on its split
+verified    what `alexsearch verify` concluded from its last comparison of the study's best trials
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import fmean, stdev
+from typing import Any, Literal, TypeVar
+
+import sqlalchemy as sa
+from optuna.storages._rdb import models
+from pydantic import TypeAdapter, ValidationError
+from sqlalchemy import orm
+
+from studies.queue.queue import Queue
+from studies.record.catalog import StudyRecord
+from studies.record.published import REPORT_SCORE
+from studies.store.storage import Storage
+
+CONFIDENCE = 0.95
+SIGNIFICANT = 0.05
+CIFAR10_SHAPE = (50_000, 10)
+"""Training images and classes of CIFAR-10: whatever file it comes from, only it is compared with the report."""
+
+Split = Literal["test", "validation"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """What one trial's configuration came to when it was trained again, once a seed. Accuracies go from 0 to 1."""
+
+    trial: int
+    """Its number in the study."""
+    searched: float
+    """The validation accuracy the search had recorded for it."""
+    split: Split
+    """What it was measured on: the test images, or the search's own validation images."""
+    seeds: tuple[int, ...]
+    scores: tuple[float, ...]
+    """The accuracy of each seed's network."""
+    mean: float
+    spread: float | None
+    """Sample standard deviation over the seeds; None with one seed."""
+    interval: tuple[float, float] | None
+    """95% confidence interval of the mean by Student's t; None with one seed."""
+    images: int
+    """How many images each network was trained on."""
+    finished: str
+    """UTC, ISO 8601."""
+    folder: str | None = None
+    """Where models, metrics and the page are, on the machine that made them."""
+    report: float | None = None
+    """The report's score, where the images are CIFAR-10's test images; None otherwise."""
+
+    @property
+    def optimism(self) -> float:
+        """How much better the search thought it than it is: searched less retrained."""
+        return self.searched - self.mean
+
+    @property
+    def gain(self) -> float | None:
+        """How much better than the report; None where nothing is to be compared."""
+        return None if self.report is None else self.mean - self.report
+
+    def in_words(self) -> str:
+        """ "searched 0.7712, retrained 0.7654 +- 0.0031 (5 seeds), optimism 0.0058, report 0.7081, gain 0.0573"."""
+        spread = "" if self.spread is None else f" +- {self.spread:.4f}"
+        seeds = f"{len(self.seeds)} seed{'s' * (len(self.seeds) > 1)}"
+        words = [f"searched {self.searched:.4f}", f"retrained {self.mean:.4f}{spread} ({seeds})"]
+        words.append(f"optimism {self.optimism:.4f}")
+        if self.report is not None:
+            words += [f"report {self.report:.4f}", f"gain {self.gain:.4f}"]
+        return ", ".join(words)
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What `alexsearch verify` concluded: which of the best trials is the best on fresh seeds, and how surely."""
+
+    candidates: tuple[int, ...]
+    """Trial numbers, the best on fresh seeds first; their records are in `reproduced`."""
+    picked: int
+    second: int | None
+    """None where only one trial could be compared."""
+    p_value: float | None
+    """Two-sided, of Welch's t-test between the scores of the first and the second; None where there is no test."""
+    told_apart: bool
+    """Whether `p_value` is below `SIGNIFICANT`."""
+    finished: str
+    """UTC, ISO 8601."""
+    folder: str | None = None
+
+
+def summarised(
+    *,
+    trial: int,
+    searched: float,
+    split: Split,
+    scores: Mapping[int, float],
+    images: int,
+    finished: str,
+    folder: str | None = None,
+    is_cifar10: bool = False,
+) -> Retrained:
+    """The record of one retraining; `scores` are the accuracies by seed. Raises ValueError without any."""
+    if not scores:
+        raise ValueError("there is no score to sum up")
+    values = tuple(scores.values())
+    return Retrained(
+        trial=trial,
+        searched=searched,
+        split=split,
+        seeds=tuple(scores),
+        scores=values,
+        mean=fmean(values),
+        spread=stdev(values) if len(values) > 1 else None,
+        interval=confidence_interval(values),
+        images=images,
+        finished=finished,
+        folder=folder,
+        report=REPORT_SCORE if is_cifar10 and split == "test" else None,
+    )
+
+
+def confidence_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Where the mean of what `values` were drawn from lies with 95% confidence, by Student's t; None for one value.
+
+    Student (1908), "The probable error of a mean", Biometrika 6: mean -+ t(0.975, n - 1) s / sqrt(n).
+    """
+    half = _student_t(len(values)) * stdev(values) / len(values) ** 0.5 if len(values) > 1 else None
+    return None if half is None else (fmean(values) - half, fmean(values) + half)
+
+
+def next_seed_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Where one more value drawn like `values` lies with 95% probability; None for one value.
+
+    The usual prediction interval of a normal sample: mean -+ t(0.975, n - 1) s sqrt(1 + 1/n).
+    """
+    half = _student_t(len(values)) * stdev(values) * (1 + 1 / len(values)) ** 0.5 if len(values) > 1 else None
+    return None if half is None else (fmean(values) - half, fmean(values) + half)
+
+
+def welch(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """How likely scores so far apart are where both were drawn around one mean: two-sided p of Welch's t-test.
+
+    None where there is no test: a sample of one, or two without any spread. Welch (1947), "The generalization of
+    'Student's' problem when several different population variances are involved", Biometrika 34. Unpaired, because two
+    configurations share nothing by sharing a seed: their batches differ.
+    """
+    if min(len(first), len(second)) < 2 or stdev(first) == stdev(second) == 0:
+        return None
+    from scipy import stats
+
+    return float(stats.ttest_ind(first, second, equal_var=False).pvalue)
+
+
+def _student_t(count: int) -> float:
+    from scipy import stats  # half a second to import, and `status` needs none of it
+
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1))
+
+
+def reproduces(one: Retrained) -> tuple[bool | None, str]:
+    """Whether the searched score is one that a fresh seed would give, and the answer in words; None: can't be told.
+
+    For a record on the validation split: same images, same measure, other seeds. The question is put to the interval
+    that one more seed falls into with 95% probability. Selection favours the upper end, so a score inside it may still
+    be optimistic: by how much, `optimism` says.
+    """
+    within = next_seed_interval(one.scores)
+    if within is None:
+        return None, (
+            f"One seed can't tell: it came to {one.mean:.4f}, the search had {one.searched:.4f}. Use two seeds or more."
+        )
+    low, high = within
+    if low == high and one.searched != low:
+        return (
+            None,
+            f"All {len(one.seeds)} seeds came to {low:.4f}, the search had {one.searched:.4f}: no spread to judge by.",
+        )
+    expected = f"what a fresh seed gives, {low:.4f} to {high:.4f} (95%, {len(one.seeds)} seeds)"
+    if one.searched > high:
+        return False, f"No: the search's {one.searched:.4f} is more than {expected}. It was lucky."
+    if one.searched < low:
+        return False, f"No: the search's {one.searched:.4f} is less than {expected}. It was unlucky."
+    return True, f"Yes: the search's {one.searched:.4f} lies within {expected}."
+
+
+def record(storage: Storage, study: StudyRecord, retrained: Retrained) -> None:
+    """Keep a trial's retraining with its study, in place of an earlier one on the same split.
+
+    Raises:
+        StorageError: the database stayed away.
+    """
+    key = "retrained" if retrained.split == "test" else "reproduced"
+    _update(storage, study, key, lambda old: {**(old or {}), str(retrained.trial): asdict(retrained)})
+
+
+def record_verified(storage: Storage, study: StudyRecord, verified: Verified) -> None:
+    """Keep what a comparison of the best trials came to, in place of an earlier one. Raises StorageError."""
+    _update(storage, study, "verified", lambda _old: asdict(verified))
+
+
+def read(study: StudyRecord) -> dict[int, Retrained]:
+    """By trial number, what retraining came to: on the test images where it was measured there, else on validation's.
+
+    What is stored is checked, and left out where something else than alexsearch has written it.
+    """
+    return {**reproduced(study), **_records(study, "retrained")}
+
+
+def reproduced(study: StudyRecord) -> dict[int, Retrained]:
+    """By trial number, what retraining on the search's own split came to."""
+    return _records(study, "reproduced")
+
+
+def verified(study: StudyRecord) -> Verified | None:
+    """What the last `alexsearch verify` concluded; None where there was none."""
+    return _checked(study.attributes.get("verified"), Verified)
+
+
+def _records(study: StudyRecord, key: str) -> dict[int, Retrained]:
+    stored = study.attributes.get(key)
+    records = stored.values() if isinstance(stored, Mapping) else []
+    found = [one for each in records if (one := _checked(each, Retrained)) is not None]
+    return {one.trial: one for one in sorted(found, key=lambda one: one.trial)}
+
+
+def _checked(stored: object, kind: type[T]) -> T | None:
+    try:
+        return TypeAdapter(kind).validate_python(stored)
+    except ValidationError:
+        return None
+
+
+def _update(storage: Storage, study: StudyRecord, key: str, change: Callable[[Any], Any]) -> None:
+    """Change one user attribute of the study in one transaction: two retrainings may end at the same time."""
+    attribute = models.StudyUserAttributeModel
+    where = (attribute.study_id == study.study_id, attribute.key == key)
+
+    def body(session: orm.Session) -> None:
+        Queue(storage, study.study_id).lock_study(session)
+        old = session.scalar(sa.select(attribute.value_json).where(*where))
+        new = json.dumps(change(None if old is None else json.loads(old)))
+        if old is None:
+            session.add(attribute(study_id=study.study_id, key=key, value_json=new))
+        else:
+            session.execute(sa.update(attribute).where(*where).values(value_json=new))
+
+    storage.transaction(body)

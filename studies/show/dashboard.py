@@ -1,0 +1,281 @@
+"""optuna-dashboard over our storage and our own pages beside it, behind `studies.show.guard`, on one port.
+
+Who may reach it: on a loopback address every user of this machine, without a password; on any other address only with
+one. Read-only unless edits are asked for. optuna-dashboard, Bottle and waitress are imported when a server is made, so
+importing this module costs nothing; TensorFlow is never imported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import ipaddress
+import math
+import os
+import signal
+import socket
+import threading
+import types
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypedDict, Unpack
+
+from studies.show.guard import guard
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication
+
+    from optuna.artifacts._protocol import ArtifactStore
+    from optuna.storages import BaseStorage
+
+    from studies.show.pages.site import RecipeText
+    from studies.store.cache import AllTrials
+    from studies.store.storage import Storage
+
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 8080
+PASSWORD_VARIABLE = "ALEXSEARCH_DASHBOARD_PASSWORD"  # noqa: S105 (its name, not its value)
+
+# waitress reads a whole body before it asks us: a reader has none, an editor uploads artifacts (the dashboard's limit).
+READING_BODY_BYTES = 64 * 1024
+EDITING_BODY_BYTES = 128 * 1024 * 1024
+THREADS = 8
+"""A page of optuna-dashboard over thousands of trials keeps one busy for seconds."""
+
+
+class DashboardError(Exception):
+    """The dashboard can't start as asked. The message says what, where, why and the way out."""
+
+
+def read_password(password_file: Path | None, environ: Mapping[str, str] = os.environ) -> str | None:
+    """The dashboard's password: the file's first line, else the environment's, else None.
+
+    It is never taken from the command line, where `ps` shows it to every user. Raises DashboardError when the file
+    can't be read or holds no password.
+    """
+    if password_file is None:
+        return environ.get(PASSWORD_VARIABLE) or None
+    try:
+        lines = password_file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DashboardError(f"{password_file}: the dashboard's password can't be read: {error}.") from error
+    if not lines or not lines[0].strip():
+        raise DashboardError(f"{password_file}: the first line is empty. Write the dashboard's password there.")
+    return lines[0]
+
+
+def build_app(
+    storage: Storage,
+    *,
+    hosts: Collection[str],
+    password: str | None = None,
+    allow_edits: bool = False,
+    artifact_store: ArtifactStore | None = None,
+    recipe: RecipeText | None = None,
+    cached: AllTrials | None = None,
+) -> WSGIApplication:
+    """The guarded WSGI application; loopback names are always among its `hosts`.
+
+    `recipe` writes what Export gives. Both halves read trials through one cache, `cached` where it is given, which asks
+    the database only for what changed.
+    """
+    from optuna_dashboard import wsgi
+
+    from studies.show.pages.site import build_pages, with_pages
+    from studies.store.cache import AllTrials
+
+    _ask_python_instead_of_numpy()
+    cached = cached or AllTrials(storage)
+    pages = build_pages(storage, cached, allow_edits=allow_edits, recipe=recipe)
+    app = with_pages(wsgi(cached, artifact_store=artifact_store), pages)
+    return guard(
+        app, hosts=hosts, password=password, allow_edits=allow_edits, healthy=lambda: _storage_answers(storage)
+    )
+
+
+def _ask_python_instead_of_numpy() -> None:
+    """Have optuna-dashboard's page of 10,000 trials put together in 0.6 s of a processor instead of 1.3 s.
+
+    Of each reported number, and there are hundreds of thousands, it asks numpy four times whether it is an unusual one;
+    for a single float, Python answers the same a tenth as dear. tests/test_dashboard.py looks whether it still asks so.
+    """
+    from optuna_dashboard import _serializer
+
+    _serializer.np = types.SimpleNamespace(
+        isnan=math.isnan,
+        isfinite=math.isfinite,
+        isposinf=lambda value: value == math.inf,
+        isneginf=lambda value: value == -math.inf,
+    )
+
+
+class Asked(TypedDict, total=False):
+    """How to serve; each has a default."""
+
+    host: str
+    port: int
+    """0 takes a free one."""
+    study: str | None
+    """Whose page is the URL to open; without one it is the list of studies."""
+    password: str | None
+    allow_edits: bool
+    extra_hosts: Collection[str]
+    """Names that a reverse proxy asks for."""
+    artifact_store: ArtifactStore | None
+    recipe: RecipeText | None
+
+
+def serve(storage: Storage, *, ready: Callable[[str], None], **asked: Unpack[Asked]) -> None:
+    """Serves until SIGINT (Ctrl-C) or SIGTERM, then returns. Call it from the main thread.
+
+    `ready` gets the URL to open once the port accepts connections.
+    Raises DashboardError when the address can't be bound, the study doesn't exist, or a password is missing.
+    """
+    server, url = _bind(storage, **asked)
+    previous = signal.signal(signal.SIGTERM, _exit)
+    try:
+        ready(url)
+        server.run()  # waitress returns from here on KeyboardInterrupt and SystemExit
+    except (KeyboardInterrupt, SystemExit):  # the signal came within `ready`
+        server.task_dispatcher.shutdown()
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+        server.close()
+
+
+@contextlib.contextmanager
+def serving(storage: Storage, **asked: Unpack[Asked]) -> Iterator[str]:
+    """The same server in a thread of its own, for as long as the `with` block lasts. Gives the URL to open."""
+    from waitress import wasyncore
+
+    server, url = _bind(storage, **asked)
+    thread = threading.Thread(target=server.run, name="dashboard", daemon=True)
+    thread.start()
+    try:
+        yield url
+    finally:
+        # Sockets are closed by the thread that waits on them: closed from here, its select() would raise EBADF.
+        server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map))
+        thread.join(timeout=10)
+        server.task_dispatcher.shutdown()
+
+
+def _bind(
+    storage: Storage,
+    *,
+    host: str = DEFAULT_HOST,
+    port: int = DEFAULT_PORT,
+    study: str | None = None,
+    password: str | None = None,
+    allow_edits: bool = False,
+    extra_hosts: Collection[str] = (),
+    artifact_store: ArtifactStore | None = None,
+    recipe: RecipeText | None = None,
+) -> tuple[Any, str]:
+    import waitress
+
+    from studies.store.cache import AllTrials
+
+    page = "/" if study is None else f"/studies/{_study_id(storage, study)}"
+    cached = AllTrials(storage)
+    listener = _listen(host, port)
+    try:
+        address, port = listener.getsockname()[:2]
+        if password is None:
+            _require_loopback(host, address, port)
+        names = {host, address, *extra_hosts}
+        if ipaddress.ip_address(address).is_unspecified:
+            names |= {socket.gethostname(), socket.getfqdn()}
+        app = build_app(
+            storage,
+            hosts=names,
+            password=password,
+            allow_edits=allow_edits,
+            artifact_store=artifact_store,
+            recipe=recipe,
+            cached=cached,
+        )
+        body = EDITING_BODY_BYTES if allow_edits else READING_BODY_BYTES
+        server = waitress.create_server(
+            app, sockets=[listener], ident=None, max_request_body_size=body, threads=THREADS
+        )
+    except BaseException:
+        listener.close()
+        raise
+    threading.Thread(target=_warm, args=(storage, cached, study), name="dashboard-cache", daemon=True).start()
+    shown = DEFAULT_HOST if ipaddress.ip_address(address).is_unspecified else host
+    return server, f"http://{f'[{shown}]' if ':' in shown else shown}:{port}{page}"
+
+
+def _warm(storage: Storage, cached: AllTrials, study: str | None) -> None:
+    """Read the trials that are asked for first, the named study's or the newest one's, while a browser still starts."""
+    with contextlib.suppress(Exception):  # a page that needs them says what is wrong
+        newest = max((each._study_id for each in storage.get_all_studies()), default=None)
+        study_id = newest if study is None else _study_id(storage, study)
+        if study_id is not None:
+            cached.get_all_trials(study_id, deepcopy=False)
+
+
+def _require_loopback(host: str, address: str, port: int) -> None:
+    if not ipaddress.ip_address(address).is_loopback:
+        raise DashboardError(
+            f"Binding the dashboard to {host} lets the whole network read the studies, so it needs a password. Put one "
+            f"into a file and give --password-file FILE, or set {PASSWORD_VARIABLE}; or stay on {DEFAULT_HOST} and "
+            f"reach it from elsewhere by `ssh -L {port}:{DEFAULT_HOST}:{port} THIS_MACHINE`."
+        )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    if not 0 <= port <= 65535:  # getaddrinfo would take it modulo 65536
+        raise DashboardError(f"Port {port} does not exist: they go from 1 to 65535. Try --host 127.0.0.1 --port 8080.")
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise DashboardError(f"{host}:{port} is no address of this machine: {error}. Try --host 127.0.0.1.") from error
+    family, kind, _, _, address = found[0]
+    listener = socket.socket(family, kind)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen()  # here, so that a taken port is noticed before anything is announced
+    except OSError as error:
+        listener.close()
+        raise DashboardError(_why_not_bound(host, port, error)) from error
+    return listener
+
+
+def _why_not_bound(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"Port {port} on {host} is taken, perhaps by another dashboard. Open that one, or give --port NUMBER "
+            "(--port 0 takes any free one)."
+        )
+    if error.errno == errno.EACCES:
+        return f"Port {port} may not be opened by this user: those below 1024 belong to root. Give --port 8080 or so."
+    return f"The dashboard can't listen on {host}:{port}: {error}. Try --host 127.0.0.1 and --port 0."
+
+
+def _study_id(storage: BaseStorage, name: str) -> int:
+    try:
+        return storage.get_study_id_from_name(name)
+    except KeyError:
+        names = sorted(study.study_name for study in storage.get_all_studies())
+        known = (
+            f"There are: {', '.join(names)}." if names else "The storage holds no study yet: `alexsearch run quick`."
+        )
+        raise DashboardError(f"There is no study named {name!r}. {known}") from None
+
+
+def _storage_answers(storage: BaseStorage) -> bool:
+    # One SELECT over an indexed column, however large the studies are. No study has an empty name.
+    try:
+        storage.get_study_id_from_name("")
+    except KeyError:
+        return True
+    except Exception:  # noqa: BLE001 (whatever went wrong, the answer is no; health checks don't end a server)
+        return False
+    return True
+
+
+def _exit(signum: int, _frame: object) -> NoReturn:
+    raise SystemExit(128 + signum)

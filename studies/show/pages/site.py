@@ -1,0 +1,209 @@
+"""Which address shows which page.
+
+    GET  /                                   the list of studies
+    GET  /studies/ID                         a study as it stands: slots, best, charts, a table of its trials
+    GET  /studies/ID/trials/N                one trial
+    GET  /studies/ID/trials/N/recipe         its recipe, as a file to keep
+    GET  /studies/ID/compare?trial=3&trial=5 up to eight trials on one chart
+    GET  /studies/ID/best                    the best configuration
+    POST /studies/ID/stop, /studies/ID/continue
+    GET  /pages/FILE                         style and script, kept by browsers until they change
+
+Everything else is optuna-dashboard's. Whether a POST arrives here at all, and from whose page, `show.guard` decides.
+"""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import hashlib
+import mimetypes
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from studies.queue.queue import Queue
+from studies.record.catalog import StudyError
+from studies.show.pages import details, filters, overview
+from studies.show.pages.gpus import Gpus
+from studies.show.pages.reader import Reader
+from studies.store.cache import AllTrials
+from studies.store.storage import Storage, StorageError
+from studies.words import duration
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+RecipeText = Callable[[str, int, str], str]
+"""Study name, trial number and file name to the text of its recipe. Raises StudyError where there is none."""
+
+STATIC = Path(__file__).parent / "static"
+# Scripts, styles and answers from here only; nothing inline, no frames, no plugins.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+A_YEAR = 365 * 24 * 3600
+
+
+def with_pages(dashboard: WSGIApplication, pages: WSGIApplication) -> WSGIApplication:
+    """Our pages where an address is ours, optuna-dashboard otherwise."""
+
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        path = str(environ.get("PATH_INFO", ""))
+        ours = path in ("", "/", "/studies") or path.startswith(("/studies/", "/pages/"))
+        return (pages if ours else dashboard)(environ, start_response)
+
+    return application
+
+
+def build_pages(
+    storage: Storage,
+    cached: AllTrials,
+    *,
+    allow_edits: bool,
+    recipe: RecipeText | None = None,
+    now: Callable[[], datetime.datetime] = datetime.datetime.now,
+) -> WSGIApplication:
+    """The pages as a WSGI application. `recipe` writes what Export gives; without it there is no Export."""
+    import bottle
+
+    site = _Site(storage, cached, allow_edits, recipe, now)
+    app = bottle.Bottle()
+    for rule, view in (
+        ("/", site.studies),
+        ("/studies", site.studies),
+        ("/studies/<study_id:int>", site.study),
+        ("/studies/<study_id:int>/trials/<number:int>", site.trial),
+        ("/studies/<study_id:int>/trials/<number:int>/recipe", site.recipe),
+        ("/studies/<study_id:int>/compare", site.compare),
+        ("/studies/<study_id:int>/best", site.best),
+        ("/pages/<name>", site.static),
+    ):
+        app.get(rule, callback=site.told(view))
+    app.post("/studies/<study_id:int>/<what:re:stop|continue>", callback=site.told(site.steer))
+    for status in (404, 405, 500):
+        app.error(status, callback=site.wrong)
+    return app  # type: ignore[no-any-return]
+
+
+class _Site:
+    """What answers at each address. Its methods return Bottle's responses."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        cached: AllTrials,
+        allow_edits: bool,
+        recipe: RecipeText | None,
+        now: Callable[[], datetime.datetime],
+    ) -> None:
+        import bottle
+
+        self._bottle: Any = bottle
+        self._reader, self._gpus = Reader(storage, cached), Gpus()
+        self._recipe, self._now = recipe, now
+        self._templates = _templates()
+        self._templates.globals |= {"allow_edits": allow_edits, "can_export": recipe is not None}
+
+    def told(self, view: Callable[..., Any]) -> Callable[..., Any]:
+        """The view, with what it can't show said on a page."""
+
+        @functools.wraps(view)
+        def shown(**arguments: Any) -> Any:
+            try:
+                return view(**arguments)
+            except StudyError as error:
+                return self._page("message.html", 404, title="Not found", text=str(error))
+            except StorageError as error:
+                return self._page("message.html", 503, title="The database does not answer", text=str(error), refresh=5)
+
+        return shown
+
+    def wrong(self, error: Any) -> str:
+        """A page for what no view answered."""
+        self._bottle.response.set_header("Content-Security-Policy", POLICY)
+        text = "There is no page at this address."
+        if error.status_code == 500:  # Bottle has printed the traceback
+            text = "A defect of ours: the terminal of the server says more. Other pages still work."
+        return str(self._templates.get_template("message.html").render(title=error.status_line, text=text))
+
+    def studies(self) -> Any:
+        return self._page("studies.html", **overview.list_of_studies(self._reader), storage=self._reader.storage.name)
+
+    def study(self, study_id: int) -> Any:
+        query = dict(self._bottle.request.query.decode())
+        found = overview.study_page(self._reader, self._reader.study(study_id), query, self._now())
+        return self._page("study.html", **found, gpus=self._gpus.look())
+
+    def trial(self, study_id: int, number: int) -> Any:
+        found = details.trial_page(self._reader, self._reader.study(study_id), number, self._now())
+        return self._page("trial.html", **found)
+
+    def compare(self, study_id: int) -> Any:
+        query = self._bottle.request.query.decode()
+        given = ",".join(query.getall("trial")).split(",")
+        numbers = [int(text) for text in given if text.isascii() and text.isdecimal() and len(text) < 9]
+        found = details.compare_page(self._reader, self._reader.study(study_id), numbers, query.metric)
+        return self._page("compare.html", **found)
+
+    def best(self, study_id: int) -> Any:
+        return self._page("best.html", **details.best_page(self._reader, self._reader.study(study_id)))
+
+    def recipe(self, study_id: int, number: int) -> Any:
+        if self._recipe is None:
+            raise StudyError("This server makes no recipes. `alexsearch export` does.")
+        study = self._reader.study(study_id)
+        name = details.recipe_name(study, number)
+        headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+        return self._answer(self._recipe(study.name, number, name), "application/toml; charset=utf-8", headers)
+
+    def steer(self, study_id: int, what: str) -> Any:
+        study = self._reader.study(study_id)
+        if not study.is_ours:
+            raise StudyError(f"Study {study.shown} was not made by alexsearch, so none of our workers is at it.")
+        queue = Queue(self._reader.storage, study_id)
+        if what == "stop":
+            queue.request_stop(now=self._bottle.request.forms.get("now") == "yes")
+        else:
+            queue.begin()
+        return self._bottle.HTTPResponse(status=303, headers={"Location": f"/studies/{study_id}"})
+
+    def static(self, name: str) -> Any:
+        if name not in _static_files():
+            return self._page("message.html", 404, title="Not found", text="There is no such file.")
+        kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        return self._answer(_static_files()[name], kind, {"Cache-Control": f"private, max-age={A_YEAR}, immutable"})
+
+    def _page(self, template: str, status: int = 200, **values: Any) -> Any:
+        text = self._templates.get_template(template).render(**values)
+        return self._answer(text, "text/html; charset=utf-8", {"Content-Security-Policy": POLICY}, status)
+
+    def _answer(self, body: str | bytes, kind: str, headers: dict[str, str], status: int = 200) -> Any:
+        return self._bottle.HTTPResponse(body, status=status, headers={"Content-Type": kind, **headers})
+
+
+@functools.cache
+def _static_files() -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in STATIC.iterdir() if file.is_file()}
+
+
+def _address(name: str) -> str:
+    """A file's address, which changes with what is in it."""
+    return f"/pages/{name}?v={hashlib.sha256(_static_files()[name]).hexdigest()[:12]}"
+
+
+def _templates() -> Any:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,  # names, reasons and attributes come from a database that others write to
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {name: getattr(filters, name) for name in ("score", "gain", "plain", "count", "plural")}
+    environment.filters["duration"] = duration
+    environment.globals |= {"address": _address}
+    return environment
