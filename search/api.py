@@ -122,7 +122,7 @@ def run(
     """
     from search.base.home import Home
     from search.base.terminal import Output
-    from search.run.host import RunRequest, run_search, space_over
+    from search.run.host import RunRequest, run_search
     from search.run.stopping import Stopping
     from search.screen.live import Screen
     from search.screen.summary import show_what_was_before
@@ -133,12 +133,9 @@ def run(
         loaded = space
     else:
         loaded = parse_space(space, "space") if isinstance(space, Mapping) else load_space(str(space))
-    loaded = space_over(
-        loaded.with_overrides(
-            trials=trials, timeout=timeout, max_device_hours=max_device_hours, target=target, seed=seed, name=study
-        ),
-        data,
-    )
+    loaded = loaded.with_overrides(
+        trials=trials, timeout=timeout, max_device_hours=max_device_hours, target=target, seed=seed, name=study
+    ).over(data)
     home = Path(home)
     opened = open_storage(storage_url(storage, home))
     request = RunRequest(

@@ -2,8 +2,8 @@
 
 `work(orders)` runs `search.run.host.run_search` to its end, with three things put in their place from outside:
 
-- the training process: a thread that "trains" as `search.training.trainer` does (checkpoint aside, synced, renamed; then
-  the epoch is told; then a verdict is waited for, but not for long), with no TensorFlow in it;
+- the training process: a thread that "trains" as `search.training.trainer` does (checkpoint aside, synced, renamed;
+  then the epoch is told; then a verdict is waited for, but not for long), with no TensorFlow in it;
 - the queue: the same one, which writes down when the worker holds which trial and what was acknowledged;
 - the clocks of life and death, where a test can't wait a minute.
 

@@ -15,8 +15,8 @@ from benchmarks.curve_ours import Ours
 from benchmarks.curve_table import START_SECONDS, Course, Job, Run, Table, load_table, play
 from optuna.trial import TrialState, create_trial
 
-from search.choosing.pruning import ReachSpec
-from search.choosing.samplers import RandomSpec
+from search.space.pruners import ReachSpec
+from search.space.samplers import RandomSpec
 from search.space.space import SearchSpace
 
 SPACE = SearchSpace.from_dict(

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from search.base.configs import short
 from search.base.terminal import Output
 from search.run.slot import Event
-from search.screen.live import Screen, short
+from search.screen.live import Screen
 from search.training.places import Place
 from studies.queue.queue import Counts
 from studies.record.catalog import StudyRecord

@@ -12,7 +12,9 @@ from optuna.trial import TrialState
 from pydantic import TypeAdapter, ValidationError
 
 from model.config import TrainConfig
-from search.choosing.pruning import (
+from search.choosing.pruning import build_pruner, is_spared
+from search.choosing.reach import ReachPruner
+from search.space.pruners import (
     HyperbandSpec,
     MedianSpec,
     NoPruningSpec,
@@ -20,10 +22,7 @@ from search.choosing.pruning import (
     PrunerSpec,
     ReachSpec,
     WilcoxonSpec,
-    build_pruner,
-    is_spared,
 )
-from search.choosing.reach import ReachPruner
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

@@ -22,6 +22,7 @@ from model.device import Device, available_cores, cpu_name
 from model.train import Engine
 from search.base.home import Home
 from search.base.mistakes import InputError
+from search.base.provenance import provenance
 from search.retraining.recipe import Recipe
 from search.retraining.recipes import recipe_of
 from search.retraining.replay import (
@@ -34,7 +35,6 @@ from search.retraining.replay import (
     replay_trial,
     verdict_of,
 )
-from search.run.host import provenance
 from search.space.space import SearchSpace
 from studies.queue.queue import Queue
 from studies.record.catalog import StudyError, find_study, open_study, trial_by_number

@@ -28,8 +28,8 @@ import search.retraining.retrain
 from model.config import DataSpec, TrainConfig, TrainError
 from search.base.home import Home
 from search.base.mistakes import InputError
+from search.base.seeds import fresh_seed
 from search.base.terminal import Output
-from search.choosing.proposing import fresh_seed
 from search.retraining.recipe import read_recipe, write_recipe
 from search.retraining.recipes import find_recipes
 from search.retraining.retrain import Means, retrain_recipe

@@ -15,8 +15,9 @@ from null_worker import Orders
 
 from search.base.mistakes import InputError
 from search.choosing.designs import grid, most_trials
-from search.choosing.pruning import MedianSpec, PatientSpec, PercentileSpec, PrunerSpec
-from search.choosing.samplers import SamplerSpec, build_sampler
+from search.choosing.samplers import build_sampler
+from search.space.pruners import MedianSpec, PatientSpec, PercentileSpec, PrunerSpec
+from search.space.samplers import SamplerSpec
 from search.space.space import SearchSpace
 
 SMALL: dict[str, Any] = {

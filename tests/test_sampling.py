@@ -9,7 +9,8 @@ import pytest
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
 
-from search.choosing.proposing import GivenValuesError, Proposal, StudyOfLessons, propose, sampler_seed, training_seed
+from search.base.seeds import sampler_seed, training_seed
+from search.choosing.proposing import GivenValuesError, Proposal, StudyOfLessons, propose
 from search.space.space import SearchSpace
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from model.config import BEYOND, DataSpec, TrainConfig, beyond
 from search.base.mistakes import InputError
-from search.run.host import space_over
 from search.space.space import SearchSpace, differences, list_presets, load_space, parse_space
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -545,5 +544,5 @@ def test_bundled_images_keep_the_files_split_where_it_fits(
 ) -> None:
     space = parse_space(tomllib.loads(GOOD), "good.toml")
     data = space.data.model_copy(update={"train_images": asked[0], "validation_images": asked[1]})
-    over = space_over(space.with_data(data), "synthetic").data
+    over = space.with_data(data).over("synthetic").data
     assert (over.source, over.train_images, over.validation_images) == ("synthetic", *kept)

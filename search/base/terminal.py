@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 PIPE_WIDTH = 160
@@ -40,6 +41,11 @@ class Output(Console):
         """Print nothing from here on."""
         self.quiet = True
         drop_output()
+
+
+def plain_table() -> Table:
+    """A table without lines, its columns two blanks apart."""
+    return Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
 
 
 def drop_output() -> None:

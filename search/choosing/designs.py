@@ -16,15 +16,15 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
-from search.choosing.samplers import GridSpec
+from search.base.seeds import grid_order, scrambling
 from search.space.parameters import Choices, Range, combinations, encode
+from search.space.samplers import GridSpec
 
 if TYPE_CHECKING:
     import optuna
 
     from search.space.space import SearchSpace
 
-_GRID, _SEQUENCE = 2, 3
 _RETRY = 2**20
 """A point that was asked again comes from so much further on in the sequence."""
 
@@ -57,9 +57,8 @@ def quasi_random(space: SearchSpace, number: int, attempt: int, sequence: Litera
     from scipy.stats import qmc
 
     searched = [name for name, parameter in space.parameters().items() if isinstance(parameter, (Choices, Range))]
-    seed = np.random.SeedSequence([space.study.seed, _SEQUENCE])
     engine: Any = {"sobol": qmc.Sobol, "halton": qmc.Halton}[sequence](
-        max(1, len(searched)), scramble=True, rng=np.random.default_rng(seed)
+        max(1, len(searched)), scramble=True, rng=scrambling(space.study.seed)
     )
     if index := number + attempt * _RETRY:  # Sobol's refuses to skip none
         engine.fast_forward(index)
@@ -100,8 +99,7 @@ def grid(space: SearchSpace) -> tuple[Mapping[str, int | float | str], ...]:
         for point in combinations(space.parameters(), space.sampler.points)
     ]
     left = [point for point in points if point != space.baseline_params()]
-    order = np.random.default_rng(np.random.SeedSequence([space.study.seed, _GRID])).permutation(len(left))
-    return tuple(left[index] for index in order)
+    return tuple(left[index] for index in grid_order(space.study.seed, len(left)))
 
 
 def most_trials(space: SearchSpace) -> int | None:

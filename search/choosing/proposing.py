@@ -16,39 +16,20 @@ from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from model.config import TrainConfig
+from search.base.seeds import sampler_seed, training_seed
 from search.choosing.samplers import build_sampler
 from search.space.space import SearchSpace
 
-_SAMPLING, _TRAINING, _FRESH = 0, 1, 2
 LESSONS = ("diverged", "out-of-memory")
 """Reasons of a failure that the same values would bring about again."""
 
 
 ATTEMPTS = 10
 """How often the sampler is asked for values that were not tried yet."""
-
-
-def sampler_seed(study_seed: int, number: int, attempt: int = 0) -> int:
-    """The sampler's seed for trial `number`, at the how manieth attempt, from 0."""
-    return _derived(study_seed, number, _SAMPLING, *([attempt] if attempt else []))
-
-
-def training_seed(study_seed: int, number: int) -> int:
-    """The seed of trial `number`'s weights, image order and dropout."""
-    return _derived(study_seed, number, _TRAINING)
-
-
-def fresh_seed(seed: int, index: int) -> int:
-    """The `index`-th seed, from 0, of those that train a configuration again which the search trained with `seed`.
-
-    No trial of the search had it, so nothing was chosen by what it brings.
-    """
-    return _derived(seed, index, _FRESH)
 
 
 class StudyOfLessons(optuna.Study):
@@ -94,11 +75,11 @@ def propose(study: optuna.Study, trial_id: int, number: int, space: SearchSpace)
         optuna.exceptions.UpdateFinishedTrialError: it was told from outside.
         GivenValuesError: it was given values that nothing can be trained with.
     """
-    seed = training_seed(space.study.seed, number)
     study = copy.copy(study)
     study.pruner = optuna.pruners.NopPruner()  # Hyperband's would hide the other brackets from the sampler, and lessons
     # This also fills the cache, which must know the trial before it is asked for it.
     trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
+    seed = _seed_of(trials, number, space)
     chosen: tuple[dict[str, Any], FrozenTrial | None] | None = None
     for attempt in range(ATTEMPTS):
         study.sampler = build_sampler(space, number, sampler_seed(space.study.seed, number, attempt), attempt)
@@ -145,13 +126,16 @@ class _Unwritten:
         pass
 
 
+def _seed_of(trials: list[FrozenTrial], number: int, space: SearchSpace) -> int:
+    """The seed that the trial trains with: where it was begun before, the one it was begun with."""
+    config = next((trial.user_attrs.get("config") for trial in trials if trial.number == number), None)
+    begun: int | None = config.get("seed") if isinstance(config, dict) else None
+    return training_seed(space.study.seed, number) if begun is None else begun
+
+
 def _twins(trials: list[FrozenTrial], number: int, params: dict[str, Any]) -> list[FrozenTrial]:
     """The trials with the same values, which decide all but the seed, that ran, run, or failed for what they are."""
     if not params:
         return []
     same = [trial for trial in trials if trial.params == params and trial.number != number]
     return [trial for trial in same if trial.state != TrialState.FAIL or _as_lesson(trial) is not trial]
-
-
-def _derived(*entropy: int) -> int:
-    return int(np.random.SeedSequence(entropy).generate_state(1)[0])

@@ -119,13 +119,16 @@ def run(
     alexsearch run seed --storage postgresql://me@db/alexsearch
     """
     from search.base.home import Home
-    from search.run.host import RunRequest, space_over
+    from search.run.host import RunRequest
     from search.space.space import load_space
 
-    loaded = load_space(space).with_overrides(
-        trials=trials, timeout=timeout, max_device_hours=max_device_hours, target=target, seed=seed, name=study
+    loaded = (
+        load_space(space)
+        .with_overrides(
+            trials=trials, timeout=timeout, max_device_hours=max_device_hours, target=target, seed=seed, name=study
+        )
+        .over(data or None)
     )
-    loaded = space_over(loaded, data or None)
     request = RunRequest(
         space=loaded,
         home=Home(home),

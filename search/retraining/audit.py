@@ -8,15 +8,15 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
 from model.config import DataSpec, DivergedError, EpochMetrics, TrainConfig
+from search.base.configs import short
 from search.base.home import Home
 from search.base.mistakes import InputError
-from search.base.terminal import quiet_tensorflow
-from search.screen.live import plain_table, short
+from search.base.seeds import audit_order
+from search.base.terminal import plain_table, quiet_tensorflow
 from studies.record.audit import AUDIT, Judgement, interval, judge, record
 from studies.record.catalog import StudyRecord, find_study
 from studies.store.storage import Storage
@@ -24,8 +24,6 @@ from studies.words import duration
 
 if TYPE_CHECKING:
     from model.train import Engine
-
-_CHOICE = 4
 
 
 def audit_study(
@@ -70,8 +68,8 @@ def choose(trials: Sequence[FrozenTrial], count: int, seed: int) -> list[FrozenT
     """At random, as many pruned trials as there are still to be audited for `count` in all."""
     pruned = [trial for trial in trials if trial.state == TrialState.PRUNED and "config" in trial.user_attrs]
     left = [trial for trial in pruned if AUDIT not in trial.user_attrs]
-    order = np.random.default_rng(np.random.SeedSequence([seed, _CHOICE])).permutation(len(left))
-    return [left[index] for index in order[: max(0, count - (len(pruned) - len(left)))]]
+    missing = max(0, count - (len(pruned) - len(left)))
+    return [left[index] for index in audit_order(seed, len(left))[:missing]]
 
 
 def _judged(study: StudyRecord, trials: Sequence[FrozenTrial]) -> Judgement:

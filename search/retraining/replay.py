@@ -15,13 +15,13 @@ from rich.console import Console
 from rich.text import Text
 
 from model.config import EpochMetrics
+from search.base.configs import short
 from search.base.home import Home
 from search.base.mistakes import InputError
+from search.base.provenance import provenance
 from search.base.terminal import quiet_tensorflow
 from search.retraining.recipe import Recipe
 from search.retraining.recipes import recipe_of
-from search.run.host import provenance
-from search.screen.live import short
 from studies.record.catalog import find_study, trial_by_number
 from studies.store.storage import Storage
 from studies.words import duration

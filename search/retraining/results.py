@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from model.config import EpochMetrics
 from model.files import written_aside
+from search.base.provenance import provenance
 from search.base.toml import as_shown
 from search.retraining.jobs import Record
 from search.retraining.recipe import Recipe
-from search.run.host import provenance
 from studies.record.retrained import CIFAR10_SHAPE, Retrained, reproduces, summarised
 
 if TYPE_CHECKING:

@@ -23,15 +23,15 @@ from rich.text import Text
 
 from model.config import ModelError, TrainConfig, TrainError
 from search.base.artifacts import keep_retrained
+from search.base.configs import short
 from search.base.home import Home
 from search.base.mistakes import InputError
+from search.base.seeds import fresh_seed
 from search.base.terminal import Output, quiet_tensorflow
 from search.base.toml import as_shown
-from search.choosing.proposing import fresh_seed
 from search.retraining.jobs import Job, Record, Workshop, claimed
 from search.retraining.recipe import Recipe, read_recipe, write_recipe
 from search.retraining.results import Images, Network, metrics_document, summed_up, write_results
-from search.screen.live import short
 from search.screen.progress import Bars
 from search.training.places import chosen_gpus, visible_gpus
 from studies.record.catalog import all_studies

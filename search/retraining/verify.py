@@ -22,14 +22,13 @@ from optuna.trial import FrozenTrial
 
 from model.config import TrainError
 from search.base.mistakes import InputError
-from search.base.terminal import Output
+from search.base.terminal import Output, plain_table
 from search.base.toml import as_shown
 from search.retraining.jobs import Job, Record, Workshop, claimed
 from search.retraining.recipe import Recipe
 from search.retraining.recipes import recipe_of
 from search.retraining.results import Images
 from search.retraining.retrain import Means, Outcome, open_workshop, print_outcome, retrain, seed_jobs, write_back
-from search.screen.live import plain_table
 from search.screen.progress import Bars
 from studies.record.catalog import StudyRecord, best_trial, find_study, top_trials
 from studies.record.retrained import SIGNIFICANT, Retrained, Verified, read, record, record_verified, summarised, welch

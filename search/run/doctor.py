@@ -17,7 +17,7 @@ from rich.text import Text
 from model.device import available_cores
 from search.base.home import Home
 from search.base.mistakes import InputError
-from search.run.host import provenance
+from search.base.provenance import provenance
 from search.training.places import visible_gpus
 from studies.store.storage import StorageError, open_storage, redacted, storage_url
 

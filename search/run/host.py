@@ -8,26 +8,21 @@ end         all trials settled, or told to stop: running trials go back into the
 
 from __future__ import annotations
 
-import importlib.metadata
 import math
-import os
-import platform
 import queue as queues
-import socket
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 from optuna.study import StudyDirection
 
-from model.config import BUNDLED_IMAGES, DataSpec
+from model.config import BUNDLED_IMAGES
 from model.device import available_cores
 from search.base.home import Home
 from search.base.mistakes import InputError
+from search.base.provenance import provenance
 from search.choosing.designs import most_trials
 from search.choosing.pruning import build_pruner
 from search.run.noting import kept_up_to_date
@@ -48,7 +43,6 @@ from studies.store.storage import Storage
 STOP_SECONDS = 20.0
 """How long the slots may take to give their trials back before the run ends without them."""
 COUNT_SECONDS = 1.0
-VERSIONED = ("alexsearch", "tensorflow", "keras", "numpy", "optuna")
 
 
 class RunError(Exception):
@@ -190,21 +184,6 @@ def _limits(space: SearchSpace) -> Limits:
     return Limits(space.study.max_device_hours, space.study.target)
 
 
-def on_bundled(space: SearchSpace, source: str) -> SearchSpace:
-    """The space over a source that is in every installation, as many of its images as fit: a fifth are held out."""
-    data, there = space.data.model_copy(update={"source": source}), BUNDLED_IMAGES[source]
-    if (data.train_images or 1) + data.validation_images > there:
-        data = DataSpec(source=source, validation_images=there // 5, split_seed=data.split_seed)
-    return space.with_data(data)
-
-
-def space_over(space: SearchSpace, source: str | None) -> SearchSpace:
-    """The space over what --data names; None leaves it as it is. Raises InputError."""
-    if source is None or source not in BUNDLED_IMAGES:
-        return space.with_overrides(source=source)
-    return on_bundled(space, source)
-
-
 @dataclass(frozen=True)
 class _Prepared:
     """A child that has read the data, and what follows from it."""
@@ -293,7 +272,7 @@ def _prepare(request: RunRequest, places: tuple[Place, ...], view: View, stoppin
             "CIFAR-10 could not be downloaded: these are scikit-learn's handwritten digits instead, in a study of "
             "their own. With the real images, run again with --data FILE.npz or an image folder."
         )
-        space = on_bundled(space, "digits").with_overrides(name=f"{space.study.name}-digits")
+        space = space.over("digits").with_overrides(name=f"{space.study.name}-digits")
         changed = RunRequest(space, request.home, request.storage, request.add, request.workers)
         _existing(changed)
         return _prepare_again(changed, places, view, stopping, notes)
@@ -422,31 +401,3 @@ def _as_run_error(error: BaseException) -> BaseException:
     if isinstance(error, StartError):
         return RunError(f"{error}. `alexsearch doctor` says what is wrong; the study is whole, run it again after.")
     return error
-
-
-def provenance() -> dict[str, Any]:
-    """What it takes to run a trial again, beside its config and data: versions, git commit, host."""
-    versions = {name: _version(name) for name in VERSIONED}
-    return {
-        "versions": {"python": platform.python_version(), **versions},
-        "git_commit": git_commit(),
-        "host": socket.gethostname(),
-    }
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
-
-
-def git_commit() -> str | None:
-    """The commit this code was checked out at, with "-dirty" where it was changed since; None outside a checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True, env=environment)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return found.stdout.strip() or None

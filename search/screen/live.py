@@ -14,13 +14,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from model.config import beyond
-from search.base.terminal import Output
+from search.base.configs import columns_of, short
+from search.base.terminal import Output, plain_table
 from search.run.slot import Event
 from search.training.places import Place
 from studies.queue.queue import Counts
 from studies.record.catalog import StudyRecord
-from studies.words import duration, number, one_line
+from studies.words import duration, one_line
 
 PLAIN_EPOCH_SECONDS = 15.0
 """In a pipe, a slot's epochs are lines at most this often: a log should be readable after a night."""
@@ -227,11 +227,6 @@ def sparkline(values: Sequence[float], width: int, console: Console) -> str:
     return "".join(BLOCKS[round((value - low) / (high - low or 1.0) * (len(BLOCKS) - 1))] for value in shown)
 
 
-def plain_table() -> Table:
-    """A table without lines, its columns two blanks apart."""
-    return Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-
-
 def slots_table(slots: Sequence[Mapping[str, Any]]) -> Table:
     """The slots of a study, as the fields of `studies.queue.queue.SlotStatus`."""
     table = plain_table()
@@ -244,24 +239,3 @@ def slots_table(slots: Sequence[Mapping[str, Any]]) -> Table:
         rate = f"{slot['images_per_second']:.0f}" if slot["images_per_second"] else ""
         table.add_row(one_line(slot["host"]), one_line(slot["device"]), trial, str(slot["epoch"] or ""), rate, age)
     return table
-
-
-def columns_of(config: Mapping[str, Any]) -> tuple[str, str, str]:
-    """A configuration's batch size, learning rate and schedule, as cells of a table."""
-    return str(config["batch_size"]), f"{config['learning_rate']:.3g}", schedule_of(config)
-
-
-def schedule_of(config: Mapping[str, Any]) -> str:
-    """ "constant", "x 0.1 every 4" or "x 0.1 after 10, 20"."""
-    if config["schedule"] != "step":
-        return str(config["schedule"])
-    step = config["step_epochs"]
-    after = f"every {step}" if isinstance(step, int) else "after " + ", ".join(str(epoch) for epoch in step)
-    return f"x {config['step_factor']:g} {after}"
-
-
-def short(config: Mapping[str, Any]) -> str:
-    """A configuration on one line: what decides it, without seed and precision."""
-    words = [f"batch_size {config['batch_size']}", f"learning_rate {config['learning_rate']:.3g}"]
-    more = [f"{name} {number(value)}" for name, value in beyond(config).items()]
-    return ", ".join([*words, f"epochs {config['epochs']}", schedule_of(config), *more])

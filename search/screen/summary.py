@@ -10,7 +10,9 @@ from optuna.trial import FrozenTrial
 from rich.console import Console
 from rich.text import Text
 
-from search.screen.live import columns_of, plain_table, slots_table
+from search.base.configs import columns_of
+from search.base.terminal import plain_table
+from search.screen.live import slots_table
 from studies.queue.queue import Counts, Queue
 from studies.record.catalog import (
     METRIC,

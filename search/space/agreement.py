@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 
 from model.config import DataSpec
 from search.base.toml import as_toml
-from search.choosing.pruning import HyperbandSpec, PrunerSpec, SuccessiveHalvingSpec
-from search.choosing.samplers import GridSpec, SamplerSpec
 from search.space.parameters import (
     DEFAULTS,
     DEPENDENT,
@@ -30,6 +28,8 @@ from search.space.parameters import (
     largest,
     smallest,
 )
+from search.space.pruners import HyperbandSpec, PrunerSpec, SuccessiveHalvingSpec
+from search.space.samplers import GridSpec, SamplerSpec
 
 Parameters = Mapping[str, Parameter | None]
 

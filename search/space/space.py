@@ -24,11 +24,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from pydantic import Field, TypeAdapter, ValidationError, ValidationInfo, field_validator, model_validator
 
-from model.config import DataSpec, Frozen, TrainConfig
+from model.config import BUNDLED_IMAGES, DataSpec, Frozen, TrainConfig
 from search.base.mistakes import InputError, closest, explain, read_toml, sentences
 from search.base.toml import as_toml, with_tuples
-from search.choosing.pruning import PrunerSpec, ReachSpec
-from search.choosing.samplers import GpSpec, SamplerSpec, refuse_pickling
 from search.space.agreement import completed, disagreements
 from search.space.budget import StudySpec
 from search.space.parameters import (
@@ -44,6 +42,8 @@ from search.space.parameters import (
     parse_parameter,
     suggest,
 )
+from search.space.pruners import PrunerSpec, ReachSpec
+from search.space.samplers import GpSpec, SamplerSpec, refuse_pickling
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
@@ -221,6 +221,18 @@ class SearchSpace(Frozen):
             if value is not None:
                 values[table][key] = value
         return parse_space(values, "command line", _OPTIONS)
+
+    def over(self, source: str | None) -> SearchSpace:
+        """The space over what --data names; None leaves it as it is. Raises InputError.
+
+        Of a source that is in every installation, as many images as fit: a fifth of them are held out.
+        """
+        if source is None or source not in BUNDLED_IMAGES:
+            return self.with_overrides(source=source)
+        data, there = self.data.model_copy(update={"source": source}), BUNDLED_IMAGES[source]
+        if (data.train_images or 1) + data.validation_images > there:
+            data = DataSpec(source=source, validation_images=there // 5, split_seed=data.split_seed)
+        return self.with_data(data)
 
     def with_data(self, data: DataSpec) -> SearchSpace:
         """The space over other data. Raises InputError where it doesn't fit: a batch above the training images."""

@@ -10,8 +10,9 @@ from benchmarks.curve_table import Job, Table
 from optuna.trial import TrialState
 
 from search.choosing.proposing import StudyOfLessons, propose
-from search.choosing.pruning import PrunerSpec, build_pruner, is_spared
-from search.choosing.samplers import SamplerSpec
+from search.choosing.pruning import build_pruner, is_spared
+from search.space.pruners import PrunerSpec
+from search.space.samplers import SamplerSpec
 from search.space.space import SearchSpace
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -29,8 +29,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from search.choosing.pruning import HyperbandSpec, MedianSpec, NoPruningSpec, SuccessiveHalvingSpec, WilcoxonSpec
-from search.choosing.samplers import TpeSpec
+from search.space.pruners import HyperbandSpec, MedianSpec, NoPruningSpec, SuccessiveHalvingSpec, WilcoxonSpec
+from search.space.samplers import TpeSpec
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import curve_kerastuner, curve_raytune, curve_synetune

@@ -1,4 +1,4 @@
-"""How far apart do trainings end up that differ in nothing but rounding? `retraining/replay.py` has its tolerance from it.
+"""How far apart do trainings end up that differ in nothing but rounding? `replay.py` has its tolerance from it.
 
     .venv/bin/python tests/benchmarks/replay_tolerance.py --data cifar10.npz
 

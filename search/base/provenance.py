@@ -1,0 +1,41 @@
+"""What it takes to run a trial again, beside its configuration and data."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+
+VERSIONED = ("alexsearch", "tensorflow", "keras", "numpy", "optuna")
+
+
+def provenance() -> dict[str, Any]:
+    """Versions, git commit and host."""
+    versions = {name: _version(name) for name in VERSIONED}
+    return {
+        "versions": {"python": platform.python_version(), **versions},
+        "git_commit": git_commit(),
+        "host": socket.gethostname(),
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def git_commit() -> str | None:
+    """The commit this code was checked out at, with "-dirty" where it was changed since; None outside a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True, env=environment)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip() or None
