@@ -148,6 +148,16 @@ class TrainResult(Frozen):
     """True when `on_epoch` ended it before its last epoch."""
 
 
+FailureKind = Literal["diverged", "out-of-memory", "data", "disk", "values", "crashed", "error"]
+
+
+class Failure(Frozen):
+    """Why a training failed, in two parts: what is done about it depends on the kind, people read the text."""
+
+    kind: FailureKind
+    text: str
+
+
 class DataError(Exception):
     """The data can't be used as asked: nothing starts. The message says what, where, why and the way out."""
 
@@ -157,30 +167,35 @@ class DownloadError(DataError):
 
 
 class TrainError(Exception):
-    """A training that failed. `reason` is a short fixed word; `retry` says whether the same run could succeed."""
+    """A training that failed; `retry` says whether the same run could succeed."""
 
-    reason = "error"
+    kind: FailureKind = "error"
     retry = True
+
+    @property
+    def failure(self) -> Failure:
+        """As it is told and stored."""
+        return Failure(kind=self.kind, text=str(self))
 
 
 class DivergedError(TrainError):
     """The loss became NaN or infinite: the same configuration would diverge again."""
 
-    reason = "diverged"
+    kind = "diverged"
     retry = False
 
 
 class OutOfMemoryError(TrainError):
     """The device or host ran out of memory at this batch size."""
 
-    reason = "out-of-memory"
+    kind = "out-of-memory"
     retry = False
 
 
 class DiskError(TrainError):
     """What is trained can't be written: no fault of the configuration's."""
 
-    reason = "disk"
+    kind = "disk"
 
 
 class ModelError(Exception):

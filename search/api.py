@@ -122,7 +122,8 @@ def run(
     """
     from search.base.home import Home
     from search.base.terminal import Output
-    from search.run.host import RunRequest, run_search
+    from search.run.host import run_search
+    from search.run.request import RunRequest
     from search.run.stopping import Stopping
     from search.screen.live import Screen
     from search.screen.summary import show_what_was_before

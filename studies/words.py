@@ -13,8 +13,6 @@ STATE_WORDS: Mapping[str, str] = MappingProxyType(
     {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}
 )
 
-_LAST_OF = "; the last of "
-
 _FAILURES: Mapping[str, str] = MappingProxyType(
     {
         "diverged": "Its loss or accuracy stopped being a finite number: with these values training runs away. It is "
@@ -75,15 +73,23 @@ def is_searched(stored: Any) -> bool:
     return isinstance(stored, Mapping)
 
 
-def last_crash(reason: str, crashes: int) -> str:
-    """The reason of a trial that failed for good since its training process crashed so often, at last by `reason`."""
-    return f"{reason}{_LAST_OF}{crashes} crashes"
+def failure_in_words(kind: str, text: str, crashes: int = 0) -> str:
+    """Why a trial failed: "diverged: the loss became nan"; and of one that crashed so often, its last crash."""
+    told = text if kind == "crashed" else f"{kind}: {text}"
+    return f"{told}; the last of {crashes} crashes" if crashes else told
+
+
+def failure_of(stored: Mapping[str, Any]) -> str:
+    """The failure that a trial's user attributes hold, in words on one line; empty where they hold none."""
+    reason = one_line(str(stored.get("reason") or ""))
+    if not reason or "failure" not in stored:
+        return reason
+    return failure_in_words(one_line(str(stored["failure"])), reason, stored.get("crashes", 0))
 
 
 def why(trial: FrozenTrial) -> str:
     """Why a trial ended as it did, in whole sentences; empty for one that has not ended."""
     stored = trial.user_attrs
-    reason = one_line(str(stored.get("reason") or ""))
     epochs, planned = stored.get("epochs_run"), stored.get("config", {}).get("epochs")
     match trial.state.name:
         case "COMPLETE":
@@ -94,8 +100,9 @@ def why(trial: FrozenTrial) -> str:
             after = f" after epoch {epochs}{of}{at}" if epochs else ""
             return f"Stopped{after}: the pruner held it against the trials before it and saw no hope for it."
         case "FAIL":
-            kind = "crashed" if _LAST_OF in reason else reason.partition(":")[0].partition(" ")[0]
-            meant = _FAILURES.get(kind, "What it ran into need not be its own fault.")
+            reason = failure_of(stored)
+            kind = "crashed" if stored.get("crashes") else stored.get("failure")
+            meant = _FAILURES.get(str(kind), "What it ran into need not be its own fault.")
             return f"{reason[:1].upper()}{reason[1:].rstrip('.')}. {meant}" if reason else "No reason was recorded."
     return ""
 

@@ -28,24 +28,45 @@ from pathlib import Path
 from typing import Any
 
 import search.run.host
+import search.run.matching
 import search.run.slot
 import search.training.places
 import studies.queue.queue
 import studies.queue.undertaker
+from model.config import EpochMetrics
 from search.base.home import Home
-from search.run.host import RunRequest
-from search.run.slot import Event
+from search.run.events import Event, Noted, Retried, Returned
+from search.run.request import RunRequest
 from search.space.space import SearchSpace
 from search.training.child import ChildError
+from search.training.messages import (
+    DataFound,
+    DeviceFound,
+    Epoch,
+    Finished,
+    FromTrainer,
+    Ready,
+    Started,
+    ToTrainer,
+    Train,
+    Validation,
+    Verdict,
+)
 from search.training.places import Place
 from studies.queue.queue import Queue, Taken
 from studies.store.storage import Storage, open_storage
 
-READY = {
-    "kind": "ready",
-    "data": {"fingerprint": "null", "train_images": 1000, "validation_images": 100, "classes": ["a", "b"]},
-    "device": {"kind": "cpu", "name": "null", "precision": "float32"},
-}
+READY = Ready(
+    data=DataFound(
+        source="synthetic",
+        fingerprint="null",
+        source_images=2000,
+        train_images=1000,
+        validation_images=100,
+        classes=("a", "b"),
+    ),
+    device=DeviceFound(kind="cpu", name="null", precision="float32"),
+)
 DYING_POINTS = (
     *("create:before", "create:after", "join:after", "take:before", "take:middle", "take:after"),
     *("started:before", "describe:middle", "describe:after", "resume_at:middle", "resume_at:after"),
@@ -206,10 +227,12 @@ class WatchedQueue(Queue):
         with self.reaper.step("settle"):
             return self._held("settle", slot_id, trial_id, super().settle(slot_id, trial_id, state, value, attributes))
 
-    def give_back(self, slot_id: str, trial_id: int, *, crashed: bool, reason: str = "") -> bool:
+    def give_back(
+        self, slot_id: str, trial_id: int, *, crashed: bool, failure: str = "crashed", reason: str = ""
+    ) -> bool:
         self.evidence.write("lets go", slot=slot_id, id=trial_id)
         with self.reaper.step("give_back"):
-            held = super().give_back(slot_id, trial_id, crashed=crashed, reason=reason)
+            held = super().give_back(slot_id, trial_id, crashed=crashed, failure=failure, reason=reason)
             return self._held("give_back", slot_id, trial_id, held)
 
     def reap(self, slot_ids: Any) -> None:
@@ -232,22 +255,23 @@ class NullChild:
     evidence: Evidence
     reaper: Reaper
 
-    def __init__(self, place: Place, _data: Any, _cache: Path, log: Path) -> None:
-        self.place, self.log, self.pid = place, log, os.getpid()
-        self._told: queues.Queue[dict[str, Any] | ChildError] = queues.Queue()
-        self._verdicts: queues.Queue[dict[str, Any]] = queues.Queue()
+    def __init__(self, place: Place, data: Any, cache: Path, log: Path, validation: Validation = "held-out") -> None:
+        del data, cache, validation
+        self.place, self.log = place, log
+        self._told: queues.Queue[FromTrainer | ChildError] = queues.Queue()
+        self._verdicts: queues.Queue[Verdict] = queues.Queue()
         self._killed = threading.Event()
 
-    def wait_ready(self, _stopping: threading.Event) -> Mapping[str, Any]:
+    def wait_ready(self, _stopping: threading.Event) -> Ready:
         return READY
 
-    def send(self, kind: str, **values: Any) -> None:
-        if kind == "train":
-            threading.Thread(target=self._train, kwargs=values, daemon=True).start()
-        elif kind == "verdict":
-            self._verdicts.put(values)
+    def send(self, message: ToTrainer) -> None:
+        if isinstance(message, Train):
+            threading.Thread(target=self._train, args=(message,), daemon=True).start()
+        elif isinstance(message, Verdict):
+            self._verdicts.put(message)
 
-    def receive(self, timeout: float) -> dict[str, Any] | None:
+    def receive(self, timeout: float) -> FromTrainer | None:
         try:
             message = self._told.get(timeout=timeout)
         except queues.Empty:
@@ -262,50 +286,49 @@ class NullChild:
     def kill(self) -> None:
         self._killed.set()
 
-    def _train(self, trial: int, config: dict[str, Any], checkpoints: str) -> None:
-        file = Path(checkpoints) / "history.json"
-        resumed: list[dict[str, Any]] = json.loads(file.read_text()) if file.exists() else []
-        self._told.put({"kind": "started", "trial": trial, "config": config, "history": list(resumed)})
-        for epoch in range(len(resumed) + 1, config["epochs"] + 1):
+    def _train(self, message: Train) -> None:
+        trial, file = message.trial, message.checkpoints / "history.json"
+        history = [EpochMetrics(**one) for one in json.loads(file.read_text())] if file.exists() else []
+        self._told.put(Started(trial=trial, config=message.config, history=tuple(history)))
+        for epoch in range(len(history) + 1, message.config.epochs + 1):
             if self._killed.wait(self.orders.epoch_seconds):
                 return
-            resumed.append(_metrics(trial, epoch))
+            history.append(_metrics(trial, epoch))
             self.reaper.at("checkpoint:before")
-            _save(file, resumed)
+            _save(file, history)
             self.reaper.at("checkpoint:after")
             self.evidence.write("trained", trial=trial, epoch=epoch)
-            self._told.put({"kind": "epoch", "trial": trial, "metrics": resumed[-1]})
+            self._told.put(Epoch(trial=trial, metrics=history[-1]))
             if not self._go(epoch):
                 break
             if epoch == self.orders.crash_after and not (file.parent / "crashed").exists():
                 (file.parent / "crashed").touch()
                 self._told.put(ChildError("training process was killed by signal 9"))
                 return
-        self._told.put({"kind": "finished", "trial": trial})
+        self._told.put(Finished(trial=trial))
 
     def _go(self, epoch: int) -> bool:
         until = time.monotonic() + self.orders.verdict_seconds
         while (left := until - time.monotonic()) > 0 and not self._killed.is_set():
             with contextlib.suppress(queues.Empty):
                 verdict = self._verdicts.get(timeout=min(left, 0.2))
-                if not verdict["go"]:
+                if not verdict.go:
                     return False
-                if verdict["epoch"] >= epoch:
+                if verdict.epoch >= epoch:
                     return True
         return True
 
 
-def _metrics(trial: int, epoch: int) -> dict[str, Any]:
-    value = value_of(trial, epoch)
+def _metrics(trial: int, epoch: int) -> EpochMetrics:
     fixed = {"loss": 1.0, "accuracy": 0.5, "val_loss": 1.0, "learning_rate": 0.01, "seconds": 0.1}
-    return {"epoch": epoch, "val_accuracy": value, **fixed}
+    return EpochMetrics(epoch=epoch, val_accuracy=value_of(trial, epoch), **fixed)
 
 
-def _save(file: Path, history: list[dict[str, Any]]) -> None:
+def _save(file: Path, history: list[EpochMetrics]) -> None:
     with contextlib.suppress(FileNotFoundError):  # settled meanwhile, and its checkpoints removed
         file.parent.mkdir(parents=True, exist_ok=True)
         aside = file.with_name(f"{file.name}.{os.getpid()}")
-        aside.write_text(json.dumps(history))
+        aside.write_text(json.dumps([metrics.model_dump() for metrics in history]))
         aside.replace(file)
 
 
@@ -323,8 +346,8 @@ class _NullView:
         self.evidence.write("opened")
 
     def event(self, event: Event) -> None:
-        if event.kind in ("note", "retried", "returned"):
-            self.evidence.write("told", kind=event.kind, trial=event.number, text=str(event.values))
+        if isinstance(event.what, (Noted, Retried, Returned)):
+            self.evidence.write("told", kind=type(event.what).__name__, trial=event.number, text=str(event.what))
 
     def counted(self, *_: Any) -> None:
         pass
@@ -338,14 +361,14 @@ def work(orders: Orders) -> None:
     WatchedQueue.reaper = NullChild.reaper = reaper
     NullChild.orders = orders
     played: dict[str, Any] = {
-        "Child": NullChild,
         "Queue": WatchedQueue,
         "provenance": functools.partial(dict, host="null"),  # no `git describe` for every worker
     }
     if orders.grace_seconds is not None:
         played |= {"GRACE_SECONDS": orders.grace_seconds, "BEAT_SECONDS": orders.grace_seconds / 12}
     for name, value in played.items():
-        for module in (search.run.host, search.run.slot, studies.queue.queue, studies.queue.undertaker):
+        run = (search.run.host, search.run.matching, search.run.slot)
+        for module in (*run, studies.queue.queue, studies.queue.undertaker):
             if hasattr(module, name):
                 setattr(module, name, value)
     os.environ[search.training.places.PRETEND] = str(orders.slots)
@@ -357,7 +380,11 @@ def work(orders: Orders) -> None:
         reaper.watch(storage)
         evidence.write("storage open", took=time.monotonic() - begun)
         request = RunRequest(
-            space=space_of(orders), home=Home(orders.home), storage=storage, timeout_seconds=orders.timeout_seconds
+            space=space_of(orders),
+            home=Home(orders.home),
+            storage=storage,
+            timeout_seconds=orders.timeout_seconds,
+            start=NullChild,
         )
         outcome = search.run.host.run_search(request, _NullView(evidence), stopping)
         evidence.write("ends", settled=outcome.counts.settled)

@@ -58,7 +58,7 @@ def make_study(
         state = TrialState.COMPLETE if isinstance(outcome, float) else outcome
         attributes: dict[str, Any] = {"epochs_run": epochs_run, "seconds": 2.0 * epochs_run}
         if state is TrialState.FAIL:
-            attributes["reason"] = "diverged: the loss became NaN"
+            attributes |= {"failure": "diverged", "reason": "the loss became NaN"}
         queue.settle(slot, taken.trial_id, state, None if state is TrialState.FAIL else value, attributes)
     queue.leave(slot)
     return study

@@ -25,7 +25,7 @@ from study_maker import make_foreign, make_study
 
 import search.run.host
 from search.cli.main import main
-from search.run.host import RunError, RunOutcome, RunRequest
+from search.run.request import RunError, RunOutcome, RunRequest
 from search.run.stopping import Stopping
 from studies.queue.queue import Queue
 from studies.store.storage import StorageError, open_storage

@@ -12,6 +12,8 @@ from fleet import Fleet, Verdict, judge
 from null_worker import DYING_POINTS, Orders
 from optuna.trial import TrialState
 
+from studies.words import failure_of
+
 
 @pytest.fixture
 def fleet(database_url: str, tmp_path: Path) -> Iterator[Fleet]:
@@ -68,4 +70,4 @@ def test_trial_whose_worker_dies_every_time_fails_for_good_and_the_study_ends(fl
     assert verdict.problems == []
     first, second = verdict.trials
     assert (first.state, second.state) == (TrialState.FAIL, TrialState.COMPLETE)
-    assert first.user_attrs["reason"] == "the worker died; the last of 4 crashes"
+    assert failure_of(first.user_attrs) == "the worker died; the last of 4 crashes"

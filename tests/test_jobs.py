@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from null_child import FINGERPRINT, Played
+from null_child import FINGERPRINT, Played, fails
 
 import search.retraining.jobs
-from model.config import DataError, DataSpec, DiskError, OutOfMemoryError, TrainConfig
+from model.config import DataError, DataSpec, DiskError, FailureKind, OutOfMemoryError, TrainConfig
 from search.base.mistakes import InputError
 from search.retraining.jobs import Job, JobError, Step, Workshop, claimed
 from search.training.places import Gpu
@@ -24,7 +24,6 @@ GPUS = tuple(Gpu(index, "null", 16384, f"GPU-{index}") for index in range(2))
 @pytest.fixture
 def played(monkeypatch: pytest.MonkeyPatch) -> Played:
     played = Played()
-    monkeypatch.setattr(search.retraining.jobs, "Child", played.child)
     monkeypatch.setattr(search.retraining.jobs, "available_cores", lambda: 4)
     return played
 
@@ -35,7 +34,7 @@ def told() -> list[Step | str]:
 
 
 @pytest.fixture
-def shop(tmp_path: Path, told: list[Step | str]) -> Workshop:
+def shop(tmp_path: Path, told: list[Step | str], played: Played) -> Workshop:
     return Workshop(
         data=DataSpec(source="synthetic"),
         fingerprint=FINGERPRINT,
@@ -47,6 +46,7 @@ def shop(tmp_path: Path, told: list[Step | str]) -> Workshop:
         trials_per_gpu=1,
         tell=told.append,
         note=told.append,
+        start=played.start,
     )
 
 
@@ -59,8 +59,8 @@ def seeds_of(played: Played) -> list[int]:
     return sorted(config["seed"] for _, config in played.trained)
 
 
-def failing(reason: str, seed: int = 1, *, retry: bool = False) -> Any:
-    message = {"reason": reason, "retry": retry, "message": "so it is."}
+def failing(reason: FailureKind, seed: int = 1, *, retry: bool = False) -> Any:
+    message = fails(reason, "so it is.", retry=retry)
     return lambda config, _attempt: message if config["seed"] == seed else None
 
 
@@ -77,7 +77,7 @@ def test_every_job_is_trained_and_leaves_its_record_and_network(
     assert [len(record.history) for record in records] == [2, 2, 2]
     assert all(job.model.is_file() for job in jobs)
     assert kinds(told, jobs[0]) == ["started", "progress", "epoch", "epoch", "finished"]
-    assert played.openings == [False]  # one place on a CPU, and nothing is held out
+    assert played.openings == ["none"]  # one place on a CPU, and nothing is held out
     assert played.killed == 1
 
 
@@ -108,7 +108,7 @@ def test_what_is_done_is_not_trained_again(shop: Workshop, played: Played, tmp_p
 
 def test_network_that_nobody_wants_is_not_saved(shop: Workshop, played: Played, tmp_path: Path) -> None:
     replace(shop, split="validation").train([replace(job, keeps_model=False) for job in jobs_in(tmp_path)])
-    assert played.openings == [True]
+    assert played.openings == ["held-out"]
     assert not list(tmp_path.glob("*.keras"))
 
 
@@ -150,7 +150,7 @@ def test_divergence_is_written_down_and_not_tried_again(
     [("out-of-memory", False, OutOfMemoryError), ("disk", True, DiskError), ("data", False, DataError)],
 )
 def test_what_is_no_fault_of_the_configuration_ends_it_and_leaves_no_record(
-    shop: Workshop, played: Played, tmp_path: Path, reason: str, retry: bool, kind: type[Exception]
+    shop: Workshop, played: Played, tmp_path: Path, reason: FailureKind, retry: bool, kind: type[Exception]
 ) -> None:
     played.trouble = failing(reason, retry=retry)
     with pytest.raises(kind, match="so it is"):

@@ -9,10 +9,24 @@ from typing import Any
 
 import pytest
 
+from model.config import EpochMetrics, Failure, TrainConfig
 from search.base.configs import short
 from search.base.terminal import Output
-from search.run.slot import Event
+from search.run.events import (
+    Begun,
+    Completed,
+    EpochDone,
+    Event,
+    FailedForGood,
+    Happening,
+    Noted,
+    Pruned,
+    Resumed,
+    Retried,
+    Returned,
+)
 from search.screen.live import Screen
+from search.training.messages import Progress
 from search.training.places import Place
 from studies.queue.queue import Counts
 from studies.record.catalog import StudyRecord
@@ -20,14 +34,9 @@ from studies.words import duration
 
 STUDY = StudyRecord(1, "small", {"data": {"train_images": 1600, "validation_images": 400, "source": "synthetic"}})
 PLACES = (Place(0, "gpu 0: NVIDIA H100 80GB HBM3", gpu="GPU-a"), Place(1, "gpu 1: NVIDIA H100 80GB HBM3", gpu="GPU-b"))
-CONFIG = {
-    "batch_size": 128,
-    "learning_rate": 0.0123456,
-    "epochs": 50,
-    "schedule": "step",
-    "step_epochs": [10, 20],
-    "step_factor": 0.1,
-}
+CONFIG = TrainConfig(
+    batch_size=128, learning_rate=0.0123456, epochs=50, schedule="step", step_epochs=(10, 20), step_factor=0.1
+)
 
 
 class Recorded(Output):
@@ -47,9 +56,9 @@ def pipe() -> Recorded:
     return Recorded(160)
 
 
-def play(screen: Screen, *events: tuple[str, dict[str, Any]], number: int = 7, place: Place = PLACES[0]) -> None:
-    for kind, values in events:
-        screen.event(Event(kind, place, number, values))
+def play(screen: Screen, *happened: Happening, number: int = 7, place: Place = PLACES[0]) -> None:
+    for what in happened:
+        screen.event(Event(place, number, what))
 
 
 def opened(console: Output, **counts: int) -> Screen:
@@ -59,8 +68,9 @@ def opened(console: Output, **counts: int) -> Screen:
     return screen
 
 
-def epoch(number: int, value: float = 0.5) -> tuple[str, dict[str, Any]]:
-    return "epoch", {"epoch": number, "epochs": 50, "val_accuracy": value, "val_loss": 1.0, "seconds": 2.0}
+def epoch(number: int, value: float = 0.5) -> EpochDone:
+    fixed = {"loss": 1.0, "accuracy": 0.5, "val_loss": 1.0, "learning_rate": 0.1, "seconds": 2.0}
+    return EpochDone(EpochMetrics(epoch=number, val_accuracy=value, **fixed), 50)
 
 
 def table(screen: Screen, console: Recorded) -> list[str]:
@@ -76,9 +86,9 @@ def test_live_table_fits_the_terminal_with_long_names_and_numbers(width: int) ->
     console = Recorded(width)
     screen = opened(console, waiting=123, complete=877)
     screen.best_so_far(0.7654, 1000)
-    progress = {"epoch": 12, "step": 30, "steps": 60, "images_per_second": 12345.6}
+    progress = Progress(trial=1002, epoch=12, step=30, steps=60, images_per_second=12345.6)
     for place in PLACES:
-        play(screen, ("taken", {"config": CONFIG}), epoch(11, 0.7123), ("progress", progress), number=1002, place=place)
+        play(screen, Begun(CONFIG), epoch(11, 0.7123), progress, number=1002, place=place)
     lines = table(screen, console)
     assert len(lines) == 5  # progress, best and time, heading, two slots: nothing was broken over two lines
     assert all(len(line) <= width for line in lines)
@@ -91,7 +101,7 @@ def test_live_table_fits_the_terminal_with_long_names_and_numbers(width: int) ->
 
 def test_slot_without_a_trial_is_shown_as_free(pipe: Recorded) -> None:
     screen = opened(pipe)
-    play(screen, ("taken", {"config": CONFIG}))
+    play(screen, Begun(CONFIG))
     lines = table(screen, pipe)
     assert lines[-1].split() == ["gpu", "1", "-"]
 
@@ -108,8 +118,8 @@ def test_table_says_when_the_run_is_stopping(pipe: Recorded) -> None:
 def test_pipe_gets_plain_lines_and_rare_epochs(pipe: Recorded) -> None:
     screen = opened(pipe)
     with screen:
-        play(screen, ("taken", {"config": CONFIG}), *(epoch(number) for number in range(1, 51)))
-        play(screen, ("complete", {"value": 0.5, "seconds": 200.0}))
+        play(screen, Begun(CONFIG), *(epoch(number) for number in range(1, 51)))
+        play(screen, Completed(0.5, 200.0))
     lines = pipe.lines()
     assert "\x1b" not in pipe.text.getvalue()
     assert "2 workers on gpu 0: NVIDIA H100 80GB HBM3, gpu 1: NVIDIA H100 80GB HBM3" in lines[0]
@@ -122,7 +132,7 @@ def test_pipe_gets_plain_lines_and_rare_epochs(pipe: Recorded) -> None:
 
 def test_resumed_trial_says_after_which_epoch_it_goes_on(pipe: Recorded) -> None:
     screen = opened(pipe)
-    play(screen, ("taken", {"config": CONFIG}), ("resumed", {"epoch": 20}))
+    play(screen, Begun(CONFIG), Resumed(20))
     assert pipe.lines()[-1] == "trial 7 goes on after epoch 20 of 50"
     assert "20/50 100%" in table(screen, pipe)[3]
 
@@ -130,16 +140,16 @@ def test_resumed_trial_says_after_which_epoch_it_goes_on(pipe: Recorded) -> None
 @pytest.mark.parametrize(
     ("played", "said"),
     [
-        ((("returned", {}),), "trial 7 went back into the queue"),
-        ((epoch(1), epoch(2), ("returned", {})), "trial 7 went back into the queue and goes on after epoch 2"),
-        ((("retried", {"attempt": 2, "reason": "killed"}),), "trial 7 will be run again (2. crash): killed"),
-        ((("failed", {"reason": "diverged"}),), "trial 7 failed: diverged"),
-        ((("note", {"text": "no longer ours"}),), "trial 7: no longer ours"),
+        ((Returned(),), "trial 7 went back into the queue"),
+        ((epoch(1), epoch(2), Returned()), "trial 7 went back into the queue and goes on after epoch 2"),
+        ((Retried(Failure(kind="crashed", text="killed"), 2),), "trial 7 will be run again (2. crash): killed"),
+        ((FailedForGood("diverged"),), "trial 7 failed: diverged"),
+        ((Noted("no longer ours"),), "trial 7: no longer ours"),
     ],
 )
 def test_end_of_a_trial_is_told_in_a_line(pipe: Recorded, played: tuple[Any, ...], said: str) -> None:
     screen = opened(pipe)
-    play(screen, ("taken", {"config": CONFIG}), *played)
+    play(screen, Begun(CONFIG), *played)
     assert pipe.lines()[-1] == said
     assert table(screen, pipe)[3].split() == ["gpu", "0", "-"]
 
@@ -147,16 +157,16 @@ def test_end_of_a_trial_is_told_in_a_line(pipe: Recorded, played: tuple[Any, ...
 def test_best_is_only_replaced_by_a_better_complete_trial(pipe: Recorded) -> None:
     screen = opened(pipe)
     screen.best_so_far(0.6, 1)
-    play(screen, ("complete", {"value": 0.5}), number=2)
-    play(screen, ("pruned", {"value": 0.9, "reason": "pruned after epoch 2"}), number=3)
+    play(screen, Completed(0.5, 0.0), number=2)
+    play(screen, Pruned("pruned after epoch 2", 0.0), number=3)
     assert pipe.lines()[-1] == "trial 3 pruned after epoch 2; best 0.6000 (trial 1)"
-    play(screen, ("complete", {"value": 0.7}), number=4)
+    play(screen, Completed(0.7, 0.0), number=4)
     assert "best 0.7000 (trial 4)" in pipe.lines()[-1]
 
 
 def test_square_brackets_of_a_name_or_error_are_printed_as_they_are(pipe: Recorded) -> None:
     screen = opened(pipe)
-    play(screen, ("failed", {"reason": "error: [bold]x[/bold] :smile:"}))
+    play(screen, FailedForGood("error: [bold]x[/bold] :smile:"))
     assert pipe.lines()[-1] == "trial 7 failed: error: [bold]x[/bold] :smile:"
 
 
@@ -167,7 +177,7 @@ def test_full_disk_under_the_log_ends_the_printing_not_the_run(monkeypatch: pyte
     screen = opened(console)
     console.file = FullDisk()
     with screen:
-        play(screen, ("taken", {"config": CONFIG}), epoch(1), ("complete", {"value": 0.5}))
+        play(screen, Begun(CONFIG), epoch(1), Completed(0.5, 0.0))
     assert dropped == [True]
 
 
@@ -188,14 +198,15 @@ def test_durations_are_said_as_people_say_them() -> None:
 
 
 def test_short_configuration_says_what_decides_it() -> None:
-    assert short(CONFIG) == "batch_size 128, learning_rate 0.0123, epochs 50, x 0.1 after 10, 20"
+    config = CONFIG.model_dump()
+    assert short(config) == "batch_size 128, learning_rate 0.0123, epochs 50, x 0.1 after 10, 20"
     constant = {"batch_size": 32, "learning_rate": 1e-5, "epochs": 2, "schedule": "constant"}
     assert short(constant) == "batch_size 32, learning_rate 1e-05, epochs 2, constant"
-    assert short({**CONFIG, "step_epochs": 4}).endswith("x 0.1 every 4")
+    assert short({**config, "step_epochs": 4}).endswith("x 0.1 every 4")
     more = {**constant, "optimizer": "adam", "dropout": 0.123456, "momentum": 0.0}
     assert short(more).endswith(", epochs 2, constant, optimizer adam, dropout 0.123")
 
 
 def test_result_that_was_taken_over_says_whose_it_is(pipe: Recorded) -> None:
-    play(opened(pipe), ("complete", {"value": 0.5, "same_as": 3, "seconds": 0.0}))
+    play(opened(pipe), Completed(0.5, 0.0, same_as=3))
     assert any("val_accuracy 0.5000, the result of trial 3, which had the same values" in line for line in pipe.lines())

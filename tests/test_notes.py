@@ -23,7 +23,6 @@ from PIL import Image
 from study_maker import DATA, make_foreign, make_study
 
 from search.base.artifacts import Artifacts
-from search.run.noting import kept_up_to_date
 from studies.record.catalog import StudyRecord, find_study
 from studies.record.findings import findings_of
 from studies.record.retrained import record, summarised
@@ -216,21 +215,6 @@ def test_a_trial_without_an_epoch_has_no_artifacts_and_a_full_disk_hides_none(
 
 def full(_file: int) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
-
-
-def test_notes_are_refreshed_when_a_run_ends_and_their_failure_is_nobodys_trouble() -> None:
-    calls: list[int] = []
-
-    def refresh() -> None:
-        calls.append(1)
-        raise RuntimeError("a defect")
-
-    with kept_up_to_date(refresh):
-        assert calls == []
-    assert calls == [1]
-    with pytest.raises(KeyboardInterrupt), kept_up_to_date(refresh):
-        raise KeyboardInterrupt
-    assert calls == [1, 1]
 
 
 def test_spaces_are_put_into_words() -> None:

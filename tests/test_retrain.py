@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from null_child import Played
+from null_child import Played, fails
 from study_maker import make_study
 
 import model.data
@@ -40,7 +40,7 @@ from studies.store.storage import Storage, open_storage
 
 SYNTHETIC = functools.cache(model.sources.synthetic)
 DRAW = search.retraining.results._draw
-DIVERGES = {"reason": "diverged", "retry": False, "message": "The loss became nan."}
+DIVERGES = fails("diverged", "The loss became nan.")
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +67,6 @@ def played(monkeypatch: pytest.MonkeyPatch, networks: list[Path]) -> Played:
 
     played = Played(save=save, fingerprint=fingerprint())
     monkeypatch.setitem(model.data._NAMED, "synthetic", SYNTHETIC)
-    monkeypatch.setattr(search.retraining.jobs, "Child", played.child)
     monkeypatch.setattr(model.device, "configure", lambda: None)  # TensorFlow is at work in this process already
     monkeypatch.setattr(search.retraining.retrain, "quiet_tensorflow", lambda _log: None)
     monkeypatch.setattr(search.retraining.results, "_draw", lambda *_: None)  # ten pictures take two seconds
@@ -119,9 +118,9 @@ Retrain = Callable[..., Retrained]
 
 
 @pytest.fixture
-def retrain(recipe: Path, home: Home, storage: Storage, tmp_path: Path) -> Retrain:
+def retrain(recipe: Path, home: Home, storage: Storage, tmp_path: Path, played: Played) -> Retrain:
     def run(path: Path = recipe, **changes: Any) -> Retrained:
-        means = Means(home, storage=storage)
+        means = Means(home, storage=storage, start=played.start)
         asked = {"seeds": 2, "out": tmp_path / "out", "means": means, "console": Output(), **changes}
         return retrain_recipe(read_recipe(path), **asked).retrained
 
@@ -140,7 +139,7 @@ def test_networks_are_trained_on_all_images_and_only_then_the_test_set_is_opened
 ) -> None:
     retrained = retrain(seeds=3)
     assert (retrained.split, retrained.images, retrained.seeds) == ("test", 2000, (1, 2, 3))
-    assert played.openings == [False]
+    assert played.openings == ["none"]
     assert opened == [3]  # once, after the third training
 
 
@@ -152,7 +151,7 @@ def test_validate_keeps_the_searchs_split_takes_fresh_seeds_and_leaves_the_test_
     assert (retrained.split, retrained.images) == ("validation", 1600)
     assert retrained.seeds == (fresh_seed(1, 0), fresh_seed(1, 1))
     assert retrained.scores == (0.68, 0.70)  # the search's own measure: val_accuracy after the last epoch
-    assert played.openings == [True]
+    assert played.openings == ["held-out"]
     assert opened == []
 
 
@@ -381,9 +380,9 @@ def test_edit_and_other_images_are_told_beside_the_score(
 
 
 def test_without_a_database_the_score_is_in_the_folder_only(
-    retrain: Retrain, home: Home, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    retrain: Retrain, home: Home, capsys: pytest.CaptureFixture[str], tmp_path: Path, played: Played
 ) -> None:
-    retrain(means=Means(home))
+    retrain(means=Means(home, start=played.start))
     assert "not written to a study: there is no database here" in capsys.readouterr().out
     assert (tmp_path / "out" / "metrics.json").exists()
 
@@ -392,9 +391,9 @@ def test_without_a_database_the_score_is_in_the_folder_only(
 
 
 @pytest.fixture
-def verify(home: Home, storage: Storage, study: StudyRecord) -> Callable[..., Verification]:
+def verify(home: Home, storage: Storage, study: StudyRecord, played: Played) -> Callable[..., Verification]:
     def run(**changes: Any) -> Verification:
-        means = Means(home, storage=storage)
+        means = Means(home, storage=storage, start=played.start)
         asked = {"top": 3, "seeds": 2, "out": None, "means": means, "console": Output(), **changes}
         return verify_study(storage, study.name, **asked)
 
@@ -435,7 +434,7 @@ def test_no_seed_of_a_verification_was_the_searchs_nor_is_used_twice(
     seeds = seeds_of(played)
     assert len(set(seeds)) == len(seeds) == 8
     assert not set(seeds) & {0, 1, 2}
-    assert played.openings == [True, False]
+    assert played.openings == ["held-out", "none"]
 
 
 def test_first_and_second_that_can_not_be_told_apart_are_said_to_be_so(
@@ -531,7 +530,7 @@ def test_score_of_many_more_images_is_no_measure_of_optimism_and_says_where_that
 
 def test_other_images_can_not_verify_a_study(verify: Callable[..., Verification], home: Home, played: Played) -> None:
     with pytest.raises(InputError, match="digits is not the data of study 'small'"):
-        verify(means=Means(home, "digits"))
+        verify(means=Means(home, "digits", start=played.start))
     assert not played.trained
 
 

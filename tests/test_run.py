@@ -366,4 +366,4 @@ def test_diverging_trial_fails_for_good_and_the_study_goes_on(alexsearch: Comman
     counts = alexsearch.json("status")["counts"]
     assert counts["failed"] >= 1
     assert counts["failed"] + counts["complete"] == 2
-    assert "diverged" in alexsearch.trials()[0].user_attrs["reason"]
+    assert alexsearch.trials()[0].user_attrs["failure"] == "diverged"

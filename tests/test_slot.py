@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import queue as queues
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,11 @@ import optuna
 import pytest
 import sqlalchemy as sa
 from optuna.trial import TrialState
+from scripted_child import READY, Script, epoch, failed, finished, started
 
-import search.run.slot
 from search.base.home import Home
-from search.run.slot import Assignment, Event, Slot
+from search.run.events import Begun, Completed, EpochDone, Event, FailedForGood, Retried
+from search.run.slot import Assignment, Slot
 from search.space.space import SearchSpace
 from search.training.child import ChildError, StartError
 from search.training.places import Place
@@ -26,7 +26,7 @@ from studies.queue.queue import RETRIES, Counts, Queue
 from studies.record.catalog import open_study
 from studies.record.cost import ledger
 from studies.store.storage import open_storage
-from studies.words import why
+from studies.words import failure_of, why
 
 SPACE = SearchSpace.from_dict(
     {
@@ -36,70 +36,6 @@ SPACE = SearchSpace.from_dict(
         "pruner": {"name": "none"},
     }
 )
-READY = {"kind": "ready", "data": {"fingerprint": "f"}, "device": {"name": "pretend"}}
-
-
-def epoch(number: int, val_accuracy: float = 0.5) -> dict[str, Any]:
-    metrics = {
-        "epoch": number,
-        "loss": 1.0,
-        "accuracy": 0.5,
-        "val_loss": 1.0,
-        "val_accuracy": val_accuracy,
-        "learning_rate": 0.01,
-        "seconds": 2.0,
-    }
-    return {"kind": "epoch", "trial": 0, "metrics": metrics}
-
-
-def started(*history: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "kind": "started",
-        "trial": 0,
-        "config": {"epochs": 3, "precision": "float32"},
-        "history": [message["metrics"] for message in history],
-    }
-
-
-def finished() -> dict[str, Any]:
-    return {"kind": "finished", "trial": 0}
-
-
-class ScriptedChild:
-    """Plays a training process. Each process of a slot plays the next script; an error in it is raised."""
-
-    scripts: Iterator[list[Any]]
-    sent: list[dict[str, Any]]
-    is_outgrown = False
-
-    def __init__(self, *_: Any) -> None:
-        self.log = Path("a.log")
-        self.killed = False
-        self._script = iter(next(self.scripts))
-
-    def wait_ready(self, _stopping: threading.Event) -> dict[str, Any] | None:
-        first = next(self._script)
-        if isinstance(first, Exception):
-            raise first
-        return first  # type: ignore[no-any-return]
-
-    def send(self, kind: str, **values: Any) -> None:
-        self.sent.append({"kind": kind, **values})
-
-    def receive(self, _timeout: float) -> dict[str, Any] | None:
-        message = next(self._script, None)
-        if isinstance(message, Exception):
-            raise message
-        if callable(message):
-            message()
-            return None
-        return message
-
-    def outgrown(self) -> bool:
-        return self.is_outgrown
-
-    def kill(self) -> None:
-        self.killed = True
 
 
 @pytest.fixture
@@ -124,14 +60,21 @@ def work(tmp_path: Path) -> Assignment:
     )
 
 
+Play = Callable[..., optuna.trial.FrozenTrial]
+
+
 @pytest.fixture
-def play(work: Assignment, monkeypatch: pytest.MonkeyPatch) -> Callable[..., optuna.trial.FrozenTrial]:
+def script() -> Script:
+    return Script([])
+
+
+@pytest.fixture
+def play(work: Assignment, script: Script) -> Play:
     """Runs a slot whose processes play these scripts, and returns what became of the trial."""
 
     def run(*scripts: list[Any], assignment: Assignment = work) -> optuna.trial.FrozenTrial:
-        ScriptedChild.scripts, ScriptedChild.sent = iter(scripts), []
-        monkeypatch.setattr(search.run.slot, "Child", ScriptedChild)
-        Slot(Place(0, "cpu"), assignment).run()
+        script.scripts = list(scripts)
+        Slot(Place(0, "cpu"), dataclasses.replace(assignment, start=script.start)).run()
         (trial,) = optuna.load_study(study_name="s", storage=assignment.queue.storage).trials
         assert assignment.queue.slots() == []
         return trial
@@ -150,19 +93,20 @@ class PrunesFrom(optuna.pruners.BasePruner):
         return (trial.last_step or 0) >= self._epoch
 
 
-def test_trial_whose_learning_rate_is_about_to_step_is_not_pruned_yet(play: Any, work: Assignment) -> None:
+def test_trial_whose_learning_rate_is_about_to_step_is_not_pruned_yet(
+    play: Play, work: Assignment, script: Script
+) -> None:
     stepping: dict[str, Any] = {"batch_size": 32, "learning_rate": 0.1, "epochs": 6}
     stepping |= {"schedule": "step", "step_epochs": [4], "step_factor": 0.1}
     space = SearchSpace.from_dict({**SPACE.to_dict(), "space": stepping, "pruner": {"name": "median"}})
     steps = dataclasses.replace(work, space=space, pruner=PrunesFrom(3))
     messages = [READY, started(), *(epoch(number) for number in range(1, 6)), finished()]
     trial = play(messages, assignment=steps)
-    verdicts = {sent["epoch"]: sent["go"] for sent in ScriptedChild.sent if sent["kind"] == "verdict"}
-    assert verdicts == {1: True, 2: True, 3: True, 4: True, 5: False}
+    assert script.verdicts == {1: True, 2: True, 3: True, 4: True, 5: False}
     assert trial.state == TrialState.PRUNED
 
 
-def test_epoch_that_spends_the_device_time_is_the_last_and_its_trial_waits(play: Any, work: Assignment) -> None:
+def test_epoch_that_spends_the_device_time_is_the_last_and_its_trial_waits(play: Play, work: Assignment) -> None:
     work.queue.begin(Limits(max_device_hours=4 / 3600))
     trial = play([READY, started(), epoch(1, 0.4), epoch(2, 0.6), epoch(3, 0.5), finished()])
     assert (trial.state, trial.intermediate_values) == (TrialState.WAITING, {1: 0.4, 2: 0.6})
@@ -170,29 +114,29 @@ def test_epoch_that_spends_the_device_time_is_the_last_and_its_trial_waits(play:
     assert work.queue.stopped_by() == "max_device_hours 0.00111111 is spent: the trials took 0.00111"
 
 
-def test_last_epoch_of_a_trial_that_spends_the_device_time_completes_it(play: Any, work: Assignment) -> None:
+def test_last_epoch_of_a_trial_that_spends_the_device_time_completes_it(play: Play, work: Assignment) -> None:
     work.queue.begin(Limits(max_device_hours=6 / 3600))
     trial = play([READY, started(), epoch(1, 0.4), epoch(2, 0.6), epoch(3, 0.5), finished()])
     assert (trial.state, trial.value) == (TrialState.COMPLETE, 0.5)
 
 
-def test_trial_with_the_values_of_a_complete_one_takes_over_its_result(play: Any, work: Assignment) -> None:
+def test_trial_with_the_values_of_a_complete_one_takes_over_its_result(play: Play, work: Assignment) -> None:
     choices = {"batch_size": {"choices": [32]}, "learning_rate": 0.1, "epochs": 3}
     small = dataclasses.replace(work, space=SearchSpace.from_dict({**SPACE.to_dict(), "space": choices}))
     first = play([READY, started(), epoch(1, 0.4), epoch(2, 0.6), epoch(3, 0.5), finished()], assignment=small)
     work.queue.fill(2)
     told: list[Event] = []
-    ScriptedChild.scripts, ScriptedChild.sent = iter([[READY]]), []
-    Slot(Place(0, "cpu"), dataclasses.replace(small, tell=told.append)).run()
+    idle = Script([[READY]])
+    Slot(Place(0, "cpu"), dataclasses.replace(small, tell=told.append, start=idle.start)).run()
     _, second = optuna.load_study(study_name="s", storage=work.queue.storage).trials
     assert (second.state, second.value, second.params) == (TrialState.COMPLETE, 0.5, first.params)
     assert (second.user_attrs["same_as"], second.user_attrs["config"]) == (0, first.user_attrs["config"])
-    assert [message["kind"] for message in ScriptedChild.sent] == []
+    assert idle.sent == []
     assert ledger(work.queue.storage, work.queue.study_id).by_trial.keys() == {0}
-    assert [event.kind for event in told] == ["complete"]
+    assert [event.what for event in told] == [Completed(0.5, 0.0, same_as=0)]
 
 
-def test_trial_trained_to_its_end_is_complete_with_its_last_value(play: Any) -> None:
+def test_trial_trained_to_its_end_is_complete_with_its_last_value(play: Play) -> None:
     trial = play([READY, started(), epoch(1, 0.4), epoch(2, 0.6), epoch(3, 0.5), finished()])
     assert (trial.state, trial.value) == (TrialState.COMPLETE, 0.5)
     assert trial.intermediate_values == {1: 0.4, 2: 0.6, 3: 0.5}
@@ -201,10 +145,9 @@ def test_trial_trained_to_its_end_is_complete_with_its_last_value(play: Any) -> 
     assert (trial.user_attrs["seconds"], trial.user_attrs["epochs_run"]) == (6.0, 3)
 
 
-def test_every_epoch_is_answered_go_on(play: Any) -> None:
+def test_every_epoch_is_answered_go_on(play: Play, script: Script) -> None:
     play([READY, started(), epoch(1), epoch(2), epoch(3), finished()])
-    verdicts = [(m["epoch"], m["go"]) for m in ScriptedChild.sent if m["kind"] == "verdict"]
-    assert verdicts == [(1, True), (2, True), (3, True)]
+    assert script.verdicts == {1: True, 2: True, 3: True}
 
 
 class PruneAtTwo(optuna.pruners.BasePruner):
@@ -212,32 +155,23 @@ class PruneAtTwo(optuna.pruners.BasePruner):
         return trial.last_step == 2
 
 
-def test_pruned_trial_keeps_its_last_report_and_says_why(play: Any, work: Assignment) -> None:
-    work.__dict__["pruner"] = PruneAtTwo()
-    trial = play([READY, started(), epoch(1, 0.4), epoch(2, 0.3), finished()])
+def test_pruned_trial_keeps_its_last_report_and_says_why(play: Play, work: Assignment, script: Script) -> None:
+    prunes = dataclasses.replace(work, pruner=PruneAtTwo())
+    trial = play([READY, started(), epoch(1, 0.4), epoch(2, 0.3), finished()], assignment=prunes)
     assert (trial.state, trial.value) == (TrialState.PRUNED, 0.3)
     assert "pruned after epoch 2 of 3" in trial.user_attrs["reason"]
-    assert [m["go"] for m in ScriptedChild.sent if m["kind"] == "verdict"] == [True, False]
+    assert script.verdicts == {1: True, 2: False}
 
 
-def test_diverged_trial_fails_for_good_with_the_reason_and_is_not_retried(play: Any, work: Assignment) -> None:
-    failed = {"kind": "failed", "trial": 0, "reason": "diverged", "retry": False, "message": "the loss became nan"}
-    trial = play([READY, started(), epoch(1), failed])
+def test_diverged_trial_fails_for_good_with_the_reason_and_is_not_retried(play: Play, work: Assignment) -> None:
+    trial = play([READY, started(), epoch(1), failed("diverged", "the loss became nan")])
     assert trial.state == TrialState.FAIL
-    assert trial.user_attrs["reason"] == "diverged: the loss became nan"
+    assert (trial.user_attrs["failure"], trial.user_attrs["reason"]) == ("diverged", "the loss became nan")
     assert trial.user_attrs["seconds"] == 2.0
     assert work.queue.counts().retried == 0
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_value_that_is_no_number_never_becomes_a_value(play: Any, value: float) -> None:
-    trial = play([READY, started(), epoch(1, 0.4), epoch(2, value)])
-    assert (trial.state, trial.value) == (TrialState.FAIL, None)
-    assert trial.intermediate_values == {1: 0.4}
-    assert "diverged" in trial.user_attrs["reason"]
-
-
-def test_killed_process_is_replaced_and_the_trial_goes_on(play: Any, work: Assignment) -> None:
+def test_killed_process_is_replaced_and_the_trial_goes_on(play: Play, work: Assignment) -> None:
     trial = play(
         [READY, started(), epoch(1, 0.4), ChildError("was killed by signal 9")],
         [READY, started(epoch(1, 0.4)), epoch(2, 0.5), epoch(3, 0.6), finished()],
@@ -247,7 +181,7 @@ def test_killed_process_is_replaced_and_the_trial_goes_on(play: Any, work: Assig
     assert work.queue.counts().retried == 1
 
 
-def test_epoch_that_was_saved_but_never_reported_is_reported_after_the_crash(play: Any) -> None:
+def test_epoch_that_was_saved_but_never_reported_is_reported_after_the_crash(play: Play) -> None:
     trial = play(
         [READY, started(), epoch(1, 0.4), ChildError("was killed by signal 9")],
         [READY, started(epoch(1, 0.4), epoch(2, 0.5)), epoch(3, 0.6), finished()],
@@ -256,7 +190,7 @@ def test_epoch_that_was_saved_but_never_reported_is_reported_after_the_crash(pla
     assert trial.user_attrs["seconds"] == 6.0
 
 
-def test_trial_whose_checkpoint_is_lost_starts_anew_without_its_old_reports(play: Any) -> None:
+def test_trial_whose_checkpoint_is_lost_starts_anew_without_its_old_reports(play: Play) -> None:
     trial = play(
         [READY, started(), epoch(1, 0.4), epoch(2, 0.9), ChildError("was killed by signal 9")],
         [READY, started(), epoch(1, 0.3), ChildError("was killed by signal 9")],
@@ -265,19 +199,21 @@ def test_trial_whose_checkpoint_is_lost_starts_anew_without_its_old_reports(play
     assert trial.intermediate_values == {1: 0.3, 2: 0.35, 3: 0.6}
 
 
-def test_process_that_always_crashes_fails_the_trial_for_good(play: Any, work: Assignment) -> None:
+def test_process_that_always_crashes_fails_the_trial_for_good(play: Play, work: Assignment) -> None:
     told: list[Event] = []
     heard = dataclasses.replace(work, tell=told.append)
     trial = play(*[[READY, started(), ChildError("was killed by signal 11")]] * (RETRIES + 1), assignment=heard)
     assert trial.state == TrialState.FAIL
-    assert trial.user_attrs["reason"] == "was killed by signal 11; the last of 4 crashes"
-    assert [event.kind for event in told if event.kind in ("retried", "failed")] == ["retried"] * RETRIES + ["failed"]
-    assert told[-1].values["reason"] == trial.user_attrs["reason"]
+    assert trial.user_attrs["failure"] == "crashed"
+    ended = [event.what for event in told if isinstance(event.what, (Retried, FailedForGood))]
+    assert [type(what) for what in ended] == [Retried] * RETRIES + [FailedForGood]
+    assert ended[-1] == FailedForGood("was killed by signal 11; the last of 4 crashes")
+    assert failure_of(trial.user_attrs) == "was killed by signal 11; the last of 4 crashes"
     assert "It was repeated each time" in why(trial)
     assert work.queue.counts().retried == RETRIES
 
 
-def test_silent_process_is_taken_for_hung_and_killed(play: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silent_process_is_taken_for_hung_and_killed(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
     moments = iter(range(0, 10**9, 100))
     monkeypatch.setattr(time, "monotonic", lambda: float(next(moments)))
     trial = play(
@@ -287,30 +223,30 @@ def test_silent_process_is_taken_for_hung_and_killed(play: Any, monkeypatch: pyt
     assert trial.state == TrialState.COMPLETE
 
 
-def test_process_that_can_not_start_costs_no_trial_anything(play: Any, work: Assignment) -> None:
+def test_process_that_can_not_start_costs_no_trial_anything(play: Play, work: Assignment) -> None:
     with pytest.raises(StartError):
         play(*[[StartError("no module named tensorflow")]] * 3)
     counts = work.queue.counts()
     assert (counts.waiting, counts.failed, counts.retried) == (1, 0, 0)
 
 
-def test_full_disk_fails_no_trial_and_stops_the_slot(play: Any, work: Assignment) -> None:
-    full = {"kind": "failed", "trial": 0, "reason": "disk", "retry": True, "message": "No space left on device"}
+def test_full_disk_fails_no_trial_and_stops_the_slot(play: Play, work: Assignment) -> None:
+    full = failed("disk", "No space left on device", retry=True)
     with pytest.raises(StartError, match=r"can't be written.*No space left"):
         play(*[[READY, started(), full]] * 3)
     counts = work.queue.counts()
     assert (counts.waiting, counts.failed, counts.retried) == (1, 0, 0)
 
 
-def test_disk_that_fills_up_now_and_then_stops_nothing(play: Any, work: Assignment) -> None:
-    full = {"kind": "failed", "trial": 0, "reason": "disk", "retry": True, "message": "No space left on device"}
+def test_disk_that_fills_up_now_and_then_stops_nothing(play: Play, work: Assignment) -> None:
+    full = failed("disk", "No space left on device", retry=True)
     script = [READY, started(), epoch(1), full]
     assert play(*[script] * 4, [READY, started(epoch(1)), epoch(2), epoch(3), finished()]).value == 0.5
     assert work.queue.counts().retried == 0
 
 
 def test_slot_does_not_leave_a_trial_that_came_back_while_it_looked(
-    play: Any, work: Assignment, monkeypatch: pytest.MonkeyPatch
+    play: Play, work: Assignment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = work.queue.join("elsewhere")
     work.queue.take(other)
@@ -326,7 +262,7 @@ def test_slot_does_not_leave_a_trial_that_came_back_while_it_looked(
 
 
 def test_trial_deleted_just_before_its_verdict_stops_no_slot(
-    play: Any, work: Assignment, monkeypatch: pytest.MonkeyPatch
+    play: Play, work: Assignment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work.queue.fill(2)
     record = work.queue.record_epoch
@@ -339,21 +275,21 @@ def test_trial_deleted_just_before_its_verdict_stops_no_slot(
         return held
 
     monkeypatch.setattr(work.queue, "record_epoch", record_and_delete)
-    second: list[Any] = [READY, started(), epoch(1), epoch(2), epoch(3), finished()]
-    second[1:] = [message | {"trial": 1} for message in second[1:]]
+    second = [READY, started(trial=1), *(epoch(number, trial=1) for number in (1, 2, 3)), finished(trial=1)]
     assert play([READY, started(), epoch(1)], second).number == 1
 
 
-def test_trial_enqueued_with_values_that_can_not_be_trained_fails_with_the_reason(play: Any, work: Assignment) -> None:
+def test_trial_enqueued_with_values_that_can_not_be_trained_fails_with_the_reason(play: Play, work: Assignment) -> None:
     optuna.load_study(study_name="s", storage=work.queue.storage).enqueue_trial({"learning_rate": -1.0})
     with work.queue.storage.engine.begin() as connection:
         connection.execute(sa.text("DELETE FROM trials WHERE trial_id = 1"))
     trial = play([READY])
     assert (trial.state, trial.number) == (TrialState.FAIL, 1)
-    assert trial.user_attrs["reason"].startswith("values: `-1.0` is invalid")
+    assert trial.user_attrs["failure"] == "values"
+    assert trial.user_attrs["reason"].startswith("`-1.0` is invalid")
 
 
-def test_told_to_stop_the_trial_goes_back_into_the_queue(play: Any, work: Assignment) -> None:
+def test_told_to_stop_the_trial_goes_back_into_the_queue(play: Play, work: Assignment) -> None:
     trial = play([READY, started(), epoch(1, 0.4), work.stopping.set])
     assert trial.state == TrialState.WAITING
     assert trial.intermediate_values == {1: 0.4}
@@ -361,7 +297,7 @@ def test_told_to_stop_the_trial_goes_back_into_the_queue(play: Any, work: Assign
 
 
 @pytest.mark.parametrize("when", ["epoch", "finished"])
-def test_trial_told_from_the_dashboard_is_let_go(play: Any, work: Assignment, when: str) -> None:
+def test_trial_told_from_the_dashboard_is_let_go(play: Play, work: Assignment, when: str) -> None:
     def meddle() -> None:
         optuna.load_study(study_name="s", storage=work.queue.storage).tell(0, 0.123)
 
@@ -370,7 +306,7 @@ def test_trial_told_from_the_dashboard_is_let_go(play: Any, work: Assignment, wh
     assert (trial.state, trial.value) == (TrialState.COMPLETE, 0.123)
 
 
-def test_slot_taken_for_dead_joins_anew_and_its_late_result_is_discarded(play: Any, work: Assignment) -> None:
+def test_slot_taken_for_dead_joins_anew_and_its_late_result_is_discarded(play: Play, work: Assignment) -> None:
     def presume_dead() -> None:
         work.queue.reap([slot.slot_id for slot in work.queue.slots()])
 
@@ -381,26 +317,19 @@ def test_slot_taken_for_dead_joins_anew_and_its_late_result_is_discarded(play: A
     assert (trial.state, trial.value) == (TrialState.COMPLETE, 0.6)
 
 
-def test_what_happens_is_told(play: Any, work: Assignment) -> None:
-    events: queues.Queue[Event] = queues.Queue()
-    work.__dict__["tell"] = events.put
-    play([READY, started(), epoch(1), epoch(2), epoch(3), finished()])
-    assert [events.get_nowait().kind for _ in range(events.qsize())] == ["taken", "epoch", "epoch", "epoch", "complete"]
+def test_what_happens_is_told(play: Play, work: Assignment) -> None:
+    told: list[Event] = []
+    heard = dataclasses.replace(work, tell=told.append)
+    play([READY, started(), epoch(1), epoch(2), epoch(3), finished()], assignment=heard)
+    assert [type(event.what) for event in told] == [Begun, EpochDone, EpochDone, EpochDone, Completed]
 
 
 @pytest.mark.parametrize("outgrown", [False, True])
-def test_process_trains_one_trial_after_another_until_it_is_outgrown(
-    outgrown: bool, work: Assignment, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_process_trains_one_trial_after_another_until_it_is_outgrown(outgrown: bool, work: Assignment) -> None:
     work.queue.fill(2)
-    trials = [
-        [{**message, "trial": n} for message in (started(), *map(epoch, (1, 2, 3), (0.1, 0.2, 0.3)), finished())]
-        for n in (0, 1)
-    ]
+    trials = [[started(trial=n), *(epoch(e, e / 10, trial=n) for e in (1, 2, 3)), finished(trial=n)] for n in (0, 1)]
     scripts = [[READY, *trials[0]], [READY, *trials[1]]] if outgrown else [[READY, *trials[0], *trials[1]]]
-    monkeypatch.setattr(search.run.slot, "Child", ScriptedChild)
-    monkeypatch.setattr(ScriptedChild, "is_outgrown", outgrown)
-    ScriptedChild.scripts, ScriptedChild.sent = iter(scripts), []
-    Slot(Place(0, "cpu"), work).run()
+    script = Script(scripts, outgrown=outgrown)
+    Slot(Place(0, "cpu"), dataclasses.replace(work, start=script.start)).run()
     assert work.queue.counts().complete == 2
-    assert next(ScriptedChild.scripts, None) is None
+    assert not script.scripts

@@ -16,7 +16,7 @@ from search.base.mistakes import InputError
 from search.base.terminal import Output
 from search.cli.options import print_json
 from search.retraining.verify import verify_study
-from search.run.host import RunOutcome
+from search.run.request import RunOutcome
 from search.screen.summary import (
     best_document,
     print_best,

@@ -248,7 +248,7 @@ def test_progress_rises_to_the_end_of_each_epoch(engine: Engine, monkeypatch: py
 def test_diverging_training_ends_at_once_and_leaves_the_engine_usable(engine: Engine) -> None:
     with pytest.raises(DivergedError, match=r"epoch 1.*learning rate 1000") as caught:
         engine.train(changed(learning_rate=1000.0), go_on)
-    assert (caught.value.reason, caught.value.retry) == ("diverged", False)
+    assert (caught.value.kind, caught.value.retry) == ("diverged", False)
     assert engine.train(changed(epochs=1), go_on).history[0].loss < 10
 
 
@@ -275,7 +275,7 @@ def test_running_out_of_memory_names_the_batch_size(images: Split, monkeypatch: 
     monkeypatch.setattr(engine, "_training_program", lambda *_: too_large)
     with pytest.raises(OutOfMemoryError, match="this CPU ran out of memory at batch_size 32") as caught:
         engine.train(CONFIG, go_on)
-    assert (caught.value.reason, caught.value.retry) == ("out-of-memory", False)
+    assert (caught.value.kind, caught.value.retry) == ("out-of-memory", False)
 
 
 class Killed(BaseException):

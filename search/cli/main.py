@@ -36,7 +36,7 @@ from search.cli.show import SHOW
 from search.cli.use import USE
 
 if TYPE_CHECKING:
-    from search.run.host import RunRequest
+    from search.run.request import RunRequest
 
 
 PAGE_CONNECTIONS = 4
@@ -119,7 +119,7 @@ def run(
     alexsearch run seed --storage postgresql://me@db/alexsearch
     """
     from search.base.home import Home
-    from search.run.host import RunRequest
+    from search.run.request import RunRequest
     from search.space.space import load_space
 
     loaded = (
@@ -179,7 +179,7 @@ def worker(
     """
     from search.base.home import Home
     from search.base.mistakes import InputError
-    from search.run.host import RunRequest
+    from search.run.request import RunRequest
     from search.space.space import SearchSpace
     from studies.record.catalog import find_study
 
@@ -204,7 +204,8 @@ def worker(
 
 def _search(request: RunRequest, trials: int | None) -> None:
     """Run it with a screen, and end with what it came to. `trials` is what --trials asked for."""
-    from search.run.host import RunError, run_search
+    from search.run.host import run_search
+    from search.run.request import RunError
     from search.run.stopping import Stopping
     from search.screen.live import Screen
     from search.screen.summary import print_outcome, show_what_was_before

@@ -20,7 +20,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from filelock import FileLock, Timeout
 
@@ -29,9 +29,11 @@ from model.device import available_cores
 from model.files import written_aside
 from search.base.mistakes import InputError
 from search.base.toml import as_shown, with_tuples
-from search.training.child import Child, ChildError, Refused, messages
+from search.training.child import Child, ChildError, Process, RefusedError, Start, heard
+from search.training.messages import Epoch, Failed, Finished, Progress, Started, Train, Validation, Verdict
 from search.training.places import Gpu, Place, places_without_gpus, plan_places, unusable
 from studies.queue.queue import RETRIES
+from studies.words import failure_in_words
 
 
 class Record(Frozen):
@@ -126,6 +128,7 @@ class Workshop:
     trials_per_gpu: int | None
     tell: Callable[[Step], None]
     note: Callable[[str], None]
+    start: Start = Child
 
     def done(self, job: Job) -> Record | None:
         """The record of a job that is done; None where it is to be trained.
@@ -244,7 +247,7 @@ class _Bench:
     shop: Workshop
     place: Place
     stopping: threading.Event
-    child: Child | None = None
+    child: Process | None = None
     device: str = ""
 
     def clear(self) -> None:
@@ -269,61 +272,68 @@ class _Bench:
         child = self.child or self._start()
         if child is None:
             return
-        model = {"model": str(job.model)} if job.keeps_model else {}
-        child.send("train", trial=0, config=job.config.model_dump(), checkpoints=str(job.checkpoints), **model)
+        child.send(
+            Train(
+                trial=0,
+                config=job.config,
+                checkpoints=job.checkpoints,
+                model=job.model if job.keeps_model else None,
+            )
+        )
         history: list[EpochMetrics] = []
         self.shop.tell(Step(job, "started"))
-        for message in messages(child, 0, self.stopping):
-            match message["kind"]:
-                case "started":
-                    history = [EpochMetrics.model_validate(metrics) for metrics in message["history"]]
-                case "progress":
-                    epoch, rate = message["epoch"], message["images_per_second"]
-                    share = (epoch - 1 + message["step"] / message["steps"]) / job.config.epochs
-                    self.shop.tell(Step(job, "progress", epoch, share, rate))
-                case "epoch":
-                    history.append(EpochMetrics.model_validate(message["metrics"]))
-                    child.send("verdict", trial=0, epoch=history[-1].epoch, go=True)
-                    epoch = history[-1].epoch
-                    self.shop.tell(Step(job, "epoch", epoch, epoch / job.config.epochs, metrics=history[-1]))
-                case "finished":
+        for message in heard(child, 0, self.stopping):
+            match message:
+                case Started():
+                    history = list(message.history)
+                case Progress(epoch=epoch):
+                    share = (epoch - 1 + message.step / message.steps) / job.config.epochs
+                    self.shop.tell(Step(job, "progress", epoch, share, message.images_per_second))
+                case Epoch(metrics=metrics):
+                    history.append(metrics)
+                    child.send(Verdict(trial=0, epoch=metrics.epoch, go=True))
+                    share = metrics.epoch / job.config.epochs
+                    self.shop.tell(Step(job, "epoch", metrics.epoch, share, metrics=metrics))
+                case Finished():
                     self._finish(job, history, None)
                     return
-                case "failed":
+                case Failed():
                     self._failed(job, history, message)
                     return
 
-    def _start(self) -> Child | None:
+    def _start(self) -> Process | None:
         """A child that has read the data; None where all is being stopped."""
         shop = self.shop
-        holds_out = shop.split == "validation"
-        self.child = Child(self.place, shop.data, shop.cache, shop.log(self.place), holds_out=holds_out)
+        validation: Validation = "held-out" if shop.split == "validation" else "none"
+        self.child = shop.start(self.place, shop.data, shop.cache, shop.log(self.place), validation)
         try:
             ready = self.child.wait_ready(self.stopping)
-        except Refused as refusal:
+        except RefusedError as refusal:
             raise DataError(str(refusal)) from None
         if ready is None:
             return None
-        if ready["data"]["fingerprint"] != shop.fingerprint:
+        if ready.data.fingerprint != shop.fingerprint:
             raise DataError(f"{shop.data.source} changed while it was being read. Run the same command again.")
-        if self.place.on_gpu and ready["device"]["kind"] == "cpu":
+        if self.place.on_gpu and ready.device.kind == "cpu":
             raise _GpuUnusable(self.place.device)
-        self.device = ready["device"]["name"]
+        self.device = ready.device.name
         return self.child
 
-    def _failed(self, job: Job, history: list[EpochMetrics], message: dict[str, Any]) -> None:
-        if message["reason"] == "disk":
-            raise DiskError(
-                f"{job.name}: {message['message'].rstrip('.')}. What was trained so far is kept in "
-                f"{as_shown(job.folder)}: run the same command again."
-            )
-        if message["reason"] == "data":
-            raise DataError(message["message"])
-        if message["reason"] == "out-of-memory":
-            raise OutOfMemoryError(f"{job.name}: {message['message']}")
-        if message["retry"]:
-            raise ChildError(f"{message['message']}, see {self.child.log if self.child else ''}")
-        self._finish(job, history, f"{message['reason']}: {message['message']}")
+    def _failed(self, job: Job, history: list[EpochMetrics], message: Failed) -> None:
+        failure = message.failure
+        match failure.kind:
+            case "disk":
+                raise DiskError(
+                    f"{job.name}: {failure.text.rstrip('.')}. What was trained so far is kept in "
+                    f"{as_shown(job.folder)}: run the same command again."
+                )
+            case "data":
+                raise DataError(failure.text)
+            case "out-of-memory":
+                raise OutOfMemoryError(f"{job.name}: {failure.text}")
+        if message.retry:
+            raise ChildError(f"{failure.text}, see {self.child.log if self.child else ''}")
+        self._finish(job, history, failure_in_words(failure.kind, failure.text))
 
     def _finish(self, job: Job, history: list[EpochMetrics], failure: str | None) -> None:
         shop = self.shop

@@ -33,6 +33,7 @@ from search.retraining.jobs import Job, Record, Workshop, claimed
 from search.retraining.recipe import Recipe, read_recipe, write_recipe
 from search.retraining.results import Images, Network, metrics_document, summed_up, write_results
 from search.screen.progress import Bars
+from search.training.child import Child, Start
 from search.training.places import chosen_gpus, visible_gpus
 from studies.record.catalog import all_studies
 from studies.record.retrained import Retrained, record
@@ -57,6 +58,8 @@ class Means:
     """None chooses by the GPU's memory."""
     storage: Storage | None = None
     """Where the study is, to write its score down; None where there is none."""
+    start: Start = Child
+    """Starts the training processes."""
 
 
 def retrain_recipe(
@@ -130,6 +133,7 @@ def open_workshop(recipe: Recipe, split: Split, means: Means, bars: Bars) -> tup
         trials_per_gpu=means.trials_per_gpu,
         tell=bars.tell,
         note=lambda text: bars.note(text, "yellow"),
+        start=means.start,
     )
     return shop, images
 

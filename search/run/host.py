@@ -2,106 +2,46 @@
 
 prepare     the data is read by a first child; nothing is written before it is known to be usable
 open        the study is made, or found to be the same question over the same data; its queue is filled
-work        every slot a thread; one more gives signs of life and takes trials back from workers that died
+work        every slot a thread; one more gives signs of life and takes trials back from workers that died, and one
+            keeps the study's note in optuna-dashboard up to date
 end         all trials settled, or told to stop: running trials go back into the queue with their checkpoints
 """
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import math
 import queue as queues
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Callable
 
-from optuna.study import StudyDirection
-
-from model.config import BUNDLED_IMAGES
 from model.device import available_cores
-from search.base.home import Home
-from search.base.mistakes import InputError
 from search.base.provenance import provenance
 from search.choosing.designs import most_trials
 from search.choosing.pruning import build_pruner
-from search.run.noting import kept_up_to_date
-from search.run.slot import Assignment, Event, Slot
-from search.space.budget import MOST_TRIALS
-from search.space.parameters import largest
-from search.space.space import SearchSpace, differences
-from search.training.child import Child, Refused, StartError
-from search.training.places import Place, chosen_gpus, places_without_gpus, plan_places, unusable, visible_gpus
-from studies.queue.limits import Limits
-from studies.queue.queue import Counts, Queue
+from search.run.events import Event
+from search.run.matching import check_added, existing_study, is_done, open_matching
+from search.run.preparing import Prepared, prepare
+from search.run.request import RunError, RunOutcome, RunRequest, View
+from search.run.slot import Assignment, Slot
+from search.training.child import StartError
+from search.training.places import chosen_gpus, plan_places, visible_gpus
+from studies.queue.queue import Queue
 from studies.queue.undertaker import BEAT_SECONDS, Undertaker
-from studies.record.catalog import StudyRecord, all_studies, open_study
+from studies.record.catalog import StudyRecord
 from studies.show.notes import refresh_notes
 from studies.store.cache import StartedTrials
-from studies.store.storage import Storage
 
 STOP_SECONDS = 20.0
 """How long the slots may take to give their trials back before the run ends without them."""
 COUNT_SECONDS = 1.0
+NOTES_SECONDS = 60.0
+NOTES_PATIENCE_SECONDS = 5.0
+"""How long the end of a run waits for the last note; the database may be away."""
 
-
-class RunError(Exception):
-    """The run could not go on. The study is whole: running the same command again continues it."""
-
-
-class View(Protocol):
-    """What shows a run to people."""
-
-    def note(self, text: str) -> None:
-        """A line to be read."""
-
-    def opened(self, study: StudyRecord, places: Sequence[Place], counts: Counts) -> None:
-        """The study is open and its slots start."""
-
-    def event(self, event: Event) -> None:
-        """A slot did something."""
-
-    def counted(self, counts: Counts) -> None:
-        """How the study stands, about every second."""
-
-
-@dataclass(frozen=True)
-class RunRequest:
-    """What `alexsearch run` was asked."""
-
-    space: SearchSpace
-    home: Home
-    storage: Storage
-    add: int = 0
-    """Raise the study's total by so many, beyond what it has."""
-    workers: int | None = None
-    """Trials at a time on this host; None is one a place that `gpus` and `trials_per_gpu` give."""
-    gpus: str = "all"
-    """ "all", "none", or indices as in "0,2"."""
-    trials_per_gpu: int | None = 1
-    """None chooses by the GPU's memory."""
-    joins: bool = False
-    """Work on what the study's queue holds and add nothing to it: a worker."""
-    timeout_seconds: float | None = None
-    """How long the run may take, counted from its start."""
-    digits_without_download: bool = False
-    """Where CIFAR-10 can't be downloaded, go on with scikit-learn's digits in a study of their own."""
-
-
-@dataclass(frozen=True)
-class RunOutcome:
-    """What a run came to."""
-
-    study: StudyRecord
-    counts: Counts
-    seconds: float
-    interrupted: bool
-    notes: tuple[str, ...] = field(default=())
-    """To be said again at the end."""
-    timed_out: bool = False
-    """Its timeout ended it: the next run goes on."""
-    limit: str | None = None
-    """The limit of the study that is reached, in words: the next run only goes on with a higher one."""
+log = logging.getLogger(__name__)
 
 
 def run_search(request: RunRequest, view: View, stopping: threading.Event) -> RunOutcome:
@@ -114,216 +54,41 @@ def run_search(request: RunRequest, view: View, stopping: threading.Event) -> Ru
     """
     started = time.monotonic()
     request.home.check_writable()
-    existing = _existing(request)
-    _check_added(request, existing)
-    if existing:
-        queue = Queue(request.storage, existing.study_id)
-        queue.reap(Undertaker(queue).look())  # a finished study too may have the slot of a worker that was killed
-        if not request.joins and (limit := queue.reached(_limits(request.space))):
-            return RunOutcome(existing, queue.counts(), 0.0, interrupted=False, limit=limit)
-        if not request.add and _is_done(request, existing):
-            return RunOutcome(existing, queue.counts(), 0.0, interrupted=False)
+    existing = existing_study(request)
+    check_added(request, existing)
+    if existing and (nothing_left := _nothing_left(request, existing)):
+        return nothing_left
     gpus = chosen_gpus(visible_gpus(), request.gpus)
     places = plan_places(request.workers, gpus, available_cores(), request.trials_per_gpu)
-    prepared = _prepare(request, places, view, stopping)
+    prepared = prepare(request, places, view, stopping)
     if prepared is None:
         raise KeyboardInterrupt  # before there was anything to give back
     try:
-        study = _open(prepared)
-        queue = Queue(request.storage, study.study_id)
-        if not request.joins:
-            queue.begin(_limits(prepared.space))
-            total = prepared.space.study.trials
-            if request.add:
-                total = (queue.counts().budget or total) + request.add
-            most = most_trials(prepared.space)
-            if most is not None and most < total:
-                view.note(f"the grid has {most} combinations, baseline included: {most} trials instead of {total}")
-            queue.fill(min(total, most or total), prepared.space.baseline_params())
-        events: queues.Queue[Event] = queues.Queue()
-        work = Assignment(
-            home=request.home,
-            study_name=study.name,
-            study_uid=study.attributes["uid"],
-            space=prepared.space,
-            data=prepared.space.data,
-            fingerprint=prepared.ready["data"]["fingerprint"],
-            provenance=provenance(),
-            queue=queue,
-            storage=StartedTrials(request.storage),
-            pruner=build_pruner(prepared.space.pruner, prepared.space.max_epochs),
-            tell=events.put,
-            stopping=stopping,
-        )
-        queue.reap(Undertaker(queue).look())
-        view.opened(study, prepared.places, queue.counts())
-        slots = [Slot(place, work, prepared.child if place.index == 0 else None) for place in prepared.places]
-        slots[0].accept(prepared.ready)
+        study = open_matching(prepared.request, prepared.ready.data)
+        run = _Run(prepared, study, view, Timeout(request.timeout_seconds, started, stopping), stopping)
     except BaseException:
         prepared.child.kill()
         raise
-    timeout = Timeout(request.timeout_seconds, started, stopping)
-
-    def refresh() -> None:
-        refresh_notes(request.storage, study, work.storage.get_all_trials(study.study_id, deepcopy=False))
-
-    with kept_up_to_date(refresh):
-        _work(slots, work, events, view, timeout)
+    run.work()
     return RunOutcome(
         study=study,
-        counts=queue.counts(),
+        counts=run.queue.counts(),
         seconds=time.monotonic() - started,
         interrupted=stopping.is_set(),
         notes=prepared.notes,
-        timed_out=timeout.is_over,
-        limit=queue.stopped_by(),
+        timed_out=run.timeout.is_over,
+        limit=run.queue.stopped_by(),
     )
 
 
-def _limits(space: SearchSpace) -> Limits:
-    return Limits(space.study.max_device_hours, space.study.target)
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """A child that has read the data, and what follows from it."""
-
-    request: RunRequest
-    space: SearchSpace
-    places: tuple[Place, ...]
-    child: Child
-    ready: Mapping[str, Any]
-    notes: tuple[str, ...]
-
-
-def _existing(request: RunRequest) -> StudyRecord | None:
-    """The study as it is, once it is known to ask the same question.
-
-    Raises:
-        InputError: it asks another one.
-    """
-    name = request.space.study.name
-    study = next((study for study in all_studies(request.storage) if study.name == name), None)
-    if study is None:
-        return None
-    if not study.is_ours:
-        if _is_blank(request.storage, study):
-            return None
-        raise InputError(f"study {name!r} was not made by alexsearch. Choose another name with --study.")
-    before = SearchSpace.from_dict(study.attributes["space"])
-    changed = differences(before, request.space)
-    way_out = "Take the space back to what it was"
-    was, now = before.data.source, request.space.data.source
-    if was != now and not {was, now}.isdisjoint(BUNDLED_IMAGES):  # else both may be paths to the same images
-        changed.insert(0, f"[data] source: was {was}, is now {now}")
-        way_out = f"Go on with it by --data {was}"
-    if changed:
-        raise InputError(
-            [f"study {name!r} was started with another space:"]
-            + [f"  {line}" for line in changed]
-            + [f"{way_out}, or start another study with --study NAME."]
-        )
-    return study
-
-
-def _check_added(request: RunRequest, existing: StudyRecord | None) -> None:
-    if not request.add:
-        return
-    total = Queue(request.storage, existing.study_id).counts().budget if existing else request.space.study.trials
-    if total + request.add > MOST_TRIALS:
-        raise InputError(
-            f"--add {request.add}: the study has {total:,} trials, and may have {MOST_TRIALS:,}. Add fewer, or start "
-            "another study with --study NAME."
-        )
-
-
-def _is_blank(storage: Storage, study: StudyRecord) -> bool:
-    """Whether another worker is just making the study, or died while it did: `open_study` makes it whole."""
-    if study.attributes or storage.get_n_trials(study.study_id):
-        return False
-    return storage.get_study_directions(study.study_id) == [StudyDirection.MAXIMIZE]
-
-
-def _is_done(request: RunRequest, study: StudyRecord) -> bool:
-    """Whether nothing is left to train. Other data is not "done": it is refused, once its fingerprint is known."""
-    counts = Queue(request.storage, study.study_id).counts()
-    if counts.waiting or counts.running or request.space.data.source != study.attributes["space"]["data"]["source"]:
-        return False
-    total = request.space.study.trials
-    return request.joins or counts.budget >= min(total, most_trials(request.space) or total)
-
-
-def _prepare(request: RunRequest, places: tuple[Place, ...], view: View, stopping: threading.Event) -> _Prepared | None:
-    """Start the first child and have it read the data; None where `stopping` was set meanwhile."""
-    space, notes = request.space, []
-    view.note(f"starting TensorFlow on {places[0].device}, reading {space.data.source}")
-    child = Child(places[0], space.data, request.home.data, request.home.log(space.study.name, places[0].name))
-    try:
-        ready = child.wait_ready(stopping)
-        if ready is not None and places[0].on_gpu and ready["device"]["kind"] == "cpu":
-            child.kill()
-            notes.append(unusable(places[0].device))
-            return _prepare_again(request, places_without_gpus(request.workers), view, stopping, notes)
-    except Refused as refusal:
-        child.kill()
-        if not (refusal.download and request.digits_without_download):
-            raise InputError(str(refusal)) from None
-        notes.append(
-            "CIFAR-10 could not be downloaded: these are scikit-learn's handwritten digits instead, in a study of "
-            "their own. With the real images, run again with --data FILE.npz or an image folder."
-        )
-        space = space.over("digits").with_overrides(name=f"{space.study.name}-digits")
-        changed = RunRequest(space, request.home, request.storage, request.add, request.workers)
-        _existing(changed)
-        return _prepare_again(changed, places, view, stopping, notes)
-    except StartError as error:
-        child.kill()
-        raise RunError(f"{error}. `alexsearch doctor` says what is wrong.") from None
-    except BaseException:
-        child.kill()
-        raise
-    if ready is None:
-        child.kill()
-        return None
-    return _Prepared(request, space, places, child, ready, tuple(notes))
-
-
-def _prepare_again(
-    request: RunRequest, places: tuple[Place, ...], view: View, stopping: threading.Event, notes: list[str]
-) -> _Prepared | None:
-    for note in notes:
-        view.note(note)
-    again = _prepare(request, places, view, stopping)
-    if again is None:
-        return None
-    return _Prepared(again.request, again.space, again.places, again.child, again.ready, (*notes, *again.notes))
-
-
-def _open(prepared: _Prepared) -> StudyRecord:
-    """Make the study, or find it with the same space and data.
-
-    Raises:
-        InputError: it has other ones.
-    """
-    space, data = prepared.space, prepared.ready["data"]
-    largest_batch = int(largest(space.space.batch_size))
-    if largest_batch > data["train_images"]:
-        raise InputError(
-            f"[space.batch_size]: {largest_batch} is more than the {data['train_images']} training images. "
-            "Use smaller batches or more train_images."
-        )
-    attributes = {"space": space.to_dict(), "data": data}
-    study, made = open_study(prepared.request.storage, space.study.name, attributes)
-    if not made:
-        stored = study.attributes["data"]["fingerprint"]
-        if stored != data["fingerprint"]:
-            raise InputError(
-                f"study {study.name!r} was started on other data: its fingerprint is {stored}, but that of "
-                f"{space.data.source} is {data['fingerprint']}. Bring its data back, or start another study with "
-                "--study NAME."
-            )
-        _existing(prepared.request)
-    return study
+def _nothing_left(request: RunRequest, study: StudyRecord) -> RunOutcome | None:
+    """What a run comes to whose study is at its end already; None where there is something to do."""
+    queue = Queue(request.storage, study.study_id)
+    queue.reap(Undertaker(queue).look())  # a finished study too may have the slot of a worker that was killed
+    limit = None if request.joins else queue.reached(request.limits)
+    if limit or (not request.add and is_done(request, study)):
+        return RunOutcome(study, queue.counts(), 0.0, interrupted=False, limit=limit)
+    return None
 
 
 class Timeout:
@@ -340,61 +105,122 @@ class Timeout:
             self._stopping.set()
 
 
-def _work(slots: list[Slot], work: Assignment, events: queues.Queue[Event], view: View, timeout: Timeout) -> None:
-    """Let the slots work and show what they do, until they end."""
-    failures: list[BaseException] = []
-    ended = threading.Event()
+class _Run:
+    """The threads of a run, and what they share."""
 
-    def guarded(call: Callable[[], None]) -> Callable[[], None]:
-        def run() -> None:
+    def __init__(
+        self, prepared: Prepared, study: StudyRecord, view: View, timeout: Timeout, stopping: threading.Event
+    ) -> None:
+        request, space = prepared.request, prepared.request.space
+        self.timeout = timeout
+        self.queue = Queue(request.storage, study.study_id)
+        self._request, self._study, self._view, self._stopping = request, study, view, stopping
+        self._events: queues.Queue[Event] = queues.Queue()
+        self._trials = StartedTrials(request.storage)
+        self._failures: list[BaseException] = []
+        self._ended = threading.Event()
+        if not request.joins:
+            self._fill()
+        work = Assignment(
+            home=request.home,
+            study_name=study.name,
+            study_uid=study.attributes["uid"],
+            space=space,
+            data=space.data,
+            fingerprint=prepared.ready.data.fingerprint,
+            provenance=provenance(),
+            queue=self.queue,
+            storage=self._trials,
+            pruner=build_pruner(space.pruner, space.max_epochs),
+            tell=self._events.put,
+            stopping=stopping,
+            start=request.start,
+        )
+        self.queue.reap(Undertaker(self.queue).look())
+        view.opened(study, prepared.places, self.queue.counts())
+        self._slots = [Slot(place, work, prepared.child if place.index == 0 else None) for place in prepared.places]
+        self._slots[0].accept(prepared.ready)
+
+    def _fill(self) -> None:
+        """Let trials be taken, and put in those that the total lacks."""
+        space = self._request.space
+        self.queue.begin(self._request.limits)
+        total = space.study.trials
+        if self._request.add:
+            total = (self.queue.counts().budget or total) + self._request.add
+        most = most_trials(space)
+        if most is not None and most < total:
+            self._view.note(f"the grid has {most} combinations, baseline included: {most} trials instead of {total}")
+        self.queue.fill(min(total, most or total), space.baseline_params())
+
+    def work(self) -> None:
+        """Let the slots work and show what they do, until they end."""
+        slots = [self._thread(slot.place.name, slot.run) for slot in self._slots]
+        beating, noting = self._thread("signs-of-life", self._keep_alive), self._thread("notes", self._keep_notes)
+        log.info("study %s: %d slots begin", self._study.name, len(slots))
+        self.timeout.look()  # starting TensorFlow and reading the data count
+        for thread in (*slots, beating, noting):
+            thread.start()
+        try:
+            self._watch(slots)
+        finally:
+            self._ended.set()
+            noting.join(NOTES_PATIENCE_SECONDS)
+        if self._failures:
+            raise _as_run_error(self._failures[0])
+        if not self._stopping.is_set():
+            self._view.counted(self.queue.counts())
+        log.info("study %s: the run ends", self._study.name)
+
+    def _watch(self, slots: list[threading.Thread]) -> None:
+        counted = 0.0
+        stopped_at: float | None = None
+        while any(thread.is_alive() for thread in slots) or not self._events.empty():
+            self._show()
+            self.timeout.look()
+            now = time.monotonic()
+            if self._stopping.is_set():
+                stopped_at = stopped_at or now
+                if now - stopped_at > STOP_SECONDS:  # the database is away: its trials are found dead by the next run
+                    log.warning("the slots could not give their trials back within %.0f s", STOP_SECONDS)
+                    return
+            elif now - counted > COUNT_SECONDS and not self._failures:
+                counted = now
+                self._view.counted(self.queue.counts())
+
+    def _show(self) -> None:
+        with contextlib.suppress(queues.Empty):
+            self._view.event(self._events.get(timeout=0.2))
+            while True:
+                self._view.event(self._events.get_nowait())
+
+    def _thread(self, name: str, call: Callable[[], None]) -> threading.Thread:
+        def guarded() -> None:
             try:
                 call()
             except BaseException as error:  # noqa: BLE001 - raised again by the main thread
-                failures.append(error)
-                work.stopping.set()
+                log.warning("%s ends: %r", name, error)
+                self._failures.append(error)
+                self._stopping.set()
 
-        return run
+        return threading.Thread(target=guarded, name=name, daemon=True)
 
-    def keep_alive() -> None:
-        undertaker = Undertaker(work.queue)
-        while not ended.wait(BEAT_SECONDS):
-            work.queue.beat([slot.slot_id for slot in slots])
-            work.queue.reap(undertaker.look())
-            if work.queue.stop_requested() == "now":
-                work.stopping.set()
+    def _keep_alive(self) -> None:
+        undertaker = Undertaker(self.queue)
+        while not self._ended.wait(BEAT_SECONDS):
+            self.queue.beat([slot.slot_id for slot in self._slots])
+            self.queue.reap(undertaker.look())
+            if self.queue.stop_requested() == "now":
+                self._stopping.set()
 
-    threads = [threading.Thread(target=guarded(slot.run), name=slot.place.name, daemon=True) for slot in slots]
-    beating = threading.Thread(target=guarded(keep_alive), name="signs-of-life", daemon=True)
-    timeout.look()  # starting TensorFlow and reading the data count
-    for thread in (*threads, beating):
-        thread.start()
-    counted = 0.0
-    stopped_at: float | None = None
-    while any(thread.is_alive() for thread in threads) or not events.empty():
-        _show(events, view)
-        timeout.look()
-        now = time.monotonic()
-        if work.stopping.is_set():
-            stopped_at = stopped_at or now
-            if now - stopped_at > STOP_SECONDS:  # the database is away: its trials are found dead by the next run
-                break
-        elif now - counted > COUNT_SECONDS and not failures:
-            counted = now
-            view.counted(work.queue.counts())
-    ended.set()
-    if not failures and not work.stopping.is_set():
-        view.counted(work.queue.counts())
-    if failures:
-        raise _as_run_error(failures[0])
-
-
-def _show(events: queues.Queue[Event], view: View) -> None:
-    try:
-        view.event(events.get(timeout=0.2))
-        while True:
-            view.event(events.get_nowait())
-    except queues.Empty:
-        pass
+    def _keep_notes(self) -> None:
+        """Refresh the note now and then and at the end. It costs no trial anything, and none its life."""
+        over = False
+        while not over:
+            over = self._ended.wait(NOTES_SECONDS)
+            with contextlib.suppress(Exception):
+                trials = self._trials.get_all_trials(self._study.study_id, deepcopy=False)
+                refresh_notes(self._request.storage, self._study, trials)
 
 
 def _as_run_error(error: BaseException) -> BaseException:

@@ -16,7 +16,7 @@ Never imports TensorFlow.
 
 from __future__ import annotations
 
-import math
+import logging
 import shutil
 import threading
 from collections.abc import Callable, Mapping
@@ -27,30 +27,35 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from model.config import DataSpec, TrainConfig
+from model.config import DataSpec, EpochMetrics, Failure, TrainConfig
 from search.base.home import Home
 from search.choosing.proposing import GivenValuesError, StudyOfLessons, propose
 from search.choosing.pruning import is_spared
+from search.run.events import (
+    Begun,
+    Completed,
+    EpochDone,
+    Event,
+    FailedForGood,
+    Happening,
+    Noted,
+    Pruned,
+    Resumed,
+    Retried,
+    Returned,
+)
 from search.space.space import SearchSpace
-from search.training.child import Child, ChildError, StartError, messages
+from search.training.child import Child, ChildError, Process, Start, StartError, heard
+from search.training.messages import Epoch, Failed, Finished, Progress, Ready, Started, Train, Verdict
 from search.training.places import Place
 from studies.queue.queue import RETRIES, Queue, Taken
-from studies.words import last_crash
+from studies.words import failure_in_words
 
 IDLE_SECONDS = 1.0
 STARTS = 3
 """So many failures of a child in a row to start or to write its checkpoints end its slot: each trial would fail so."""
 
-
-@dataclass(frozen=True)
-class Event:
-    """Something that a slot tells its host, for people to read."""
-
-    kind: str
-    """taken, resumed, progress, epoch, complete, pruned, failed, retried, returned or note."""
-    place: Place
-    number: int = -1
-    values: Mapping[str, Any] = field(default_factory=dict)
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -70,17 +75,18 @@ class Assignment:
     pruner: optuna.pruners.BasePruner
     tell: Callable[[Event], None]
     stopping: threading.Event
+    start: Start = Child
 
 
 class Slot:
     """One place of this host at work on a study. `run` is its thread."""
 
-    def __init__(self, place: Place, work: Assignment, child: Child | None = None) -> None:
+    def __init__(self, place: Place, work: Assignment, child: Process | None = None) -> None:
         self.place = place
         self.slot_id = work.queue.join(place.device)
         self._work = work
         self._child = child
-        self._device: Mapping[str, Any] = {"name": place.device}
+        self._device: Mapping[str, Any] = {"device": place.device, "threads": None}
         self._study = StudyOfLessons(work.study_name, work.storage, pruner=work.pruner)
         self._failed_starts = 0
 
@@ -92,6 +98,7 @@ class Slot:
                 try:
                     taken = work.queue.take(self.slot_id)
                 except LookupError:  # taken for dead, by somebody who watched while this machine slept
+                    log.warning("%s was taken for dead, and joins anew", self.place.name)
                     self.slot_id = work.queue.join(self.place.device)
                     continue
                 if taken is not None:
@@ -124,28 +131,29 @@ class Slot:
             self._failed_starts += 1
             if self._failed_starts >= STARTS:
                 raise
-            self._tell("note", taken, text=f"put back: {error}")
+            self._tell(taken, Noted(f"put back: {error}"))
         except ChildError as error:
             self._drop_child()
-            self._crashed(taken, str(error))
+            self._crashed(taken, error.failure)
 
-    def _ready_child(self) -> Child | None:
+    def _ready_child(self) -> Process | None:
         """The slot's child, started where there is none; None where the slot was told to stop meanwhile."""
         if self._child is None:
             work = self._work
-            log = work.home.log(work.study_name, self.place.name)
-            self._child = Child(self.place, work.data, work.home.data, log)
+            self._child = work.start(
+                self.place, work.data, work.home.data, work.home.log(work.study_name, self.place.name)
+            )
             ready = self._child.wait_ready(work.stopping)
             if ready is None:
                 return None
             self.accept(ready)
         return self._child
 
-    def accept(self, ready: Mapping[str, Any]) -> None:
+    def accept(self, ready: Ready) -> None:
         """Take note of what the child said of its data and device. Raises StartError where it has other data."""
-        if ready["data"]["fingerprint"] != self._work.fingerprint:
+        if ready.data.fingerprint != self._work.fingerprint:
             raise StartError("the data is no longer what the study began with: its files changed during the run")
-        self._device = ready["device"]
+        self._device = {"device": ready.device.name, "threads": ready.device.threads}
 
     def _configure(self, taken: Taken) -> TrainConfig | None:
         """The trial's values; None where there is nothing to train: it is settled, or not ours any more."""
@@ -155,9 +163,7 @@ class Slot:
             self._lost(taken)
             return None
         except GivenValuesError as error:
-            attributes = {"reason": f"values: {error}"}
-            if self._work.queue.settle(self.slot_id, taken.trial_id, TrialState.FAIL, None, attributes):
-                self._tell("failed", taken, **attributes)
+            self._fail(taken, Failure(kind="values", text=str(error)), {})
             return None
         if proposal.twin is None:
             return proposal.config
@@ -169,39 +175,32 @@ class Slot:
         kept = ("config", "data_fingerprint", "device", "versions", "git_commit", "host")
         attributes = {key: twin.user_attrs[key] for key in kept if key in twin.user_attrs}
         attributes |= {"same_as": twin.number, "epochs_run": 0, "seconds": 0.0}
-        if self._work.queue.settle(self.slot_id, taken.trial_id, TrialState.COMPLETE, twin.value, attributes):
-            self._tell("complete", taken, value=twin.value, **attributes)
+        value = twin.value or 0.0
+        if self._work.queue.settle(self.slot_id, taken.trial_id, TrialState.COMPLETE, value, attributes):
+            self._tell(taken, Completed(value, 0.0, same_as=twin.number))
         else:
             self._lost(taken)
 
-    def _train(self, child: Child, taken: Taken, config: TrainConfig) -> None:
+    def _train(self, child: Process, taken: Taken, config: TrainConfig) -> None:
         work = self._work
-        checkpoints = work.home.checkpoints(work.study_name, work.study_uid, taken.number)
-        self._tell("taken", taken, config=config.model_dump(exclude_none=True))
-        child.send("train", trial=taken.number, config=config.model_dump(), checkpoints=str(checkpoints))
-        progress = _Progress(config)
-        for message in messages(child, taken.number, work.stopping):
-            match message["kind"]:
-                case "started":
-                    held = self._started(taken, progress, message)
-                case "progress":
-                    progress.images_per_second = message["images_per_second"]
-                    self._tell(
-                        "progress", taken, **{k: message[k] for k in ("epoch", "step", "steps", "images_per_second")}
-                    )
-                    held = True
-                case "epoch" if not all(map(math.isfinite, message["metrics"].values())):
-                    self._drop_child()
-                    text = f"epoch {message['metrics']['epoch']} has a loss or accuracy that is no finite number"
-                    self._failed(taken, {"reason": "diverged", "retry": False, "message": text}, progress, checkpoints)
+        training = _Training(config, work.home.checkpoints(work.study_name, work.study_uid, taken.number))
+        self._tell(taken, Begun(config))
+        child.send(Train(trial=taken.number, config=config, checkpoints=training.checkpoints))
+        for message in heard(child, taken.number, work.stopping):
+            held = True
+            match message:
+                case Started():
+                    held = self._started(taken, training, message)
+                case Progress():
+                    training.images_per_second = message.images_per_second
+                    self._tell(taken, message)
+                case Epoch():
+                    held = self._epoch(child, taken, training, message.metrics)
+                case Finished():
+                    self._settle(taken, training)
                     return
-                case "epoch":
-                    held = self._epoch(child, taken, progress, message["metrics"])
-                case "finished":
-                    self._settle(taken, progress, checkpoints)
-                    return
-                case "failed":
-                    self._failed(taken, message, progress, checkpoints)
+                case Failed():
+                    self._failed(taken, message, training)
                     return
             if not held:
                 self._drop_child()  # it may be in the middle of an epoch for nobody
@@ -209,126 +208,136 @@ class Slot:
                 return
         self._drop_child()
         work.queue.give_back(self.slot_id, taken.trial_id, crashed=False)
-        self._tell("returned", taken)
+        self._tell(taken, Returned())
 
-    def _started(self, taken: Taken, progress: _Progress, message: Mapping[str, Any]) -> bool:
+    def _started(self, taken: Taken, training: _Training, message: Started) -> bool:
         """Store what it takes to run the trial again, and bring the reports in line with the checkpoint."""
         work = self._work
-        config = {key: value for key, value in message["config"].items() if value is not None}
         attributes = {
-            "config": config,
+            "config": message.config.model_dump(exclude_none=True),
             "data_fingerprint": work.fingerprint,
-            "device": self._device["name"],
             "slot": self.place.name,
-            "threads": self._device.get("threads"),
+            **self._device,
             **work.provenance,
         }
-        history = message["history"]
+        history = message.history
         if history:  # the epochs before may have been another device's
             attributes["resumed_after"] = len(history)
         held = work.queue.describe(self.slot_id, taken.trial_id, attributes)
         held = held and work.queue.resume_at(self.slot_id, taken.trial_id, len(history))
         for metrics in history:
             # The last of them may have been written to disk and never reported: the crash came in between.
-            held = held and work.queue.record_epoch(self.slot_id, taken.trial_id, metrics)
-        progress.history.extend(history)
+            held = held and work.queue.record_epoch(self.slot_id, taken.trial_id, metrics.model_dump())
+        training.history.extend(history)
         if held and history:
-            self._tell("resumed", taken, epoch=len(history))
+            self._tell(taken, Resumed(len(history)))
         return held
 
-    def _epoch(self, child: Child, taken: Taken, progress: _Progress, metrics: Mapping[str, Any]) -> bool:
-        progress.history.append(metrics)
-        if not self._work.queue.record_epoch(self.slot_id, taken.trial_id, metrics, progress.images_per_second):
+    def _epoch(self, child: Process, taken: Taken, training: _Training, metrics: EpochMetrics) -> bool:
+        """Record an epoch, judge it, and answer whether the slot still holds the trial."""
+        work, config = self._work, training.config
+        training.history.append(metrics)
+        recorded = work.queue.record_epoch(
+            self.slot_id, taken.trial_id, metrics.model_dump(), training.images_per_second
+        )
+        if not recorded:
             return False
         self._failed_starts = 0
-        last = metrics["epoch"] >= progress.config.epochs
+        last = metrics.epoch >= config.epochs
         try:
-            spared = last or is_spared(self._work.space.pruner, progress.config, metrics["epoch"])
+            spared = last or is_spared(work.space.pruner, config, metrics.epoch)
             prune = not spared and optuna.Trial(self._study, taken.trial_id).should_prune()
         except KeyError:  # deleted a moment ago
             return False
-        child.send("verdict", trial=taken.number, epoch=metrics["epoch"], go=not prune)
-        self._tell("epoch", taken, epoch=metrics["epoch"], epochs=progress.config.epochs, **_scores(metrics))
+        child.send(Verdict(trial=taken.number, epoch=metrics.epoch, go=not prune))
+        self._tell(taken, EpochDone(metrics, config.epochs))
         # This very epoch may have reached a limit of the study's.
-        if not (last or prune) and self._work.queue.stop_requested() == "now":
-            self._work.stopping.set()
+        if not (last or prune) and work.queue.stop_requested() == "now":
+            work.stopping.set()
         return True
 
-    def _settle(self, taken: Taken, progress: _Progress, checkpoints: Path) -> None:
-        last = progress.history[-1]
-        value = last["val_accuracy"]
-        pruned = last["epoch"] < progress.config.epochs
-        attributes = progress.cost()
-        if pruned:
-            attributes["reason"] = f"pruned after epoch {last['epoch']} of {progress.config.epochs} at {value:.4f}"
-        state = TrialState.PRUNED if pruned else TrialState.COMPLETE
+    def _settle(self, taken: Taken, training: _Training) -> None:
+        """Its training has ended: COMPLETE after its last epoch, PRUNED before."""
+        last, planned, cost = training.history[-1], training.config.epochs, training.cost()
+        value = last.val_accuracy or 0.0
+        state, attributes = TrialState.COMPLETE, cost
+        happened: Happening = Completed(value, cost["seconds"])
+        if last.epoch < planned:
+            reason = f"pruned after epoch {last.epoch} of {planned} at {value:.4f}"
+            state, attributes = TrialState.PRUNED, cost | {"reason": reason}
+            happened = Pruned(reason, cost["seconds"])
         if self._work.queue.settle(self.slot_id, taken.trial_id, state, value, attributes):
-            self._tell("pruned" if pruned else "complete", taken, value=value, **attributes)
-            _remove(checkpoints)
+            self._tell(taken, happened)
+            training.forget()
         else:
             self._lost(taken)
 
-    def _failed(self, taken: Taken, message: Mapping[str, Any], progress: _Progress, checkpoints: Path) -> None:
-        work = self._work
-        if message["reason"] == "disk":
+    def _failed(self, taken: Taken, message: Failed, training: _Training) -> None:
+        if message.failure.kind == "disk":
             # No trial's fault: as crashes, a full disk would within seconds fail every trial of the queue for good.
-            raise StartError(f"what it trains can't be written below {work.home.folder} ({message['message']})")
-        if message["retry"]:
+            where = f"can't be written below {self._work.home.folder}"
+            raise StartError(f"what it trains {where} ({message.failure.text})")
+        if message.retry:
             self._drop_child()
-            self._crashed(taken, f"{message['reason']}: {message['message']}")
+            self._crashed(taken, message.failure)
             return
-        attributes = {"reason": f"{message['reason']}: {message['message']}", **progress.cost()}
-        if work.queue.settle(self.slot_id, taken.trial_id, TrialState.FAIL, None, attributes):
-            self._tell("failed", taken, **attributes)
-            _remove(checkpoints)
-        else:
-            self._lost(taken)
-        if message["reason"] == "out-of-memory":
+        if self._fail(taken, message.failure, training.cost()):
+            training.forget()
+        if message.failure.kind == "out-of-memory":
             self._drop_child()  # its memory is surely free only when the process is gone
 
-    def _crashed(self, taken: Taken, reason: str) -> None:
+    def _fail(self, taken: Taken, failure: Failure, cost: Mapping[str, Any]) -> bool:
+        """Settle the trial as failed for good; False where it is not ours any more."""
+        attributes = {"failure": failure.kind, "reason": failure.text, **cost}
+        if not self._work.queue.settle(self.slot_id, taken.trial_id, TrialState.FAIL, None, attributes):
+            self._lost(taken)
+            return False
+        self._tell(taken, FailedForGood(failure_in_words(failure.kind, failure.text), cost.get("seconds", 0.0)))
+        return True
+
+    def _crashed(self, taken: Taken, failure: Failure) -> None:
         crashes = taken.attempt + 1
-        if not self._work.queue.give_back(self.slot_id, taken.trial_id, crashed=True, reason=reason):
+        if not self._work.queue.give_back(
+            self.slot_id, taken.trial_id, crashed=True, failure=failure.kind, reason=failure.text
+        ):
             self._lost(taken)
         elif crashes > RETRIES:
-            self._tell("failed", taken, reason=last_crash(reason, crashes))
+            self._tell(taken, FailedForGood(failure_in_words(failure.kind, failure.text, crashes)))
         else:
-            self._tell("retried", taken, reason=reason, attempt=crashes)
+            self._tell(taken, Retried(failure, crashes))
 
     def _lost(self, taken: Taken) -> None:
         self._work.queue.give_back(self.slot_id, taken.trial_id, crashed=False)
-        self._tell("note", taken, text="no longer ours: deleted, told from outside or given to another worker")
+        self._tell(taken, Noted("no longer ours: deleted, told from outside or given to another worker"))
 
     def _drop_child(self) -> None:
         if self._child:
             self._child.kill()
         self._child = None
 
-    def _tell(self, kind: str, taken: Taken, **values: Any) -> None:
-        self._work.tell(Event(kind, self.place, taken.number, values))
+    def _tell(self, taken: Taken, what: Happening) -> None:
+        if not isinstance(what, (Progress, EpochDone)):
+            log.info("%s: trial %d: %s", self.place.name, taken.number, what)
+        self._work.tell(Event(self.place, taken.number, what))
 
 
 @dataclass
-class _Progress:
+class _Training:
     """What is known of the trial in hand."""
 
     config: TrainConfig
-    history: list[Mapping[str, Any]] = field(default_factory=list)
+    checkpoints: Path
+    history: list[EpochMetrics] = field(default_factory=list)
     images_per_second: float = 0.0
 
     def cost(self) -> dict[str, Any]:
         """The attributes that say what the trial took: all its epochs, those before a restart included."""
         return {
             "epochs_run": len(self.history),
-            "seconds": round(sum(metrics["seconds"] for metrics in self.history), 3),
+            "seconds": round(sum(metrics.seconds for metrics in self.history), 3),
             "images_per_second": round(self.images_per_second, 1),
         }
 
-
-def _scores(metrics: Mapping[str, Any]) -> dict[str, float]:
-    return {name: metrics[name] for name in ("val_accuracy", "val_loss", "seconds")}
-
-
-def _remove(checkpoints: Path) -> None:
-    """A settled trial needs no checkpoint any more. What can't be removed does no harm."""
-    shutil.rmtree(checkpoints, ignore_errors=True)
+    def forget(self) -> None:
+        """A settled trial needs no checkpoint any more. What can't be removed does no harm."""
+        shutil.rmtree(self.checkpoints, ignore_errors=True)

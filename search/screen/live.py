@@ -14,13 +14,26 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from model.config import TrainConfig
 from search.base.configs import columns_of, short
 from search.base.terminal import Output, plain_table
-from search.run.slot import Event
+from search.run.events import (
+    Begun,
+    Completed,
+    EpochDone,
+    Event,
+    FailedForGood,
+    Noted,
+    Pruned,
+    Resumed,
+    Retried,
+    Returned,
+)
+from search.training.messages import Progress
 from search.training.places import Place
 from studies.queue.queue import Counts
 from studies.record.catalog import StudyRecord
-from studies.words import duration, one_line
+from studies.words import duration, failure_in_words, one_line
 
 PLAIN_EPOCH_SECONDS = 15.0
 """In a pipe, a slot's epochs are lines at most this often: a log should be readable after a night."""
@@ -28,13 +41,11 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 WIDE = 100
 """Columns from which a slot's row has room for its schedule."""
 
-_SETTLED = {"complete": "green", "pruned": "yellow", "failed": "red"}
-
 
 @dataclass
 class _SlotState:
     number: int | None = None
-    config: Mapping[str, Any] = field(default_factory=dict)
+    config: TrainConfig | None = None
     epoch: int = 0
     """The one in hand, from 1."""
     share: float = 0.0
@@ -99,23 +110,23 @@ class Screen:
 
     def event(self, event: Event) -> None:
         slot = self._slots.setdefault(event.place.index, _SlotState())
-        values = event.values
-        match event.kind:
-            case "taken":
-                self._slots[event.place.index] = _SlotState(event.number, values["config"])
-                self._console.say(f"trial {event.number} started: {short(values['config'])}", style="dim")
-            case "resumed":
-                slot.epoch = slot.done = values["epoch"]
+        match event.what:
+            case Begun(config):
+                self._slots[event.place.index] = _SlotState(event.number, config)
+                self._console.say(f"trial {event.number} started: {short(config.model_dump())}", style="dim")
+            case Resumed(epoch):
+                slot.epoch = slot.done = epoch
                 slot.share = 1.0
-                self._console.say(f"trial {event.number} goes on after epoch {slot.done} of {slot.config['epochs']}")
-            case "progress":
-                slot.epoch, slot.share = values["epoch"], values["step"] / values["steps"]
-                slot.images_per_second = values["images_per_second"]
-            case "epoch":
-                slot.epoch = slot.done = values["epoch"]
-                slot.share, slot.val_accuracy = 1.0, values["val_accuracy"]
-                self._device_seconds += values.get("seconds", 0.0)
-                self._plain_epoch(event, slot)
+                planned = slot.config.epochs if slot.config else epoch
+                self._console.say(f"trial {event.number} goes on after epoch {epoch} of {planned}")
+            case Progress() as now:
+                slot.epoch, slot.share = now.epoch, now.step / now.steps
+                slot.images_per_second = now.images_per_second
+            case EpochDone(metrics, epochs):
+                slot.epoch = slot.done = metrics.epoch
+                slot.share, slot.val_accuracy = 1.0, metrics.val_accuracy
+                self._device_seconds += metrics.seconds
+                self._plain_epoch(event.number, slot, epochs)
             case _:
                 self._slots[event.place.index] = _SlotState()
                 self._let_go(event, slot.done)
@@ -125,47 +136,37 @@ class Screen:
 
     def _let_go(self, event: Event, done: int) -> None:
         """The slot has done with the trial."""
-        values = event.values
-        match event.kind:
-            case "complete" | "pruned" | "failed":
-                self._settled(event)
-            case "retried":
-                text = f"trial {event.number} will be run again ({values['attempt']}. crash): {values['reason']}"
-                self._console.say(text, style="yellow")
-            case "returned":
+        trial = f"trial {event.number}"
+        match event.what:
+            case Completed(value, seconds, same_as):
+                if self._best is None or value > self._best[0]:
+                    self._best = (value, event.number)
+                self._best_over_time.append(self._best[0])
+                same = f", the result of trial {same_as}, which had the same values" if same_as is not None else ""
+                self._settled(f"{trial} complete val_accuracy {value:.4f}{same}", seconds, "green")
+            case Pruned(reason, seconds):
+                self._settled(f"{trial} {reason}", seconds, "yellow")
+            case FailedForGood(reason, seconds):
+                self._settled(f"{trial} failed: {reason}", seconds, "red")
+            case Retried(failure, crashes):
+                why = failure_in_words(failure.kind, failure.text)
+                self._console.say(f"{trial} will be run again ({crashes}. crash): {why}", style="yellow")
+            case Returned():
                 on = f" and goes on after epoch {done}" if done else ""
-                self._console.say(f"trial {event.number} went back into the queue{on}")
-            case _:
-                self._console.say(f"trial {event.number}: {values['text']}", style="yellow")
+                self._console.say(f"{trial} went back into the queue{on}")
+            case Noted(text):
+                self._console.say(f"{trial}: {text}", style="yellow")
 
-    def _settled(self, event: Event) -> None:
-        values = event.values
-        if event.kind == "complete" and (self._best is None or values["value"] > self._best[0]):
-            self._best = (values["value"], event.number)
-        if event.kind == "complete" and self._best:
-            self._best_over_time.append(self._best[0])
-        match event.kind:
-            case "complete":
-                ended = f"complete val_accuracy {values['value']:.4f}"
-            case "pruned":
-                ended = values["reason"]  # which says that it was, and after which epoch
-            case _:
-                ended = f"failed: {values['reason']}"
-        if "same_as" in values:
-            ended += f", the result of trial {values['same_as']}, which had the same values"
+    def _settled(self, told: str, seconds: float, style: str) -> None:
         best = f"; best {self._best[0]:.4f} (trial {self._best[1]})" if self._best else ""
-        seconds = f" in {duration(values['seconds'])}" if values.get("seconds") else ""
-        self._console.say(f"trial {event.number} {ended}{seconds}{best}", style=_SETTLED[event.kind])
+        took = f" in {duration(seconds)}" if seconds else ""
+        self._console.say(f"{told}{took}{best}", style=style)
 
-    def _plain_epoch(self, event: Event, slot: _SlotState) -> None:
+    def _plain_epoch(self, number: int, slot: _SlotState, epochs: int) -> None:
         now = time.monotonic()
         if not self._console.is_interactive and now - slot.printed > PLAIN_EPOCH_SECONDS:
             slot.printed = now
-            values = event.values
-            self._console.say(
-                f"trial {event.number} epoch {values['epoch']}/{values['epochs']} val_accuracy "
-                f"{values['val_accuracy']:.4f}"
-            )
+            self._console.say(f"trial {number} epoch {slot.done}/{epochs} val_accuracy {slot.val_accuracy or 0:.4f}")
 
     def _table(self) -> Group:
         if self._counts is None:
@@ -206,13 +207,13 @@ class Screen:
         for place in self._places:
             slot = self._slots.get(place.index, _SlotState())
             where = place.device.partition(":")[0]  # a GPU's name stands in the first line
-            if slot.number is None:
+            if slot.config is None:
                 rows.add_row(where, "-")
                 continue
             accuracy = "" if slot.val_accuracy is None else f"{slot.val_accuracy:.4f}"
-            epoch = f"{slot.epoch or 1}/{slot.config['epochs']} {slot.share:4.0%}"
+            epoch = f"{slot.epoch or 1}/{slot.config.epochs} {slot.share:4.0%}"
             rate = f"{slot.images_per_second:.0f}" if slot.images_per_second else ""
-            row = [where, str(slot.number), epoch, accuracy, rate, *columns_of(slot.config)]
+            row = [where, str(slot.number), epoch, accuracy, rate, *columns_of(slot.config.model_dump())]
             rows.add_row(*row[: len(rows.columns)])
         return rows
 

@@ -31,7 +31,7 @@ from studies.store.storage import Storage
 from studies.words import duration, one_line
 
 if TYPE_CHECKING:
-    from search.run.host import RunOutcome
+    from search.run.request import RunOutcome
     from search.screen.live import Screen
 
 SHOWN = 5

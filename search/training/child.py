@@ -1,17 +1,17 @@
 """The training process of one place: started, spoken to over its pipes, watched, killed.
 
-    child = Child(place, data, cache, log)
-    child.wait_ready(stopping)
-    child.send("train", trial=3, config=..., checkpoints=...)
-    for message in messages(child, 3, stopping): ...
+    process = Child(place, data, cache, log)
+    process.wait_ready(stopping)
+    process.send(Train(trial=3, config=..., checkpoints=...))
+    for message in heard(process, 3, stopping): ...
 
-What is said is in `search.training.trainer`, which is what runs on the other side. Never imports TensorFlow.
+What is said is in `search.training.messages`, what runs on the other side in `search.training.trainer`. Never imports
+TensorFlow.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import queue as queues
 import signal
@@ -19,13 +19,24 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Protocol, get_args
 
 import psutil
 
-from model.config import DataSpec, OutOfMemoryError
+from model.config import DataSpec, Failure
+from search.training.messages import (
+    FromTrainer,
+    OfTraining,
+    Open,
+    Ready,
+    Refused,
+    ToTrainer,
+    Validation,
+    from_trainer,
+    line,
+)
 from search.training.places import Place
 
 START_SECONDS = 600.0
@@ -40,26 +51,69 @@ programs that XLA compiled for those batch sizes are worth more than the memory.
 
 
 class ChildError(Exception):
-    """The child is gone or hangs."""
+    """The child is gone or hangs: its training can go on in another one, but not for ever."""
+
+    def __init__(self, failure: Failure | str) -> None:
+        self.failure = Failure(kind="crashed", text=failure) if isinstance(failure, str) else failure
+        super().__init__(self.failure.text)
 
 
 class StartError(Exception):
     """The child did not get ready, or can't work here: no trial's fault."""
 
 
-class Refused(Exception):  # noqa: N818 - an answer, not an error of ours
+class RefusedError(Exception):
     """The child can't use the data."""
 
-    def __init__(self, message: str, *, download: bool) -> None:
-        super().__init__(message)
-        self.download = download
+    def __init__(self, refused: Refused) -> None:
+        super().__init__(refused.message)
+        self.download = refused.download
+
+
+class Process(Protocol):
+    """A training process as its slot sees it. One thread uses it; `kill` may come from another.
+
+    Whatever happens to it, `receive` says so by a ChildError, and its last epoch's checkpoint is on the disk.
+    """
+
+    place: Place
+    log: Path
+
+    def wait_ready(self, stopping: threading.Event) -> Ready | None:
+        """Its first answer; None where `stopping` was set before.
+
+        Raises:
+            RefusedError: the data can't be used.
+            StartError: it ended or did not get ready in time.
+        """
+
+    def send(self, message: ToTrainer) -> None:
+        """Say something. Where it is gone, `receive` tells."""
+
+    def receive(self, timeout: float) -> FromTrainer | None:
+        """The next message; None after `timeout` seconds without one. Raises ChildError where it is gone."""
+
+    def outgrown(self) -> bool:
+        """Whether its memory is worth a new process. Asked after each training."""
+
+    def kill(self) -> None:
+        """End it at once. Nothing is lost."""
+
+
+class Start(Protocol):
+    """Starts a training process: `Child`, or what a test has in its place."""
+
+    def __call__(
+        self, place: Place, data: DataSpec, cache: Path, log: Path, validation: Validation = "held-out"
+    ) -> Process: ...
 
 
 class Child:
-    """The training process of a slot: started, spoken to, killed."""
+    """The real `Process`: a Python of its own in a session of its own."""
 
-    def __init__(self, place: Place, data: DataSpec, cache: Path, log: Path, *, holds_out: bool = True) -> None:
-        """Start it. With `holds_out` False it trains on all training images and validates on none."""
+    def __init__(
+        self, place: Place, data: DataSpec, cache: Path, log: Path, validation: Validation = "held-out"
+    ) -> None:
         self.place = place
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -80,74 +134,72 @@ class Child:
             )
         self._first_megabytes: float | None = None
         self._kills_before = kernel_kills()
-        self._lines: queues.Queue[dict[str, Any] | None] = queues.Queue()
+        self._said: queues.Queue[FromTrainer | ChildError | None] = queues.Queue()
         threading.Thread(target=self._listen, daemon=True).start()
         self.send(
-            "open",
-            data=data.model_dump(),
-            holds_out=holds_out,
-            cache=str(cache),
-            threads=place.threads,
-            gpu_memory_mb=place.gpu_memory_mb,
+            Open(
+                data=data,
+                validation=validation,
+                cache=cache,
+                threads=place.threads,
+                gpu_memory_mb=place.gpu_memory_mb,
+            )
         )
 
     def _listen(self) -> None:
         assert self._process.stdout is not None  # noqa: S101 - for the type checker
-        for line in self._process.stdout:
-            with contextlib.suppress(json.JSONDecodeError):  # a line cut off by a kill
-                self._lines.put(json.loads(line))
-        self._lines.put(None)
+        for text in self._process.stdout:
+            try:
+                self._said.put(from_trainer(text))
+            except ValueError as error:
+                if text.endswith("\n"):  # else a kill cut it off
+                    self._said.put(ChildError(f"training process said what is no message of ours: {error}"))
+        self._said.put(None)
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
-    def wait_ready(self, stopping: threading.Event) -> Mapping[str, Any] | None:
-        """The `ready` message; None where `stopping` was set first.
-
-        Raises:
-            Refused: the data can't be used.
-            StartError: the child ended or did not get ready in time.
-        """
+    def wait_ready(self, stopping: threading.Event) -> Ready | None:
         until = time.monotonic() + START_SECONDS
         while not stopping.is_set():
             try:
                 message = self.receive(0.2)
             except ChildError as error:
                 raise StartError(str(error)) from None
-            if message is None:
-                if time.monotonic() > until:
-                    raise StartError(f"training process not ready within {START_SECONDS:.0f} s, see {self.log}")
-            elif message["kind"] == "refused":
-                raise Refused(message["message"], download=message["download"])
-            elif message["kind"] == "ready":
+            if isinstance(message, Refused):
+                raise RefusedError(message)
+            if isinstance(message, Ready):
                 return message
+            if time.monotonic() > until:
+                raise StartError(f"training process not ready within {START_SECONDS:.0f} s, see {self.log}")
         return None
 
-    def send(self, kind: str, **values: Any) -> None:
+    def send(self, message: ToTrainer) -> None:
         assert self._process.stdin is not None  # noqa: S101 - for the type checker
         with contextlib.suppress(BrokenPipeError, ValueError):  # it is gone: `receive` says so
-            self._process.stdin.write(json.dumps({"kind": kind, **values}) + "\n")
+            self._process.stdin.write(line(message))
             self._process.stdin.flush()
 
-    def receive(self, timeout: float) -> dict[str, Any] | None:
-        """The next message; None after `timeout` seconds without one. Raises ChildError where the child is gone."""
+    def receive(self, timeout: float) -> FromTrainer | None:
         try:
-            message = self._lines.get(timeout=timeout)
+            message = self._said.get(timeout=timeout)
         except queues.Empty:
             return None
         if message is None:
-            self._lines.put(None)
+            self._said.put(None)
             code = self._process.wait()
             if code == -signal.SIGKILL and kernel_kills() > self._kills_before:
                 # Retried all the same: what took the memory may have been another process.
-                raise ChildError(f"{OutOfMemoryError.reason}: the kernel killed the training process to free memory")
+                text = "the kernel killed the training process to free memory"
+                raise ChildError(Failure(kind="out-of-memory", text=text))
             how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
             raise ChildError(f"training process {how}, see {self.log}")
+        if isinstance(message, ChildError):
+            raise message
         return message
 
     def outgrown(self) -> bool:
-        """Whether its memory is worth a new process. Asked after each trial."""
         if self.place.on_gpu:
             return False
         with contextlib.suppress(psutil.Error):  # it is gone: `receive` says so
@@ -157,7 +209,6 @@ class Child:
         return False
 
     def kill(self) -> None:
-        """End it at once. Nothing is lost: the last epoch's checkpoint is on the disk."""
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
@@ -166,27 +217,27 @@ class Child:
                     pipe.close()
 
 
-def messages(child: Child, trial: int, stopping: threading.Event) -> Iterator[dict[str, Any]]:
-    """What the child says of `trial`, one message after another, until `stopping` is set or the reader has enough.
+def heard(process: Process, trial: int, stopping: threading.Event) -> Iterator[OfTraining]:
+    """What a process says of training `trial`, until `stopping` is set or the reader has enough.
 
     Raises:
         ChildError: it is gone, or said nothing at all for `HANG_SECONDS`.
     """
-    heard = time.monotonic()
+    last = time.monotonic()
     while not stopping.is_set():
-        message = child.receive(0.2)
+        message = process.receive(0.2)
         if message is not None:
-            heard = time.monotonic()
-            if message.get("trial") == trial:
+            last = time.monotonic()
+            if isinstance(message, get_args(OfTraining)) and message.trial == trial:
                 yield message
-        elif time.monotonic() - heard > HANG_SECONDS:
-            raise ChildError(f"gave no sign of life for {HANG_SECONDS:.0f} s, see {child.log}")
+        elif time.monotonic() - last > HANG_SECONDS:
+            raise ChildError(f"gave no sign of life for {HANG_SECONDS:.0f} s, see {process.log}")
 
 
 def kernel_kills() -> int:
     """How many processes of this machine the kernel has killed for want of memory; 0 where it does not tell."""
     with contextlib.suppress(OSError, ValueError):
-        for line in Path("/proc/vmstat").read_text(encoding="ascii").splitlines():
-            if line.startswith("oom_kill "):
-                return int(line.split()[1])
+        for text in Path("/proc/vmstat").read_text(encoding="ascii").splitlines():
+            if text.startswith("oom_kill "):
+                return int(text.split()[1])
     return 0

@@ -34,7 +34,6 @@ from studies.queue.undertaker import GRACE_SECONDS, is_dead_here, machine, proce
 from studies.show.artifacts import named_artifacts
 from studies.store.schema import EPOCHS, SLOTS
 from studies.store.storage import Storage
-from studies.words import last_crash
 
 RETRIES = 3
 """How often a trial whose worker died is run again; after that it failed for good."""
@@ -264,8 +263,10 @@ class Queue:
 
         return self.storage.transaction(body)
 
-    def give_back(self, slot_id: str, trial_id: int, *, crashed: bool, reason: str = "") -> bool:
-        """Put the trial back into the queue; after `RETRIES` crashes it has failed for good, with `reason`.
+    def give_back(
+        self, slot_id: str, trial_id: int, *, crashed: bool, failure: str = "crashed", reason: str = ""
+    ) -> bool:
+        """Put the trial back into the queue; after `RETRIES` crashes it has failed for good, of `failure`: `reason`.
 
         Returns:
             False where the slot no longer holds the trial.
@@ -274,7 +275,7 @@ class Queue:
         def body(session: orm.Session) -> bool:
             if not self._holds(session, slot_id, trial_id):
                 return False
-            self._requeue(session, trial_id, crashed=crashed, reason=reason)
+            self._requeue(session, trial_id, crashed=crashed, failure=failure, reason=reason)
             session.execute(sa.update(SLOTS).where(SLOTS.c.slot_id == slot_id).values(trial_id=None, epoch=0))
             return True
 
@@ -428,12 +429,12 @@ class Queue:
             gone = session.execute(sa.delete(SLOTS).where(SLOTS.c.slot_id.in_(slot_ids)).returning(SLOTS.c.trial_id))
             for (trial_id,) in gone.all():
                 if trial_id is not None:
-                    self._requeue(session, trial_id, crashed=crashed, reason=reason)
+                    self._requeue(session, trial_id, crashed=crashed, failure="crashed", reason=reason)
 
         if slot_ids:
             self.storage.transaction(body)
 
-    def _requeue(self, session: orm.Session, trial_id: int, *, crashed: bool, reason: str) -> None:
+    def _requeue(self, session: orm.Session, trial_id: int, *, crashed: bool, failure: str, reason: str) -> None:
         trial = session.get(models.TrialModel, trial_id, with_for_update=True)
         if trial is None or trial.state != TrialState.RUNNING:
             return
@@ -443,7 +444,8 @@ class Queue:
                 session, models.TrialSystemAttributeModel, trial_id, ATTEMPTS, attempts
             )
         if attempts > RETRIES:
-            self._set_attributes(session, trial_id, {"reason": last_crash(reason, attempts)})
+            kept = {"failure": failure, "reason": reason, "crashes": attempts}
+            self._set_attributes(session, trial_id, kept)
             self._finish(session, trial_id, TrialState.FAIL, None)
         else:
             trial.state = TrialState.WAITING

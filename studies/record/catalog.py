@@ -29,6 +29,7 @@ from sqlalchemy import orm
 from studies.queue.queue import Counts, Queue
 from studies.store.schema import EPOCHS
 from studies.store.storage import Storage
+from studies.words import failure_of
 
 METRIC = "val_accuracy"
 LISTED = 20
@@ -203,16 +204,15 @@ def best_over_time(storage: Storage, study: StudyRecord) -> list[float]:
 
 def last_failures(storage: Storage, study: StudyRecord, count: int) -> list[Failure]:
     """The `count` trials with the highest numbers among those that failed for good, the last first."""
-    trial, attribute = models.TrialModel, models.TrialUserAttributeModel
-    query = (
-        sa.select(trial.number, attribute.value_json)
-        .join(attribute, sa.and_(attribute.trial_id == trial.trial_id, attribute.key == "reason"), isouter=True)
-        .where(trial.study_id == study.study_id, trial.state == TrialState.FAIL)
-        .order_by(trial.number.desc())
-        .limit(count)
+    trial = models.TrialModel
+    query = sa.select(trial.trial_id, trial.number).where(
+        trial.study_id == study.study_id, trial.state == TrialState.FAIL
     )
-    rows = storage.read(lambda session: session.execute(query).all())
-    return [Failure(number, str(json.loads(reason)) if reason else "not recorded") for number, reason in rows]
+    rows = storage.read(lambda session: session.execute(query.order_by(trial.number.desc()).limit(count)).all())
+    return [
+        Failure(number, failure_of(storage.get_trial_user_attrs(trial_id)) or "not recorded")
+        for trial_id, number in rows
+    ]
 
 
 def epoch_history(storage: Storage, trial_id: int) -> list[dict[str, Any]]:
@@ -238,7 +238,7 @@ def trial_by_number(storage: Storage, study: StudyRecord, number: int) -> Frozen
         return trial
     is_now = f"is {trial.state.name.lower()}"
     if trial.state is TrialState.FAIL:
-        is_now = f"failed ({trial.user_attrs.get('reason', 'for no recorded reason')})"
+        is_now = f"failed ({failure_of(trial.user_attrs) or 'for no recorded reason'})"
     raise StudyError(
         f"trial {number} of study {study.shown!r} {is_now}: only a complete or pruned one has a value. "
         "`alexsearch best` shows the best."

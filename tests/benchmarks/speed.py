@@ -31,6 +31,7 @@ from model.config import DataSpec, TrainConfig
 from model.device import available_cores
 from model.network import HIDDEN_UNITS, IMAGE_SHAPE, STAGES
 from search.training.child import Child
+from search.training.messages import Epoch, Failed, Finished, Train, Verdict
 from search.training.places import Place
 
 CONTENDERS = ("ours", "ours-float32", "report", "pytorch")
@@ -181,13 +182,13 @@ class Process:
         config = TrainConfig.model_validate({"learning_rate": 0.001, **values})
         checkpoints = self.folder / f"trial-{self.trials}"
         begun, epochs = time.perf_counter(), []
-        self._child.send("train", trial=self.trials, config=config.model_dump(), checkpoints=str(checkpoints))
-        while (message := self._child.receive(600.0)) is None or message["kind"] != "finished":
+        self._child.send(Train(trial=self.trials, config=config, checkpoints=checkpoints))
+        while not isinstance(message := self._child.receive(600.0), Finished):
             assert message is not None, "silent for ten minutes"
-            assert message["kind"] != "failed", message
-            if message["kind"] == "epoch":
-                epochs.append(message["metrics"]["seconds"])
-                self._child.send("verdict", trial=self.trials, epoch=len(epochs), go=True)
+            assert not isinstance(message, Failed), message
+            if isinstance(message, Epoch):
+                epochs.append(message.metrics.seconds)
+                self._child.send(Verdict(trial=self.trials, epoch=len(epochs), go=True))
         return time.perf_counter() - begun, epochs
 
     @property

@@ -38,7 +38,7 @@ METRICS: Mapping[str, str] = {
     "learning_rate": "learning rate",
     "seconds": "seconds per epoch",
 }
-TOLD_ELSEWHERE = ("config", "reason", "seconds", "epochs_run", "images_per_second")
+TOLD_ELSEWHERE = ("config", "failure", "reason", "crashes", "seconds", "epochs_run", "images_per_second")
 NEXT_BEST = 5
 
 

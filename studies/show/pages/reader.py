@@ -17,7 +17,7 @@ from studies.record.retrained import Retrained, read
 from studies.show.pages.filters import plain
 from studies.store.cache import AllTrials
 from studies.store.storage import Storage
-from studies.words import STATE_WORDS, duration, one_line
+from studies.words import STATE_WORDS, duration, failure_of, one_line
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def settings_of(trial: FrozenTrial) -> tuple[tuple[str, str], ...]:
 
 def row_of(trial: FrozenTrial) -> TrialRow:
     done, planned = len(trial.intermediate_values), planned_epochs(trial)
-    seconds, reason = trial.user_attrs.get("seconds"), trial.user_attrs.get("reason", "")
+    seconds = trial.user_attrs.get("seconds")
     return TrialRow(
         number=trial.number,
         state=STATE_WORDS[trial.state.name],
@@ -141,7 +141,7 @@ def row_of(trial: FrozenTrial) -> TrialRow:
         epochs=(f"{done} of {planned}" if planned else str(done)) if done else "",
         took=duration(seconds) if isinstance(seconds, (int, float)) else "",
         settings=settings_of(trial),
-        reason=one_line(str(reason)),
+        reason=failure_of(trial.user_attrs),
         attempts=int(trial.system_attrs.get(ATTEMPTS, 0)),
     )
 

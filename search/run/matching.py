@@ -1,0 +1,101 @@
+"""Whether a study that is there asks what a run asks: the same space over the same data, and how much of it is left."""
+
+from __future__ import annotations
+
+from optuna.study import StudyDirection
+
+from model.config import BUNDLED_IMAGES
+from search.base.mistakes import InputError
+from search.choosing.designs import most_trials
+from search.run.request import RunRequest
+from search.space.budget import MOST_TRIALS
+from search.space.parameters import largest
+from search.space.space import SearchSpace, differences
+from search.training.messages import DataFound
+from studies.queue.queue import Queue
+from studies.record.catalog import StudyRecord, all_studies, open_study
+from studies.store.storage import Storage
+
+
+def existing_study(request: RunRequest) -> StudyRecord | None:
+    """The study as it is, once it is known to ask the same question.
+
+    Raises:
+        InputError: it asks another one.
+    """
+    name = request.space.study.name
+    study = next((study for study in all_studies(request.storage) if study.name == name), None)
+    if study is None:
+        return None
+    if not study.is_ours:
+        if _is_blank(request.storage, study):
+            return None
+        raise InputError(f"study {name!r} was not made by alexsearch. Choose another name with --study.")
+    before = SearchSpace.from_dict(study.attributes["space"])
+    changed = differences(before, request.space)
+    way_out = "Take the space back to what it was"
+    was, now = before.data.source, request.space.data.source
+    if was != now and not {was, now}.isdisjoint(BUNDLED_IMAGES):  # else both may be paths to the same images
+        changed.insert(0, f"[data] source: was {was}, is now {now}")
+        way_out = f"Go on with it by --data {was}"
+    if changed:
+        raise InputError(
+            [f"study {name!r} was started with another space:"]
+            + [f"  {line}" for line in changed]
+            + [f"{way_out}, or start another study with --study NAME."]
+        )
+    return study
+
+
+def check_added(request: RunRequest, existing: StudyRecord | None) -> None:
+    if not request.add:
+        return
+    total = Queue(request.storage, existing.study_id).counts().budget if existing else request.space.study.trials
+    if total + request.add > MOST_TRIALS:
+        raise InputError(
+            f"--add {request.add}: the study has {total:,} trials, and may have {MOST_TRIALS:,}. Add fewer, or start "
+            "another study with --study NAME."
+        )
+
+
+def _is_blank(storage: Storage, study: StudyRecord) -> bool:
+    """Whether another worker is just making the study, or died while it did: `open_study` makes it whole."""
+    if study.attributes or storage.get_n_trials(study.study_id):
+        return False
+    return storage.get_study_directions(study.study_id) == [StudyDirection.MAXIMIZE]
+
+
+def is_done(request: RunRequest, study: StudyRecord) -> bool:
+    """Whether nothing is left to train. Other data is not "done": it is refused, once its fingerprint is known."""
+    counts = Queue(request.storage, study.study_id).counts()
+    if counts.waiting or counts.running or request.space.data.source != study.attributes["space"]["data"]["source"]:
+        return False
+    total = request.space.study.trials
+    return request.joins or counts.budget >= min(total, most_trials(request.space) or total)
+
+
+def open_matching(request: RunRequest, data: DataFound) -> StudyRecord:
+    """Make the study, or find it with the same space and data.
+
+    Raises:
+        InputError: it has other ones.
+    """
+    space = request.space
+    largest_batch = int(largest(space.space.batch_size))
+    if largest_batch > data.train_images:
+        raise InputError(
+            f"[space.batch_size]: {largest_batch} is more than the {data.train_images} training images. "
+            "Use smaller batches or more train_images."
+        )
+    attributes = {"space": space.to_dict(), "data": data.model_dump()}
+    study, made = open_study(request.storage, space.study.name, attributes)
+    if not made:
+        stored = study.attributes["data"]["fingerprint"]
+        if stored != data.fingerprint:
+            raise InputError(
+                f"study {study.name!r} was started on other data: its fingerprint is {stored}, but that of "
+                f"{space.data.source} is {data.fingerprint}. Bring its data back, or start another study with "
+                "--study NAME."
+            )
+        existing_study(request)
+    return study
