@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
+from setuptools import find_packages
 from study_maker import EPOCHS, make_foreign, make_study
 from test_dashboard import LOCAL, get, request
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 PRUNED, FAIL = TrialState.PRUNED, TrialState.FAIL
 SAME_ORIGIN = {"HTTP_ORIGIN": "http://localhost:8080"}
+ROOT = Path(__file__).parents[1]
 HOSTILE = "\"><script>document.title='taken'</script><img src=x onerror=document.title='taken'>"
 
 
@@ -359,8 +361,8 @@ def test_defect_of_ours_is_a_page_that_shows_no_more_than_that(
 
 
 def test_every_file_of_the_pages_is_in_the_package() -> None:
-    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["tool"]["setuptools"]
-    assert "studies.show.pages" in project["packages"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    assert "studies.show.pages" in find_packages(str(ROOT), include=project["packages"]["find"]["include"])
     folder = Path(dashboard.__file__).parent / "pages"
     files = [file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()]
     patterns = project["package-data"]["studies.show.pages"]

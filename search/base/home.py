@@ -3,6 +3,7 @@
 HOME/alexsearch.db            the studies, unless --storage names another database
 HOME/data/                    decoded images: CIFAR-10, image folders
 HOME/artifacts/               what the dashboard shows of trials, and what retrainings left
+HOME/alexsearch-HOST.log      what `run` and `worker` did on a host: trials taken, given back, settled; outages
 HOME/tensorflow.log           what TensorFlow printed in `retrain`, `evaluate` and their like
 HOME/seed-report/             what `alexsearch seed-report` made, unless --out names another folder
 HOME/STUDY/checkpoints/       the training state of trials that are running or waiting to go on
@@ -15,6 +16,7 @@ HOME/STUDY/verify/            the same of `alexsearch verify`
 from __future__ import annotations
 
 import re
+import socket
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +44,12 @@ class Home:
     @property
     def tensorflow_log(self) -> Path:
         return self.folder / "tensorflow.log"
+
+    @property
+    def log_file(self) -> Path:
+        """Of this host: several may share the folder."""
+        host = re.sub(r"[^A-Za-z0-9.-]", "_", socket.gethostname())[:100]
+        return self.folder / f"alexsearch-{host}.log"
 
     @property
     def seed_report(self) -> Path:

@@ -29,6 +29,7 @@ from search.cli.options import (
     timeout_option,
     trials_per_gpu_option,
     typed_options,
+    verbose_option,
     workers_option,
 )
 from search.cli.recipes import RECIPES
@@ -85,6 +86,7 @@ def main() -> None:
 @data_option("the space file's")
 @click.option("--seed", type=int, metavar="N", show_default="the space file's", help="Seed of the study.")
 @click.option("--dashboard", is_flag=True, help="Serve the dashboard, read-only, as long as the run lasts.")
+@verbose_option
 def run(
     space: str,
     study: str | None,
@@ -101,6 +103,7 @@ def run(
     data: str | None,
     seed: int | None,
     dashboard: bool,
+    verbose: bool,
 ) -> None:
     """Run a search, or continue it to the end of its budget.
 
@@ -141,14 +144,14 @@ def run(
         digits_without_download=space == "quick" and not data,
     )
     if not dashboard:
-        _search(request, trials)
+        _search(request, trials, verbose=verbose)
         return
     from search.screen.serving import dashboard_beside
 
     pages = open_database(home, storage, connections=PAGE_CONNECTIONS)
     with dashboard_beside(pages, Home(home).artifacts) as told:
         click.echo(told)
-        _search(request, trials)
+        _search(request, trials, verbose=verbose)
 
 
 @main.command()
@@ -159,6 +162,7 @@ def run(
 @gpus_option
 @trials_per_gpu_option
 @data_option("the study's")
+@verbose_option
 def worker(
     study: str | None,
     home: Path,
@@ -168,6 +172,7 @@ def worker(
     gpus: str,
     trials_per_gpu: int | None,
     data: str | None,
+    verbose: bool,
 ) -> None:
     """Join a study from another shell or host.
 
@@ -199,11 +204,12 @@ def worker(
         timeout_seconds=space.study.timeout_seconds if timeout else None,
         joins=True,
     )
-    _search(request, None)
+    _search(request, None, verbose=verbose)
 
 
-def _search(request: RunRequest, trials: int | None) -> None:
+def _search(request: RunRequest, trials: int | None, *, verbose: bool) -> None:
     """Run it with a screen, and end with what it came to. `trials` is what --trials asked for."""
+    from search.base.logs import keep_log
     from search.run.host import run_search
     from search.run.request import RunError
     from search.run.stopping import Stopping
@@ -211,6 +217,7 @@ def _search(request: RunRequest, trials: int | None) -> None:
     from search.screen.summary import print_outcome, show_what_was_before
     from studies.store.storage import StorageError
 
+    keep_log(request.home.log_file, verbose=verbose)
     output, name = console(), request.space.study.name
     with Stopping(request.storage) as stopping:
         try:

@@ -212,6 +212,9 @@ def timeout_option(default: str) -> Callable[[Command], Command]:
     )
 
 
+verbose_option = click.option(
+    "-v", "--verbose", is_flag=True, help="Print what goes to the log below --home, to standard error."
+)
 workers_option = click.option(
     "--workers",
     type=click.IntRange(min=1),

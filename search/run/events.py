@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from model.config import EpochMetrics, Failure, TrainConfig
+from search.base.configs import short
 from search.training.messages import Progress
 from search.training.places import Place
 
@@ -14,6 +15,9 @@ class Begun:
     """The slot has a trial, and trains it."""
 
     config: TrainConfig
+
+    def __str__(self) -> str:
+        return f"begun: {short(self.config.model_dump())}, seed {self.config.seed}"
 
 
 @dataclass(frozen=True)
