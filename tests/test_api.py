@@ -28,6 +28,7 @@ def study(tmp_path: Path) -> api.Study:
     return api.open_study(home=tmp_path)
 
 
+@pytest.mark.slow
 def test_example_of_the_documentation_runs(tmp_path: Path) -> None:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("ALEXSEARCH")}
     environment["PYTHONPATH"] = str(EXAMPLE.parents[1])

@@ -229,6 +229,7 @@ def test_every_mistake_of_a_space_file_is_told_at_once(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["bad.toml"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("host", "said"), [("no-such-host.invalid", "failed to resolve host"), ("127.0.0.1:1", "Connection refused")]
 )
@@ -268,6 +269,7 @@ def test_more_workers_than_cores_are_refused_before_anything_starts(home: Path) 
     assert not (home / "quick").exists()
 
 
+@pytest.mark.slow
 def test_password_on_the_command_line_is_warned_of_and_never_repeated(home: Path) -> None:
     result = run("status", "--storage", "postgresql://me:secret@127.0.0.1:1/x", "--home", home, code=2)
     assert "--storage carries a password" in result.stderr

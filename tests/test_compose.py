@@ -234,6 +234,7 @@ class Host:
                 return
 
 
+@pytest.mark.slow
 @needs_cli
 def test_services_search_and_show_one_study_by_their_own_commands(tmp_path: Path, postgres_url: str) -> None:
     host = Host(tmp_path, postgres_url)

@@ -42,6 +42,7 @@ MIDDLES = [point for point in DYING_POINTS if point.endswith(":middle")]
 CASES = [*(("sqlite", point) for point in DYING_POINTS), *(("postgres", point) for point in MIDDLES)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("database_url", "point"), CASES, indirect=["database_url"])
 def test_worker_that_dies_at_any_step_loses_nothing(fleet: Fleet, point: str) -> None:
     if point.startswith("reap"):

@@ -50,6 +50,7 @@ def test_impossible_share_is_refused(wrong: dict[str, int]) -> None:
         configure(**wrong)
 
 
+@pytest.mark.slow
 def test_configured_process_has_the_threads_asked_for_and_prints_nothing() -> None:
     code = """
 import json

@@ -99,6 +99,7 @@ def test_probe_of_a_crashing_process_gives_its_last_line() -> None:
     )
 
 
+@pytest.mark.slow
 def test_real_probes_answer(tmp_path: Path) -> None:
     found = findings(tmp_path)
     assert found["TensorFlow"].ok, found

@@ -59,6 +59,7 @@ def test_made_up_images_are_the_same_every_time_and_all_different(images: export
     assert len({image.tobytes() for image in images}) == 60
 
 
+@pytest.mark.slow
 def test_onnx_takes_any_number_of_raw_images(net: keras.Model, images: export.Images, written: dict[str, Path]) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     session = onnxruntime.InferenceSession(written["onnx"])

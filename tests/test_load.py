@@ -18,22 +18,26 @@ def test_busy_workers_on_one_sqlite_file_lose_nothing(tmp_path: Path) -> None:
     assert hold(load.sqlite(tmp_path, workers=4, seconds=2, trials=500))["reports acknowledged"] > 20
 
 
+@pytest.mark.slow
 def test_busy_workers_take_few_connections_of_postgres(tmp_path: Path) -> None:
     assert hold(load.postgres(tmp_path, workers=6, seconds=2, trials=500))["reports acknowledged"] > 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database_url", ["sqlite", "postgres"], indirect=True)
 def test_workers_killed_at_random_leave_an_exact_budget(tmp_path: Path, database_url: str) -> None:
     orders = load.orders_for(tmp_path / "load", database_url, trials=1, epochs=1)
     assert hold(load.kill(orders, kills=6, workers=3))["workers killed"] == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database_url", ["sqlite", "postgres"], indirect=True)
 def test_large_study_is_measured(tmp_path: Path, database_url: str) -> None:
     figures = hold(load.large(tmp_path / "load", database_url, trials=300, settled=200, takes=2))
     assert figures["take and ask, p50, s"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database_url", ["sqlite", "postgres"], indirect=True)
 def test_pages_over_a_large_study_are_measured(tmp_path: Path, database_url: str) -> None:
     figures = hold(pages.pages(tmp_path / "load", database_url, trials=300, settled=200, looks=2))

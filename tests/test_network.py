@@ -117,6 +117,7 @@ def test_weights_of_another_network_are_refused(net: keras.Model) -> None:
         network.assign_weights(net, weights)
 
 
+@pytest.mark.slow
 def test_saved_model_loads_in_plain_keras_without_this_package(
     net: keras.Model, images: Images, tmp_path: Path
 ) -> None:

@@ -92,6 +92,7 @@ def trained_by_keras(config: TrainConfig, images: Split) -> keras.Model:
     return net
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "rate"), [("momentum", 1e-4), ("adamw", 1e-5)])
 def test_whole_training_is_that_of_keras(engine: Engine, images: Split, name: str, rate: float) -> None:
     """Decay, smoothing and the count of steps included: the output layer ends within 1% of the way that it went.

@@ -60,6 +60,7 @@ def trained_between(fleet: Fleet, begin: float, end: float) -> int:
     return sum(begin < line["at"] < end for line in fleet.seen("trained"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("away_seconds", [0.0, 3.0])
 def test_postgres_crashing_under_a_run_costs_nothing(fleet: Fleet, server: PostgresServer, away_seconds: float) -> None:
     fleet.orders = replace(fleet.orders, url=server.database(), slots=2, grace_seconds=12)
@@ -108,6 +109,7 @@ def test_locked_sqlite_stalls_the_reports_and_not_the_training(fleet: Fleet) -> 
     assert not [line for line in fleet.seen("report") if begin + 0.3 < line["at"] < end]
 
 
+@pytest.mark.slow
 def test_worker_frozen_past_its_grace_has_its_late_result_discarded_and_carries_on(fleet: Fleet) -> None:
     fleet.orders = replace(fleet.orders, trials=3, grace_seconds=1.2, epoch_seconds=0.15)
     frozen = fleet.start()
@@ -125,6 +127,7 @@ def test_worker_frozen_past_its_grace_has_its_late_result_discarded_and_carries_
     assert len([line for line in fleet.seen("take") if line["pid"] == frozen.pid]) >= 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 def test_32_workers_start_at_once_on_an_empty_database(fleet: Fleet, server: PostgresServer, kind: str) -> None:
     url = server.database() if kind == "postgres" else fleet.orders.url
@@ -184,6 +187,7 @@ def test_server_that_vanishes_without_a_word_is_given_up_within_half_a_minute(se
     assert (asked, idle) == (30_000, 10)
 
 
+@pytest.mark.slow
 def test_writer_who_keeps_the_turn_delays_the_others_and_stops_none(fleet: Fleet) -> None:
     """As one does that is frozen between two statements."""
     fleet.orders = replace(fleet.orders, trials=2, epochs=2, epoch_seconds=0.0)

@@ -222,6 +222,7 @@ def test_a_keyboard_reaches_everything_and_sees_where_it_is(url: str, browser: A
     assert any(each.startswith("INPUT") for each in reached)
 
 
+@pytest.mark.slow
 def test_page_says_that_the_server_is_gone_and_goes_on_when_it_is_back(storage: Storage, browser: Any) -> None:
     with serving(storage, port=0) as url:
         port = urlsplit(url).port or 0

@@ -84,6 +84,7 @@ def replayed(storage: Storage, home: Path, monkeypatch: pytest.MonkeyPatch) -> t
     return document, output.file.getvalue()
 
 
+@pytest.mark.slow
 def test_another_process_trains_the_same_bits(trained: tuple[EpochMetrics, ...], tmp_path: Path) -> None:
     record(tmp_path, trained)
     command = [sys.executable, "-m", "search.cli.main", "replay", "--home", str(tmp_path), "--trial", "0", "--json"]

@@ -133,6 +133,7 @@ def no_process_is_left() -> Iterator[None]:
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_from_search_to_a_verified_score(alexsearch: Command, space: str, tmp_path: Path) -> None:
     out = alexsearch("run", space)
     assert "2 of 2 settled: 2 complete" in out
@@ -183,6 +184,7 @@ def test_from_search_to_a_verified_score(alexsearch: Command, space: str, tmp_pa
     assert read_retrained(study)[conclusion.picked].split == "test"
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_a_retraining_keeps_its_epochs_and_the_same_command_goes_on(
     alexsearch: Command, tmp_path: Path
 ) -> None:
@@ -207,6 +209,7 @@ def test_ctrl_c_in_a_retraining_keeps_its_epochs_and_the_same_command_goes_on(
     assert not checkpoints.exists()
 
 
+@pytest.mark.slow
 def test_running_again_adds_nothing_and_a_larger_total_or_add_raises_it(alexsearch: Command, space: str) -> None:
     alexsearch("run", space, "--trials", "1")
     first = alexsearch.trials()
@@ -220,6 +223,7 @@ def test_running_again_adds_nothing_and_a_larger_total_or_add_raises_it(alexsear
     assert trials[0] == first[0]
 
 
+@pytest.mark.slow
 def test_other_space_or_other_data_is_refused_and_changes_nothing(alexsearch: Command, space: str) -> None:
     alexsearch("run", space, "--trials", "1")
     before = alexsearch.trials()
@@ -236,6 +240,7 @@ def test_other_space_or_other_data_is_refused_and_changes_nothing(alexsearch: Co
     assert alexsearch.trials() == before
 
 
+@pytest.mark.slow
 def test_ctrl_c_gives_the_trial_back_and_the_next_run_goes_on_bit_for_bit(
     alexsearch: Command, slow_space: str, tmp_path: Path
 ) -> None:
@@ -262,6 +267,7 @@ def test_ctrl_c_gives_the_trial_back_and_the_next_run_goes_on_bit_for_bit(
     assert alexsearch.json("status")["counts"]["retried"] == 0
 
 
+@pytest.mark.slow
 def test_signal_that_comes_twice_at_once_is_one(alexsearch: Command, slow_space: str) -> None:
     process = alexsearch.start("run", slow_space)
     alexsearch.wait_for(process, lambda: alexsearch.epochs() >= 1)
@@ -275,6 +281,7 @@ def test_signal_that_comes_twice_at_once_is_one(alexsearch: Command, slow_space:
     assert (counts["waiting"], counts["retried"]) == (1, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signals", [(signal.SIGKILL,), (signal.SIGTERM, signal.SIGINT)], ids=["killed", "told twice"])
 def test_run_that_ends_at_once_loses_no_reported_epoch_and_its_trial_is_retried(
     alexsearch: Command, slow_space: str, signals: tuple[signal.Signals, ...]
@@ -328,6 +335,7 @@ def group_without_memory() -> Iterator[Path]:
     pytest.skip("no control group can be made here: that takes root and a writable /sys/fs/cgroup")
 
 
+@pytest.mark.slow
 def test_training_process_that_the_kernel_kills_for_want_of_memory_is_replaced_and_the_reason_told(
     alexsearch: Command, slow_space: str, group_without_memory: Path
 ) -> None:
@@ -342,6 +350,7 @@ def test_training_process_that_the_kernel_kills_for_want_of_memory_is_replaced_a
     assert (counts["complete"], counts["retried"]) == (1, 1)
 
 
+@pytest.mark.slow
 def test_two_runs_share_the_budget_of_one_study_on_postgres(tmp_path: Path, space: str, postgres_url: str) -> None:
     first, second = Command(tmp_path / "a", postgres_url), Command(tmp_path / "b", postgres_url)
     processes = [command.start("run", space, "--trials", "5") for command in (first, second)]
@@ -354,11 +363,13 @@ def test_two_runs_share_the_budget_of_one_study_on_postgres(tmp_path: Path, spac
     assert first.json("status")["slots"] == []
 
 
+@pytest.mark.slow
 def test_two_workers_on_one_cpu_settle_each_trial_once(alexsearch: Command, space: str) -> None:
     alexsearch("run", space, "--trials", "4", "--workers", "2")
     assert alexsearch.json("status")["counts"]["complete"] == 4
 
 
+@pytest.mark.slow
 def test_diverging_trial_fails_for_good_and_the_study_goes_on(alexsearch: Command, space: str) -> None:
     text = Path(space).read_text().replace("low = 0.005, high = 0.05", "low = 0.005, high = 900.0")
     Path(space).write_text(text.replace("learning_rate = 0.01\n", "learning_rate = 900.0\n"))

@@ -155,6 +155,7 @@ def test_text_that_is_no_url_is_not_repeated_for_it_may_hold_a_password(url: str
     assert "s3cr" not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "url", ["postgresql://u@localhost:1/d?nonsense=1", "postgresql://u@localhost:1/d?connect_timeout=x"]
 )

@@ -90,6 +90,7 @@ def test_same_seed_trains_the_same_weights_bit_for_bit_whatever_came_before(engi
     assert_bit_equal(first_weights, weights(engine))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [EVERYTHING, NESTEROV], ids=["everything", "nesterov"])
 def test_same_seed_trains_the_same_weights_with_all_that_the_report_had_not(
     engine: Engine, changes: dict[str, Any]
@@ -213,6 +214,7 @@ def test_auto_precision_is_resolved_in_the_result(images: Split) -> None:
     assert result.history[1].loss < result.history[0].loss
 
 
+@pytest.mark.slow
 def test_bfloat16_learns_as_float32_does(engine: Engine) -> None:
     full = engine.train(changed(epochs=4, learning_rate=0.05), go_on)
     half = engine.train(changed(epochs=4, learning_rate=0.05, precision="bfloat16"), go_on)
@@ -292,7 +294,14 @@ def dying_after(epoch: int, seen: list[int]) -> Callable[[EpochMetrics], bool]:
     return on_epoch
 
 
-@pytest.mark.parametrize("changes", [{}, EVERYTHING, NESTEROV], ids=["plain", "everything", "nesterov"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        pytest.param(EVERYTHING, marks=pytest.mark.slow, id="everything"),
+        pytest.param(NESTEROV, marks=pytest.mark.slow, id="nesterov"),
+    ],
+)
 def test_resumed_training_is_bit_equal_to_one_never_interrupted(
     engine: Engine, images: Split, tmp_path: Path, changes: dict[str, Any]
 ) -> None:

@@ -91,6 +91,7 @@ def test_pictures_of_any_size_get_the_class_that_the_network_gives_them(
         assert sum(seen["classes"].values()) == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_predict_prints_a_line_a_picture_and_nothing_else(model: Path, pictures: list[Path], tmp_path: Path) -> None:
     out, err = alexsearch(tmp_path, "predict", str(model), *map(str, pictures[:2]), "--top", "3")
     assert err == ""
@@ -180,6 +181,7 @@ def test_converted_file_lies_beside_the_model_and_says_what_it_was_checked_on(
     assert document["largest_difference"] < 1e-5
 
 
+@pytest.mark.slow
 def test_convert_prints_what_came_of_it_and_none_of_the_converters_chatter(model: Path, tmp_path: Path) -> None:
     out, err = alexsearch(tmp_path, "convert", str(model), "--to", "saved-model", "-o", "served")
     assert err == ""
