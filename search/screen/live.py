@@ -87,13 +87,9 @@ class Screen:
         except OSError:
             self._console.go_silent()
 
-    def best_so_far(self, value: float, number: int) -> None:
-        """What the study had reached before this run."""
-        self._best = (value, number)
-
-    def before(self, best_over_time: Sequence[float], device_seconds: float) -> None:
-        """How the best had risen before this run, and what that had cost."""
-        self._best_over_time, self._device_seconds = list(best_over_time), device_seconds
+    def before(self, best: tuple[float, int] | None, best_over_time: Sequence[float], device_seconds: float) -> None:
+        """What the study had come to before this run: value and number of its best trial, how it rose, what it cost."""
+        self._best, self._best_over_time, self._device_seconds = best, list(best_over_time), device_seconds
 
     def note(self, text: str) -> None:
         self._console.say(text, style="dim")

@@ -86,9 +86,8 @@ def show_what_was_before(screen: Screen, storage: Storage, name: str) -> None:
         study = find_study(storage, name)
     except StudyError:
         return
-    for trial in top_trials(storage, study, 1):
-        screen.best_so_far(trial.value or 0.0, trial.number)
-    screen.before(best_over_time(storage, study), ledger(storage, study.study_id).device_seconds)
+    best = next(((trial.value or 0.0, trial.number) for trial in top_trials(storage, study, 1)), None)
+    screen.before(best, best_over_time(storage, study), ledger(storage, study.study_id).device_seconds)
 
 
 def _brief(storage: Storage, study: StudyRecord) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 
 BLUE, ORANGE, GREEN, RED, PINK, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
 INK, GREY = "#222222", "#8A8A8A"
+LOOKS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {"PRUNED": (ORANGE, "o"), "RUNNING": (GREY, ">"), "COMPLETE": (BLUE, "s"), "FAIL": (PINK, "X")}
+)
+"""The colour and marker of each state, in the order of drawing: the few failures lie on top of the many that went well.
+"""
 
 
 def new_figure(width: float, height: float, columns: int = 1) -> tuple[Figure, Any]:

@@ -22,11 +22,12 @@ from statistics import median
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from studies.draw.figure_style import MARKERS, NEUTRAL, add_dots, add_level, new_plot, say_instead
+from studies.draw.figure_style import MARKERS, NEUTRAL, add_dots, add_dots_by_state, add_level, new_plot, say_instead
 from studies.draw.parameter_figures import importances, parallel_coordinates, slices
-from studies.draw.picture import GREEN, ORANGE, SKY
-from studies.record.curves import STATES, best_of, best_so_far, points_of, settled_in_order, value_of
+from studies.draw.picture import GREEN, LOOKS, SKY
+from studies.record.curves import best_of, best_steps, points_of, settled_in_order, value_of
 from studies.record.published import REPORT_SCORE, report_points
+from studies.words import STATE_WORDS
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -52,11 +53,11 @@ def learning_curves(trials: Sequence[FrozenTrial], *, report: bool = True, most_
     drawn = _thinned(curves, most_points, best)
     left_out = f" ({len(drawn)} of {len(curves)} drawn)" if len(drawn) < len(curves) else ""
     figure = new_plot(f"Learning curves of all trials{left_out}", "epoch", "validation accuracy")
-    for state, (color, marker, label) in STATES.items():
+    for state, (color, marker) in LOOKS.items():
         count = sum(trial.state.name == state and trial is not best for trial, _ in curves)
         chosen = [(trial, points) for trial, points in drawn if trial.state.name == state and trial is not best]
         if chosen:
-            _add_curves(figure, chosen, f"{label} ({count})", color, marker)
+            _add_curves(figure, chosen, f"{STATE_WORDS[state]} ({count})", color, marker)
     for trial, points in drawn:
         if trial is best:
             _add_curves(figure, [(trial, points)], f"best: trial {trial.number}", GREEN, "s")
@@ -81,13 +82,9 @@ def history(trials: Sequence[FrozenTrial], *, report: bool = True, baseline: flo
     `baseline` is the value of the configuration that was tried first.
     """
     figure = new_plot("Best as the budget is spent", "settled trials", "validation accuracy")
-    places = {trial.number: place for place, trial in enumerate(settled_in_order(trials), 1)}
-    for state, (color, marker, label) in STATES.items():
-        chosen = [trial for trial in trials if trial.state.name == state and trial.number in places]
-        name = label if state == "COMPLETE" else f"{label}, last epoch"
-        add_dots(figure, chosen, [places[trial.number] for trial in chosen], name, color, marker)
-    steps = best_so_far(trials)
-    if steps:
+    settled = settled_in_order(trials)
+    add_dots_by_state(figure, [(trial, place) for place, trial in enumerate(settled, 1)])
+    if steps := best_steps(trials):
         figure.add_scatter(
             x=[place for place, _ in steps], y=[round(value, 4) for _, value in steps], mode="lines",
             line={"color": GREEN, "width": 3, "shape": "hv"}, name=f"best so far: {steps[-1][1]:.2%}",
@@ -96,36 +93,37 @@ def history(trials: Sequence[FrozenTrial], *, report: bool = True, baseline: flo
     if not figure.data:
         say_instead(figure, NOTHING)
     if baseline is not None:
-        add_level(figure, baseline, f"baseline: {baseline:.2%}", SKY, "dash", len(places))
+        add_level(figure, baseline, f"baseline: {baseline:.2%}", SKY, "dash", len(settled))
     if report:
-        add_level(figure, REPORT_SCORE, f"report, 2022: {REPORT_SCORE:.2%}", NEUTRAL, "dot", len(places))
+        add_level(figure, REPORT_SCORE, f"report, 2022: {REPORT_SCORE:.2%}", NEUTRAL, "dot", len(settled))
     return figure
 
 
 def seconds(trials: Sequence[FrozenTrial], *, report: bool = True) -> Figure:
     """Accuracy against the device-seconds a trial took, and the best that was to be had for so many."""
-    known = [trial for trial in trials if isinstance(trial.user_attrs.get("seconds"), (int, float))]
+    known = [
+        (trial, round(trial.user_attrs["seconds"], 1))
+        for trial in trials
+        if isinstance(trial.user_attrs.get("seconds"), (int, float))
+    ]
+    last = max((spent for _, spent in known), default=0.0)
     figure = new_plot("What a device-second bought", "device-seconds of a trial", "validation accuracy")
-    for state, (color, marker, label) in STATES.items():
-        chosen = [trial for trial in known if trial.state.name == state]
-        name = label if state == "COMPLETE" else f"{label}, last epoch"
-        add_dots(figure, chosen, [round(trial.user_attrs["seconds"], 1) for trial in chosen], name, color, marker)
+    add_dots_by_state(figure, known)
     front: list[tuple[float, float]] = []
-    for trial in sorted(known, key=lambda trial: trial.user_attrs["seconds"]):
+    for trial, spent in sorted(known, key=lambda each: each[0].user_attrs["seconds"]):
         value = value_of(trial)
         if trial.state.name == "COMPLETE" and value is not None and (not front or value > front[-1][1]):
-            front.append((trial.user_attrs["seconds"], value))
+            front.append((spent, value))
     if front:
-        front.append((max(trial.user_attrs["seconds"] for trial in known), front[-1][1]))
+        front.append((last, front[-1][1]))
         figure.add_scatter(
-            x=[round(spent, 1) for spent, _ in front], y=[round(value, 4) for _, value in front], mode="lines",
+            x=[spent for spent, _ in front], y=[round(value, 4) for _, value in front], mode="lines",
             line={"color": GREEN, "width": 2, "shape": "hv"}, name="best for the time", hoverinfo="skip",
         )  # fmt: skip
     if not figure.data:
         say_instead(figure, NOTHING)
     if report and known:
-        add_level(figure, REPORT_SCORE, f"report, 2022: {REPORT_SCORE:.2%}", NEUTRAL, "dot",
-                   max(trial.user_attrs["seconds"] for trial in known))  # fmt: skip
+        add_level(figure, REPORT_SCORE, f"report, 2022: {REPORT_SCORE:.2%}", NEUTRAL, "dot", last)
     figure.update_xaxes(rangemode="tozero")
     return figure
 
@@ -143,10 +141,11 @@ def pruning(trials: Sequence[FrozenTrial], *, report: bool = True) -> Figure:
     if by_epoch:
         figure.add_scatter(
             x=sorted(by_epoch), y=[round(median(by_epoch[epoch]), 4) for epoch in sorted(by_epoch)], mode="lines",
-            name="median of the complete trials", line={"color": STATES["COMPLETE"][0], "width": 2},
+            name="median of the complete trials", line={"color": LOOKS["COMPLETE"][0], "width": 2},
             hovertemplate="median at epoch %{x}: %{y:.2%}<extra></extra>",
         )  # fmt: skip
-    add_dots(figure, pruned, [points_of(trial)[-1][0] for trial in pruned], f"pruned ({len(pruned)})", ORANGE, "o")
+    stopped = [(trial, points_of(trial)[-1][0]) for trial in pruned]
+    add_dots(figure, stopped, f"pruned ({len(pruned)})", "PRUNED")
     if not pruned:
         say_instead(figure, "no trial was pruned")
     figure.update_xaxes(rangemode="tozero")
@@ -163,11 +162,12 @@ def lanes(trials: Sequence[FrozenTrial], *, report: bool = True, now: datetime |
     figure = new_plot("What ran where", "", "")
     spans = [(trial, trial.datetime_complete or now or datetime.now()) for trial in started]
     lane_of = _lanes(spans)
-    for state, (color, _, label) in STATES.items():
+    for state, (color, _) in LOOKS.items():
         chosen = [(trial, end) for trial, end in spans if trial.state.name == state]
         if chosen:
             figure.add_bar(
-                orientation="h", name=f"{label} ({len(chosen)})", marker={"color": color, "line": {"width": 0}},
+                orientation="h", name=f"{STATE_WORDS[state]} ({len(chosen)})",
+                marker={"color": color, "line": {"width": 0}},
                 base=[f"{trial.datetime_start:%Y-%m-%d %H:%M:%S}" for trial, _ in chosen],
                 x=[round(1000 * (end - (trial.datetime_start or end)).total_seconds()) for trial, end in chosen],
                 y=[lane_of[trial.number] for trial, _ in chosen], customdata=[trial.number for trial, _ in chosen],

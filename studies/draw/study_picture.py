@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from studies.draw.picture import BLUE, GREEN, INK, SKY, as_bytes, new_figure, percent, whole_epochs
-from studies.record.curves import STATES, best_of, best_so_far, points_of, settled_in_order, value_of
+from studies.draw.picture import BLUE, GREEN, INK, LOOKS, SKY, as_bytes, new_figure, percent, whole_epochs
+from studies.record.curves import best_of, best_steps, points_of, settled_in_order, value_of
 from studies.record.published import REPORT_SCORE, report_points
+from studies.words import STATE_WORDS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,13 +37,13 @@ def study_picture(
         raise ValueError("no trial has reported an epoch yet, so there is nothing to draw")
     best = best_of(trials)
     figure, (left, right) = new_figure(11, 4.4, columns=2)
-    for state, (color, marker, label) in STATES.items():
+    for state, (color, marker) in LOOKS.items():
         lines = [points for trial, points in curves if trial.state.name == state and trial is not best]
         if lines:
             left.add_collection(LineCollection(lines, colors=color, linewidths=1.1, alpha=0.55))
             ends = [points[-1] for points in lines]
             left.plot(*zip(*ends, strict=True), color=color, marker=marker, markeredgewidth=0, linestyle="none",
-                      markersize=SIZES[marker], label=f"{label} ({len(lines)})")  # fmt: skip
+                      markersize=SIZES[marker], label=f"{STATE_WORDS[state]} ({len(lines)})")  # fmt: skip
     if best is not None and points_of(best):
         left.plot(
             *zip(*points_of(best), strict=True),
@@ -70,18 +71,17 @@ def study_picture(
 
 def _draw_progress(axes: Axes, trials: Sequence[FrozenTrial], baseline: float | None, report: bool) -> None:
     settled = settled_in_order(trials)
-    for state, (color, marker, label) in STATES.items():
+    for state, (color, marker) in LOOKS.items():
         dots = [
             (place, value)
             for place, trial in enumerate(settled, 1)
             if trial.state.name == state and (value := value_of(trial)) is not None
         ]
         if dots:
-            named = label if state == "COMPLETE" else f"{label}, last epoch"
+            named = STATE_WORDS[state] + ("" if state == "COMPLETE" else ", last epoch")
             axes.plot(*zip(*dots, strict=True), color=color, marker=marker, markeredgewidth=0, linestyle="none",
                       markersize=SIZES[marker], alpha=0.8, label=named)  # fmt: skip
-    steps = best_so_far(trials)
-    if steps:
+    if steps := best_steps(trials):
         axes.step(*zip(*steps, strict=True), where="post", color=GREEN, linewidth=2.6,
                   label=f"best so far: {steps[-1][1]:.2%}")  # fmt: skip
     if baseline is not None:

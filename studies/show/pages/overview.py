@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from studies.queue.queue import Counts, Queue, SlotStatus
 from studies.record.catalog import StudyRecord, all_studies
 from studies.record.cost import ledger
-from studies.record.curves import points_of, settled_in_order
+from studies.record.curves import best_steps, points_of, settled_in_order
 from studies.record.pace import pace_of
 from studies.record.published import REPORT_SCORE, report_points
 from studies.show.pages.chart import Chart, Line, Point, draw, sparkline
@@ -159,23 +159,14 @@ def lanes_of(slots: Sequence[SlotStatus], trials: Sequence[FrozenTrial], best: F
 
 def progress_chart(study: StudyRecord, trials: Sequence[FrozenTrial], baseline: float | None) -> Chart:
     """The best value as the budget was spent, over what each trial came to."""
-    settled = settled_in_order(trials)
     if len(study.directions) > 1:
-        settled = []
-    better = min if study.directions[0] is StudyDirection.MINIMIZE else max
+        trials = []
+    settled = settled_in_order(trials)
     dots: dict[TrialState, list[Point]] = {TrialState.PRUNED: [], TrialState.COMPLETE: []}
-    best: list[Point] = []
     for place, trial in enumerate(settled, 1):
-        value = last_value(trial)
-        if value is None or trial.state not in dots:
-            continue
-        dots[trial.state].append((place, value))
-        if trial.state is TrialState.COMPLETE:
-            leading = better(value, best[-1][1]) if best else value
-            if not best or leading != best[-1][1]:
-                best.append((place, leading))
-    if best:
-        best.append((len(settled), best[-1][1]))
+        if trial.state in dots and (value := last_value(trial)) is not None:
+            dots[trial.state].append((place, value))
+    best = best_steps(trials, smallest=study.directions[0] is StudyDirection.MINIMIZE)
     across = [1.0, float(max(2, len(settled)))]
     lines = []
     if has_report(study):
