@@ -26,7 +26,6 @@ from studies.queue.queue import Counts, Queue, SlotStatus
 from studies.record.catalog import find_study
 from studies.record.pace import pace_of
 from studies.record.retrained import record, summarised
-from studies.show import dashboard
 from studies.show.dashboard import build_app
 from studies.show.pages import gpus
 from studies.show.pages.chart import Line, draw, sparkline
@@ -362,10 +361,12 @@ def test_defect_of_ours_is_a_page_that_shows_no_more_than_that(
 
 def test_every_file_of_the_pages_is_in_the_package() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-    assert "studies.show.pages" in find_packages(str(ROOT), include=project["packages"]["find"]["include"])
-    folder = Path(dashboard.__file__).parent / "pages"
-    files = [file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()]
-    patterns = project["package-data"]["studies.show.pages"]
+    found = find_packages(str(ROOT), include=project["packages"]["find"]["include"])
+    patterns = []
+    for package, named in project["package-data"].items():
+        assert package in found
+        patterns += [f"{package.replace('.', '/')}/{pattern}" for pattern in named]
+    files = [file.relative_to(ROOT).as_posix() for file in (ROOT / "studies").rglob("*") if file.is_file()]
     left_out = [name for name in files if not any(fnmatch(name, pattern) for pattern in patterns)]
     assert [name for name in left_out if not name.endswith((".py", ".pyc"))] == []
 

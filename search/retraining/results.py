@@ -2,7 +2,6 @@
 
 metrics.json        all of it, as numbers; metrics.csv a row a seed, curves.csv a row an epoch
 loss, accuracy, score, class_accuracy, confusion     figures, .png and .svg each
-curves.html         the curves, interactive
 index.html          one page of all this, which needs no other file
 best.keras          a copy of the best seed's network
 """
@@ -161,14 +160,13 @@ def write_results(document: Mapping[str, Any], out: Path) -> None:
     Raises:
         OSError: worded with the folder; what was there before is still whole.
     """
-    from studies.show.retraining_page import curves_page, retraining_page
+    from studies.show.retraining_page import retraining_page
 
     try:
         _write(out / "metrics.json", json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
         _write(out / "metrics.csv", _metrics_csv(document))
         _write(out / "curves.csv", _curves_csv(document))
         _draw(document, out)
-        _write(out / "curves.html", curves_page(document))
         _write(out / "index.html", retraining_page(document))
         with written_aside(out / "best.keras") as temporary:
             shutil.copyfile(out / document["seeds"][document["best_seed"]]["model"], temporary)

@@ -9,18 +9,15 @@ from outside (names of studies and classes, paths) is escaped by Jinja2.
 from __future__ import annotations
 
 import html
-import json
 from collections.abc import Mapping, Sequence
-from functools import cache
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from studies.draw.figure_style import NEUTRAL, new_plot
 from studies.draw.picture import BLUE, GREEN, RED
 from studies.record.published import report_points
+from studies.show.templates import embedded, render
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
     from plotly.graph_objects import Figure
 
 Document = Mapping[str, Any]
@@ -30,28 +27,16 @@ SPLIT_WORDS = {"test": "test images", "validation": "validation images"}
 
 def retraining_page(document: Document) -> str:
     """The page of one retraining, as HTML."""
-    from plotly.offline import get_plotlyjs
-
-    figures = {name: curves_figure(document, name) for name in LABELS}
-    classes = _classes(document)
-    return _environment().get_template("retraining.html").render(
+    return render(
+        "retraining.html",
         d=document,
         measured=SPLIT_WORDS[document["split"]],
-        figures={name: json.loads(figure.to_json()) for name, figure in figures.items()},
-        plotly=get_plotlyjs(),
         dots=_dots(document),
-        classes=classes,
+        classes=_classes(document),
         confusion=_confusion(document),
         config={key: value for key, value in document["config"].items() if value is not None},
-    )  # fmt: skip
-
-
-def curves_page(document: Document) -> str:
-    """The loss and accuracy curves alone, as an interactive HTML page."""
-    from plotly.offline import get_plotlyjs
-
-    figures = {name: json.loads(curves_figure(document, name).to_json()) for name in LABELS}
-    return _environment().get_template("curves.html").render(d=document, figures=figures, plotly=get_plotlyjs())
+        **embedded({name: curves_figure(document, name) for name in LABELS}),
+    )
 
 
 def curves_figure(document: Document, name: str) -> Figure:
@@ -147,15 +132,3 @@ def _confusion(document: Document) -> list[dict[str, Any]]:
         cells = [{"count": count, "share": count / total if total else 0.0} for count in counts]
         rows.append({"name": document["classes"][index], "cells": cells, "index": index})
     return rows
-
-
-@cache
-def _environment() -> Environment:
-    from jinja2 import DictLoader, Environment, StrictUndefined
-
-    folder = resources.files("studies.show") / "templates"
-    names = ("retraining.html", "curves.html", "draw.html", "look.css")
-    sources = {name: (folder / name).read_text("utf-8") for name in names}
-    return Environment(
-        loader=DictLoader(sources), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )

@@ -1,6 +1,6 @@
 """A line chart as places in percent of its area, so that it fits any width without a script.
 
-`draw` turns lines into ticks, paths and marks; templates/parts.html writes them as SVG, and static/pages.js reads
+`draw` turns lines into ticks, paths and marks; ../templates/parts.html writes them as SVG, and static/pages.js reads
 `readings` where a pointer or the arrow keys ask what a point is.
 """
 
