@@ -186,11 +186,11 @@ def test_study_without_a_complete_trial_is_drawn_all_the_same(tmp_path: Path, tr
     unfinished = [each for each in trials if each.state != TrialState.COMPLETE]
     picture.save(study_picture.study_picture(unfinished, title="quick", report=False), tmp_path / "study.svg")
     assert ET.parse(tmp_path / "study.svg").getroot().tag.endswith("svg")  # noqa: S314 (our own file)
-    assert len(study_figures.learning_curves(unfinished, report=False).data) == 3
+    assert len(study_figures.learning_curves(unfinished).data) == 3
 
 
 def test_plotly_curves_have_a_trace_for_each_state_and_gaps_between_trials(trials: list[FrozenTrial]) -> None:
-    figure = study_figures.learning_curves([*trials, trial(7, TrialState.PRUNED, {1: 0.1, 2: 0.15})])
+    figure = study_figures.learning_curves([*trials, trial(7, TrialState.PRUNED, {1: 0.1, 2: 0.15})], paper=True)
     traces = {trace["name"]: trace for trace in json.loads(figure.to_json())["data"]}
     assert list(traces) == [
         "pruned (2)", "running (1)", "complete (1)", "failed (1)", "best: trial 2", "report, 2022",

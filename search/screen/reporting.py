@@ -72,12 +72,11 @@ def study_figure(storage: Storage, name: str | None, which: str) -> Figure:
         StudyError: no such study.
         InputError: another program made it, or there is no such figure.
     """
-    from studies.draw.study_figures import FIGURES
+    from studies.draw.study_figures import FIGURES, figure_of
 
     if which not in FIGURES:
         raise InputError(f'there is no figure "{which}". There are: {", ".join(FIGURES)}.')
-    found = findings_of(storage, _own_study(storage, name))
-    return FIGURES[which](found.trials, report=found.beside_report)
+    return figure_of(findings_of(storage, _own_study(storage, name)), which)
 
 
 def write_figure(figure: Figure, output: Path, kind: str) -> None:

@@ -23,12 +23,11 @@ SCALE = ((0.0, EARLY), (0.5, SKY), (0.85, BLUE), (1.0, GREEN))
 COLUMNS = 3
 
 
-def importances(trials: Sequence[FrozenTrial], *, report: bool = True) -> Figure:
+def importances(trials: Sequence[FrozenTrial]) -> Figure:
     """How much each parameter decides about being among the best, by Optuna's default evaluator (PED-ANOVA).
 
     It rests on complete trials only: where many were pruned, it knows little of the values that made them bad.
     """
-    del report
     found = importances_of(trials)
     figure = new_plot("Which parameter decides", "importance (complete trials only)", "")
     if found:
@@ -61,12 +60,11 @@ def importances_of(trials: Sequence[FrozenTrial]) -> dict[str, float]:
     return {name: share for name, share in found.items() if math.isfinite(share)}
 
 
-def parallel_coordinates(trials: Sequence[FrozenTrial], *, report: bool = True) -> Figure:
+def parallel_coordinates(trials: Sequence[FrozenTrial]) -> Figure:
     """A line a trial through its values and what it came to; drag along an axis to pick, drag an axis to move it.
 
     A value that a trial does not have, as a step's where its schedule is constant, lies at the foot of its axis.
     """
-    del report
     known = [trial for trial in trials if trial.params and value_of(trial) is not None]
     figure = new_plot("All values side by side", "", "")
     if not known:
@@ -83,12 +81,11 @@ def parallel_coordinates(trials: Sequence[FrozenTrial], *, report: bool = True) 
     return figure
 
 
-def slices(trials: Sequence[FrozenTrial], *, report: bool = True) -> Figure:
+def slices(trials: Sequence[FrozenTrial]) -> Figure:
     """Accuracy against each parameter, from grey dots for the first trials to blue ones for the last.
 
     Pruned trials stand where they stopped; the best has a ring.
     """
-    del report
     known = [trial for trial in trials if trial.params and value_of(trial) is not None]
     if not known:
         figure = new_plot("Accuracy against each parameter", "", "")

@@ -9,8 +9,9 @@
     parallel-coordinates   all values of all trials side by side
     slices                 accuracy against each parameter
 
-Every function takes the trials of a study of ours (values are accuracies, larger is better), in any state and any
-number, none too; where there is nothing to draw the figure says why. `FIGURES` holds them by name.
+Every function takes any number of trials of a study of ours, in any state (values are accuracies, larger is better); if
+there is nothing to draw, the figure says why. `FIGURES` holds them by name, and `figure_of` draws one beside what the
+study is to be compared with.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
     from plotly.graph_objects import Figure
 
+    from studies.record.findings import Findings
+
 MOST_POINTS = 40_000
 """Of learning curves in one figure, about half a megabyte; beyond, epochs and then trials are left out, and it says so.
 """
@@ -42,11 +45,11 @@ CROWD = 100
 NOTHING = "no trial has come to anything yet"
 
 
-def learning_curves(trials: Sequence[FrozenTrial], *, report: bool = True, most_points: int = MOST_POINTS) -> Figure:
+def learning_curves(trials: Sequence[FrozenTrial], *, paper: bool = False, most_points: int = MOST_POINTS) -> Figure:
     """Every trial's validation accuracy over the epochs, coloured by state; hovering names the trial.
 
-    One trace a state, the curves parted by gaps, so that it stays small with thousands of trials. `report` lays the
-    report's curve over them, which says something about CIFAR-10 only.
+    One trace a state, the curves parted by gaps, so that it stays small with thousands of trials. `paper` lays the
+    paper's curve over them, which says something about CIFAR-10 only.
     """
     best = best_of(trials)
     curves = [(trial, points_of(trial)) for trial in trials if points_of(trial)]
@@ -62,7 +65,7 @@ def learning_curves(trials: Sequence[FrozenTrial], *, report: bool = True, most_
         if trial is best:
             _add_curves(figure, [(trial, points)], f"best: trial {trial.number}", GREEN, "s")
             figure.data[-1].update(opacity=1, line={"width": 3})
-    if report:
+    if paper:
         last = max((points[-1][0] for _, points in curves), default=50)
         epochs, values = zip(*report_points("val_accuracy", last), strict=True)
         figure.add_scatter(
@@ -76,7 +79,7 @@ def learning_curves(trials: Sequence[FrozenTrial], *, report: bool = True, most_
     return figure
 
 
-def history(trials: Sequence[FrozenTrial], *, report: bool = True, baseline: float | None = None) -> Figure:
+def history(trials: Sequence[FrozenTrial], *, paper: bool = False, baseline: float | None = None) -> Figure:
     """What every trial came to in the order they were settled, and the best of them so far.
 
     `baseline` is the value of the configuration that was tried first.
@@ -94,12 +97,12 @@ def history(trials: Sequence[FrozenTrial], *, report: bool = True, baseline: flo
         say_instead(figure, NOTHING)
     if baseline is not None:
         add_level(figure, baseline, f"baseline: {baseline:.2%}", SKY, "dash", len(settled))
-    if report:
+    if paper:
         add_level(figure, REPORT_SCORE, f"report, 2022: {REPORT_SCORE:.2%}", NEUTRAL, "dot", len(settled))
     return figure
 
 
-def seconds(trials: Sequence[FrozenTrial], *, report: bool = True) -> Figure:
+def seconds(trials: Sequence[FrozenTrial], *, paper: bool = False) -> Figure:
     """Accuracy against the device-seconds a trial took, and the best that was to be had for so many."""
     known = [
         (trial, round(trial.user_attrs["seconds"], 1))
@@ -122,15 +125,14 @@ def seconds(trials: Sequence[FrozenTrial], *, report: bool = True) -> Figure:
         )  # fmt: skip
     if not figure.data:
         say_instead(figure, NOTHING)
-    if report and known:
+    if paper and known:
         add_level(figure, REPORT_SCORE, f"report, 2022: {REPORT_SCORE:.2%}", NEUTRAL, "dot", last)
     figure.update_xaxes(rangemode="tozero")
     return figure
 
 
-def pruning(trials: Sequence[FrozenTrial], *, report: bool = True) -> Figure:
+def pruning(trials: Sequence[FrozenTrial]) -> Figure:
     """The epoch and accuracy at which pruning stopped trials, beside the median of the complete ones."""
-    del report
     figure = new_plot("Where pruning stopped trials", "epoch", "validation accuracy")
     pruned = [trial for trial in trials if trial.state.name == "PRUNED" and points_of(trial)]
     by_epoch: dict[int, list[float]] = {}
@@ -152,12 +154,11 @@ def pruning(trials: Sequence[FrozenTrial], *, report: bool = True) -> Figure:
     return figure
 
 
-def lanes(trials: Sequence[FrozenTrial], *, report: bool = True, now: datetime | None = None) -> Figure:
+def lanes(trials: Sequence[FrozenTrial], *, now: datetime | None = None) -> Figure:
     """Which slot ran which trial, and when: a bar a trial, from when it was last taken to when it was settled.
 
     `now` ends the bars of running trials; times are naive and local, as Optuna's.
     """
-    del report
     started = [trial for trial in trials if trial.datetime_start and trial.state.name != "WAITING"]
     figure = new_plot("What ran where", "", "")
     spans = [(trial, trial.datetime_complete or now or datetime.now()) for trial in started]
@@ -254,4 +255,14 @@ FIGURES: Mapping[str, Callable[..., Figure]] = MappingProxyType(
         "slices": slices,
     }
 )
-"""Every figure of a study by its name: `figure(trials, report=True)`."""
+"""Every figure of a study by its name: `figure(trials)`."""
+
+
+def figure_of(found: Findings, name: str, *, most_points: int = MOST_POINTS) -> Figure:
+    """One figure of a study, with the paper's and the baseline's numbers in it where they say something."""
+    paper, baseline = found.beside_report, found.baseline
+    if name == "learning-curves":
+        return learning_curves(found.trials, paper=paper, most_points=most_points)
+    if name == "history":
+        return history(found.trials, paper=paper, baseline=value_of(baseline) if baseline else None)
+    return seconds(found.trials, paper=paper) if name == "seconds" else FIGURES[name](found.trials)

@@ -71,17 +71,11 @@ def report_html(found: Findings, *, space_toml: str, created: datetime | None = 
 
 def _figures(found: Findings) -> dict[str, tuple[str, Figure]]:
     """Each figure, and its title, which the page has as a heading."""
-    from studies.draw.study_figures import FIGURES, history, learning_curves
+    from studies.draw.study_figures import FIGURES, figure_of
 
     drawn = {}
-    for name, draw in FIGURES.items():
-        if name == "history":
-            baseline = value_of(found.baseline) if found.baseline else None
-            figure = history(found.trials, report=found.beside_report, baseline=baseline)
-        elif name == "learning-curves":
-            figure = learning_curves(found.trials, report=found.beside_report, most_points=MOST_POINTS)
-        else:
-            figure = draw(found.trials, report=found.beside_report)
+    for name in FIGURES:
+        figure = figure_of(found, name, most_points=MOST_POINTS)
         title = figure.layout.title.text
         figure.update_layout(title=None, margin={"t": 72 if name == "parallel-coordinates" else 24})
         drawn[name] = (title, figure)
