@@ -12,7 +12,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from studies.draw.study_figures import FIGURES, history, lanes, learning_curves, pruning, seconds
-from studies.record.published import REPORT_SCORE
+from studies.record.published import PAPER_SCORE
 
 HOSTILE = '<img src=x onerror="alert(1)">'
 START = datetime(2026, 1, 1)
@@ -97,7 +97,7 @@ def test_history_climbs_with_complete_trials_only(trials: list[FrozenTrial]) -> 
     assert drawn["best so far: 70.00%"]["y"] == [0.5, 0.7, 0.7]
     assert drawn["pruned, last epoch"]["customdata"] == [1]
     assert drawn["baseline: 50.00%"]["y"] == [0.5, 0.5]
-    assert drawn["report, 2022: 70.81%"]["y"] == [REPORT_SCORE] * 2
+    assert drawn["report, 2022: 70.81%"]["y"] == [PAPER_SCORE] * 2
 
 
 def test_seconds_show_what_was_to_be_had_for_so_many(trials: list[FrozenTrial]) -> None:

@@ -58,7 +58,7 @@ def write_picture(storage: Storage, name: str | None, output: Path, kind: str) -
     )
     baseline = found.baseline.value if found.baseline else None
     try:
-        drawn = study_picture(found.trials, title=title, baseline=baseline, report=found.beside_report)
+        drawn = study_picture(found.trials, title=title, baseline=baseline, paper=found.beside_paper)
     except ValueError as error:
         raise InputError(f"study {study.shown!r}: {error}.") from None
     _write(output, as_bytes(drawn, kind))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 NEUTRAL = "#737b85"
-"""Readable on white and on near-black: text, and the report's curve."""
+"""Readable on white and on near-black: text, and the paper's curve."""
 GRID = "rgba(128, 136, 148, 0.22)"
 CLEAR = "rgba(0, 0, 0, 0)"
 FONT = "system-ui, -apple-system, Segoe UI, Roboto, Helvetica, Arial, sans-serif"

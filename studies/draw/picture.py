@@ -27,7 +27,7 @@ LOOKS: Mapping[str, tuple[str, str]] = MappingProxyType(
 """
 
 
-def new_figure(width: float, height: float, columns: int = 1) -> tuple[Figure, Any]:
+def new_picture(width: float, height: float, columns: int = 1) -> tuple[Figure, Any]:
     """A figure of so many inches with one Axes, or an array of them, in the style all of them share."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine

@@ -1,6 +1,6 @@
-"""A study as interactive figures: one plotly figure a question, for the report, for pages and for notebooks.
+"""A study as interactive figures: one plotly figure a question, for the report, the note and notebooks.
 
-    learning-curves        every trial over its epochs, with the report's curve
+    learning-curves        every trial over its epochs, with the paper's curve
     history                the best value as the budget is spent
     seconds                what a device-second bought
     pruning                where pruning stopped trials
@@ -27,7 +27,7 @@ from studies.draw.figure_style import MARKERS, NEUTRAL, add_dots, add_dots_by_st
 from studies.draw.parameter_figures import importances, parallel_coordinates, slices
 from studies.draw.picture import GREEN, LOOKS, SKY
 from studies.record.curves import best_of, best_steps, points_of, settled_in_order, value_of
-from studies.record.published import REPORT_SCORE, report_points
+from studies.record.published import PAPER_LEVEL, PAPER_NAME, PAPER_SCORE, paper_points
 from studies.words import STATE_WORDS
 
 if TYPE_CHECKING:
@@ -67,9 +67,9 @@ def learning_curves(trials: Sequence[FrozenTrial], *, paper: bool = False, most_
             figure.data[-1].update(opacity=1, line={"width": 3})
     if paper:
         last = max((points[-1][0] for _, points in curves), default=50)
-        epochs, values = zip(*report_points("val_accuracy", last), strict=True)
+        epochs, values = zip(*paper_points("val_accuracy", last), strict=True)
         figure.add_scatter(
-            x=epochs, y=values, mode="lines", name="report, 2022",
+            x=epochs, y=values, mode="lines", name=PAPER_NAME,
             line={"color": NEUTRAL, "dash": "dot", "width": 2.2},
             hovertemplate="report, epoch %{x}: %{y:.2%}<extra></extra>",
         )  # fmt: skip
@@ -98,7 +98,7 @@ def history(trials: Sequence[FrozenTrial], *, paper: bool = False, baseline: flo
     if baseline is not None:
         add_level(figure, baseline, f"baseline: {baseline:.2%}", SKY, "dash", len(settled))
     if paper:
-        add_level(figure, REPORT_SCORE, f"report, 2022: {REPORT_SCORE:.2%}", NEUTRAL, "dot", len(settled))
+        add_level(figure, PAPER_SCORE, PAPER_LEVEL, NEUTRAL, "dot", len(settled))
     return figure
 
 
@@ -126,7 +126,7 @@ def seconds(trials: Sequence[FrozenTrial], *, paper: bool = False) -> Figure:
     if not figure.data:
         say_instead(figure, NOTHING)
     if paper and known:
-        add_level(figure, REPORT_SCORE, f"report, 2022: {REPORT_SCORE:.2%}", NEUTRAL, "dot", last)
+        add_level(figure, PAPER_SCORE, PAPER_LEVEL, NEUTRAL, "dot", last)
     figure.update_xaxes(rangemode="tozero")
     return figure
 
@@ -260,7 +260,7 @@ FIGURES: Mapping[str, Callable[..., Figure]] = MappingProxyType(
 
 def figure_of(found: Findings, name: str, *, most_points: int = MOST_POINTS) -> Figure:
     """One figure of a study, with the paper's and the baseline's numbers in it where they say something."""
-    paper, baseline = found.beside_report, found.baseline
+    paper, baseline = found.beside_paper, found.baseline
     if name == "learning-curves":
         return learning_curves(found.trials, paper=paper, most_points=most_points)
     if name == "history":

@@ -42,12 +42,12 @@ class Findings:
 
     @property
     def on_cifar10(self) -> bool:
-        """Whether the report's numbers are about these images."""
+        """Whether the paper's numbers are about these images."""
         return is_cifar10(self.data)
 
     @property
-    def beside_report(self) -> bool:
-        """Whether the report's curve may be drawn beside this study's."""
+    def beside_paper(self) -> bool:
+        """Whether the paper's curve may be drawn beside this study's."""
         return stands_beside(self.data)
 
     @property

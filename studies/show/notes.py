@@ -28,7 +28,7 @@ from sqlalchemy import orm
 from studies.queue.queue import Queue
 from studies.record.catalog import StudyRecord, described
 from studies.record.findings import Findings, findings_of
-from studies.record.published import REPORT_SCORE
+from studies.record.published import PAPER_SCORE
 from studies.store.storage import Storage
 from studies.words import duration, number, one_line
 
@@ -80,7 +80,7 @@ def refresh_notes(storage: Storage, study: StudyRecord, trials: Sequence[FrozenT
 
 def study_note(found: Findings) -> str:
     """The study's note, in Markdown."""
-    rows = [("best", _best(found)), ("gain", _gain(found)), ("verified", _verified(found)), ("report", _report(found))]
+    rows = [("best", _best(found)), ("gain", _gain(found)), ("verified", _verified(found)), ("report", _paper(found))]
     rows += [("budget", escaped(described(found.counts))), ("cost", _cost(found)), ("data", escaped(found.images))]
     rows += [(escaped(name), escaped(words)) for name, words in found.space_lines]
     study = shlex.quote(found.study.shown)
@@ -120,12 +120,12 @@ def _verified(found: Findings) -> str:
     return f"**{verified.mean:.4f}**{spread} on the {where}, {seeds}"
 
 
-def _report(found: Findings) -> str:
+def _paper(found: Findings) -> str:
     if not found.on_cifar10:
         return ""
     if found.verified is not None and found.verified.gain is not None:
-        return f"{REPORT_SCORE:.4f} on the test images in 2022: **{found.verified.gain:+.4f}** over it"
-    return f"{REPORT_SCORE:.4f} on the test images in 2022; `alexsearch retrain` tells what the best comes to there"
+        return f"{PAPER_SCORE:.4f} on the test images in 2022: **{found.verified.gain:+.4f}** over it"
+    return f"{PAPER_SCORE:.4f} on the test images in 2022; `alexsearch retrain` tells what the best comes to there"
 
 
 def _cost(found: Findings) -> str:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from studies.record.catalog import described
 from studies.record.curves import value_of
 from studies.record.findings import Findings
-from studies.record.published import REPORT_SCORE
+from studies.record.published import PAPER_SCORE
 from studies.record.retrained import verified
 from studies.show.templates import embedded, render
 from studies.words import STATE_WORDS, duration, number, one_line, why
@@ -95,9 +95,9 @@ def _tiles(found: Findings) -> list[dict[str, str]]:
     if (gain := found.gain_over_baseline) is not None and found.baseline is not None:
         tiles.append(_tile("gain over the baseline", f"{gain:+.4f}", f"its {found.baseline.value:.4f}, trial 0", gain))
     if found.on_cifar10 and retrained is not None and retrained.gain is not None:
-        tiles.append(_tile("gain over the report", f"{retrained.gain:+.4f}", f"its {REPORT_SCORE}", retrained.gain))
+        tiles.append(_tile("gain over the report", f"{retrained.gain:+.4f}", f"its {PAPER_SCORE}", retrained.gain))
     elif found.on_cifar10:
-        tiles.append(_tile("the report, 2022", f"{REPORT_SCORE:.4f}", "on the test images"))
+        tiles.append(_tile("the report, 2022", f"{PAPER_SCORE:.4f}", "on the test images"))
     settled = found.counts.settled
     tiles.append(_tile("trials settled", f"{settled:,} of {found.counts.budget:,}", f"{found.counts.pruned:,} pruned"))
     saved = f"pruning saved about {duration(ledger.saved_seconds)}" if ledger.saved_seconds else "nothing was pruned"
@@ -142,7 +142,7 @@ def _answer(found: Findings) -> list[str]:
         text += f". The search had thought {retrained.searched:.4f}: {retrained.optimism:+.4f} of optimism."
         texts.append(text)
         if retrained.gain is not None:
-            texts.append(f"The report of 2022 had {REPORT_SCORE:.4f} on the same images: {retrained.gain:+.4f}.")
+            texts.append(f"The report of 2022 had {PAPER_SCORE:.4f} on the same images: {retrained.gain:+.4f}.")
     if (compared := verified(found.study)) is not None and compared.second is not None:
         sure = "can be told apart" if compared.told_apart else "can't be told apart"
         p_value = f", p = {compared.p_value:.3g}" if compared.p_value is not None else ""

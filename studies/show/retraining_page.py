@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from studies.draw.figure_style import NEUTRAL, new_plot
 from studies.draw.picture import BLUE, GREEN, RED
-from studies.record.published import report_points
+from studies.record.published import PAPER_NAME, paper_points
 from studies.show.templates import embedded, render
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def retraining_page(document: Document) -> str:
 
 
 def curves_figure(document: Document, name: str) -> Figure:
-    """Each seed's "loss" or "accuracy" over the epochs, the search's, the report's, and the test's at the end."""
+    """Each seed's "loss" or "accuracy" over the epochs, the search's, the paper's, and the test's at the end."""
     figure = new_plot(name, "epoch", LABELS[name])
     if name == "loss":
         figure.update_yaxes(tickformat=None)
@@ -54,9 +54,9 @@ def curves_figure(document: Document, name: str) -> Figure:
     _add_curve(figure, document["search_history"], f"val_{name}", label, GREEN, spec, first=True, dash="dash")
     last = max((row["epoch"] for seed in seeds for row in seed["history"]), default=1)
     if document["on_cifar10"]:
-        points = report_points(f"val_{name}", last, least=10)
+        points = paper_points(f"val_{name}", last, least=10)
         rows = [{"epoch": epoch, f"val_{name}": value} for epoch, value in points]
-        label = "validation in the report, 2022"
+        label = f"validation in the {PAPER_NAME}"
         _add_curve(figure, rows, f"val_{name}", label, NEUTRAL, spec, first=True, dash="dot")
     if document["split"] == "test":
         figure.add_scatter(
@@ -92,7 +92,7 @@ def _add_curve(
 
 def _dots(document: Document) -> dict[str, Any]:
     """Where the score's marks lie on a line, in percent of its width."""
-    marks = {"searched": document["searched"], "mean": document["mean"], "report": document["report"]}
+    marks = {"searched": document["searched"], "mean": document["mean"], "paper": document["report"]}
     known = [value for value in marks.values() if value is not None]
     known += [seed["accuracy"] for seed in document["seeds"]] + list(document["interval"] or [])
     low, high = min(known), max(known)

@@ -23,7 +23,7 @@ def render(template: str, **values: Any) -> str:
 def _environment() -> Any:
     import jinja2
 
-    from studies.record.published import REPORT_SCORE
+    from studies.record.published import PAPER_SCORE
     from studies.show.pages import filters
     from studies.words import duration
 
@@ -36,7 +36,7 @@ def _environment() -> Any:
     )
     environment.filters |= {name: getattr(filters, name) for name in ("score", "gain", "plain", "count", "plural")}
     environment.filters["duration"] = duration
-    environment.globals["paper_score"] = REPORT_SCORE
+    environment.globals["paper_score"] = PAPER_SCORE
     return environment
 
 

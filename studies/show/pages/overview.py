@@ -16,13 +16,13 @@ from studies.record.catalog import StudyRecord, all_studies
 from studies.record.cost import ledger
 from studies.record.curves import best_steps, points_of, settled_in_order
 from studies.record.pace import pace_of
-from studies.record.published import REPORT_SCORE, report_points
+from studies.record.published import PAPER_NAME, PAPER_SCORE, paper_points
 from studies.show.pages.chart import Chart, Line, Point, draw, sparkline
 from studies.show.pages.filters import count
 from studies.show.pages.reader import (
     Reader,
     TrialRow,
-    has_report,
+    has_paper,
     last_value,
     metric_of,
     planned_epochs,
@@ -169,8 +169,8 @@ def progress_chart(study: StudyRecord, trials: Sequence[FrozenTrial], baseline: 
     best = best_steps(trials, smallest=study.directions[0] is StudyDirection.MINIMIZE)
     across = [1.0, float(max(2, len(settled)))]
     lines = []
-    if has_report(study):
-        lines.append(Line("report, 2022", [(x, REPORT_SCORE) for x in across], "report"))
+    if has_paper(study):
+        lines.append(Line(PAPER_NAME, [(x, PAPER_SCORE) for x in across], "paper"))
     if baseline is not None:
         lines.append(Line("baseline", [(x, baseline) for x in across], "baseline"))
     for state, points in dots.items():
@@ -182,7 +182,7 @@ def progress_chart(study: StudyRecord, trials: Sequence[FrozenTrial], baseline: 
 
 
 def curves_chart(study: StudyRecord, trials: Sequence[FrozenTrial], best: FrozenTrial | None) -> Chart:
-    """The learning curves of the last trials, the best one's and the report's over them."""
+    """The learning curves of the last trials, with the best one's and the paper's over them."""
     best_number = -1 if best is None else best.number
     started = [trial for trial in trials if trial.intermediate_values and trial.number != best_number]
     lines = [
@@ -196,9 +196,9 @@ def curves_chart(study: StudyRecord, trials: Sequence[FrozenTrial], best: Frozen
     ]
     if best is not None and best.intermediate_values:
         lines.append(Line(f"best: trial {best.number}", points_of(best), "best"))
-    if has_report(study) and lines:
+    if has_paper(study) and lines:
         last = max(x for line in lines for x, _ in line.points)
-        lines.append(Line("report, 2022", report_points("val_accuracy", last), "report"))
+        lines.append(Line(PAPER_NAME, paper_points("val_accuracy", last), "paper"))
     shown = "Learning curves" if len(started) <= CURVES else f"Learning curves of the last {CURVES} trials"
     return draw(shown, lines, x_label="epoch")
 

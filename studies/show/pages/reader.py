@@ -12,7 +12,7 @@ from studies.queue.queue import ATTEMPTS
 from studies.record import cost
 from studies.record.catalog import StudyError, StudyRecord, all_studies, top_trials
 from studies.record.curves import value_of
-from studies.record.published import REPORT_SCORE, stands_beside
+from studies.record.published import PAPER_SCORE, stands_beside
 from studies.record.retrained import Retrained, read
 from studies.show.pages.filters import plain
 from studies.store.cache import AllTrials
@@ -29,8 +29,8 @@ class Best:
     is_baseline: bool
     over_baseline: float | None
     """None without a complete baseline, or where the baseline is the best."""
-    over_report: float | None
-    """None where the images are not the report's."""
+    over_paper: float | None
+    """None if the images are not the paper's."""
     retrained: Retrained | None
     """What training it again on all images came to, where somebody did."""
 
@@ -90,7 +90,7 @@ class Reader:
             value=value,
             is_baseline=is_baseline,
             over_baseline=None if is_baseline or baseline is None else value - baseline,
-            over_report=value - REPORT_SCORE if has_report(study) else None,
+            over_paper=value - PAPER_SCORE if has_paper(study) else None,
             retrained=read(study).get(top[0].number),
         ), top[0]
 
@@ -105,8 +105,8 @@ class Reader:
         return first.value if first.state is TrialState.COMPLETE else None
 
 
-def has_report(study: StudyRecord) -> bool:
-    """Whether the report's figures may stand beside this study's."""
+def has_paper(study: StudyRecord) -> bool:
+    """Whether the paper's numbers may stand beside this study's."""
     return study.is_ours and stands_beside(study.attributes.get("data", {}))
 
 
