@@ -58,7 +58,7 @@ def test_study_note_says_question_answer_and_cost(storage: Storage, study: Study
     assert "Which learning_rate gives the network its highest validation accuracy?" in note
     assert "**0.6000** validation accuracy, trial 1: learning_rate 0.02" in note
     assert "4 of 5 settled: 2 complete, 1 pruned, 1 failed; 1 waiting" in note
-    assert "synthetic: 1,600 training and 400 validation images" in note
+    assert "1,600 training and 400 validation images of synthetic" in note
     assert "| learning_rate | 0.001 to 0.1, log |" in note
     assert "| fixed | batch_size 32, schedule constant, epochs 3" in note
     assert "device time; pruning saved about" in note

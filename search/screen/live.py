@@ -33,7 +33,7 @@ from search.training.messages import Progress
 from search.training.places import Place
 from studies.queue.queue import Counts
 from studies.record.catalog import StudyRecord
-from studies.words import duration, failure_in_words, one_line
+from studies.words import duration, failure_in_words, images, one_line
 
 PLAIN_EPOCH_SECONDS = 15.0
 """In a pipe, a slot's epochs are lines at most this often: a log should be readable after a night."""
@@ -97,10 +97,9 @@ class Screen:
     def opened(self, study: StudyRecord, places: Sequence[Place], counts: Counts) -> None:
         self._places, self._counts, self._settled_before = places, counts, counts.settled
         self._started = time.monotonic()
-        data = study.attributes["data"]
         self._console.say(
-            f"study {study.name}: {counts.budget} trials, {counts.settled} settled; {data['train_images']:,} training "
-            f"and {data['validation_images']:,} validation images of {data['source']}; "
+            f"study {study.name}: {counts.budget} trials, {counts.settled} settled; "
+            f"{images(study.attributes['data'])}; "
             f"{len(places)} worker{'s' if len(places) > 1 else ''} on {', '.join(sorted({p.device for p in places}))}"
         )
 

@@ -28,7 +28,7 @@ from studies.record.catalog import (
 )
 from studies.record.cost import ledger
 from studies.store.storage import Storage
-from studies.words import duration, one_line
+from studies.words import FOREIGN, duration, one_line, spent, told_to_stop
 
 if TYPE_CHECKING:
     from search.run.request import RunOutcome
@@ -106,7 +106,7 @@ def _brief(storage: Storage, study: StudyRecord) -> dict[str, Any]:
 def print_status(console: Console, document: Mapping[str, Any]) -> None:
     """The document of `status_document` for people."""
     counts = Counts(**document["counts"])
-    by = "" if document["ours"] else " (made by another program)"
+    by = "" if document["ours"] else f" ({FOREIGN})"
     console.print(f"study {one_line(document['study'])}{by} in {document['storage']}", soft_wrap=True)
     console.print(described(counts), soft_wrap=True)
     best = document["best"]
@@ -121,8 +121,8 @@ def print_status(console: Console, document: Mapping[str, Any]) -> None:
     if document["stopped_by"]:
         console.print(f"ended: {document['stopped_by']}. `alexsearch run` with a higher limit goes on.", soft_wrap=True)
     elif document["stop"]:
-        running = "; those running go back into the queue" if document["stop"] == "now" and counts.running else ""
-        console.print(f"told to stop: no trial is taken{running}. `alexsearch run` goes on.")
+        told = told_to_stop(document["stop"], counts.running)
+        console.print(f"{told}. `alexsearch run` goes on.", soft_wrap=True)
     elif any(slot["stale"] for slot in document["slots"]):
         console.print(
             "gone or stale: that worker has ended or hangs; another one, or the next `alexsearch run`, takes its trial",
@@ -143,7 +143,7 @@ def print_studies(console: Console, storage: Storage, document: Sequence[Mapping
     for study in document:
         best, counts = study["best"], Counts(**study["counts"])
         value, number = (_number(best["value"], 4), str(best["number"])) if best else ("-", "-")
-        note = "" if study["ours"] else "made by another program: its own best value"
+        note = "" if study["ours"] else f"{FOREIGN}: its own best value"
         table.add_row(one_line(study["study"]), f"{counts.settled}/{counts.budget}", value, number, note)
     console.print(table)
 
@@ -221,9 +221,7 @@ def print_outcome(console: Console, storage: Storage, outcome: RunOutcome, where
 
 def _print_cost(console: Console, device_seconds: float, saved_seconds: float) -> None:
     if device_seconds:
-        share = saved_seconds / (device_seconds + saved_seconds)
-        saved = f"; pruning saved about {duration(saved_seconds)} ({share:.0%})" if saved_seconds else ""
-        console.print(f"cost: {duration(device_seconds)} of device time{saved}")
+        console.print(f"cost: {spent(device_seconds, saved_seconds)}")
 
 
 def _print_failures(console: Console, failures: Sequence[Mapping[str, Any]], failed: int) -> None:

@@ -30,7 +30,7 @@ from studies.record.catalog import StudyRecord, described
 from studies.record.findings import Findings, findings_of
 from studies.record.published import PAPER_SCORE
 from studies.store.storage import Storage
-from studies.words import duration, number, one_line
+from studies.words import one_line, settings, spent
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -81,7 +81,8 @@ def refresh_notes(storage: Storage, study: StudyRecord, trials: Sequence[FrozenT
 def study_note(found: Findings) -> str:
     """The study's note, in Markdown."""
     rows = [("best", _best(found)), ("gain", _gain(found)), ("verified", _verified(found)), ("report", _paper(found))]
-    rows += [("budget", escaped(described(found.counts))), ("cost", _cost(found)), ("data", escaped(found.images))]
+    took = spent(found.ledger.device_seconds, found.ledger.saved_seconds)
+    rows += [("budget", escaped(described(found.counts))), ("cost", escaped(took)), ("data", escaped(found.images))]
     rows += [(escaped(name), escaped(words)) for name, words in found.space_lines]
     study = shlex.quote(found.study.shown)
     commands = [f"alexsearch report --study {study} -o report.html", f"alexsearch export --study {study} -o best.toml"]
@@ -99,8 +100,8 @@ def escaped(text: str) -> str:
 def _best(found: Findings) -> str:
     if found.best is None:
         return "no trial is complete yet"
-    values = ", ".join(f"{key} {number(value)}" for key, value in found.best.params.items())
-    return f"**{found.best.value:.4f}** validation accuracy, trial {found.best.number}: {escaped(values)}"
+    settled = f"validation accuracy, trial {found.best.number}: {escaped(settings(found.best.params))}"
+    return f"**{found.best.value:.4f}** {settled}"
 
 
 def _gain(found: Findings) -> str:
@@ -126,11 +127,6 @@ def _paper(found: Findings) -> str:
     if found.verified is not None and found.verified.gain is not None:
         return f"{PAPER_SCORE:.4f} on the test images in 2022: **{found.verified.gain:+.4f}** over it"
     return f"{PAPER_SCORE:.4f} on the test images in 2022; `alexsearch retrain` tells what the best comes to there"
-
-
-def _cost(found: Findings) -> str:
-    saved = f"; pruning saved about {duration(found.ledger.saved_seconds)}" if found.ledger.saved_seconds else ""
-    return escaped(f"{duration(found.ledger.device_seconds)} of device time{saved}")
 
 
 def _figures(found: Findings) -> dict[str, str]:

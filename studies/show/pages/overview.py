@@ -18,7 +18,6 @@ from studies.record.curves import best_steps, points_of, settled_in_order
 from studies.record.pace import pace_of
 from studies.record.published import PAPER_NAME, PAPER_SCORE, paper_points
 from studies.show.pages.chart import Chart, Line, Point, draw, sparkline
-from studies.show.pages.filters import count
 from studies.show.pages.reader import (
     Reader,
     TrialRow,
@@ -29,7 +28,7 @@ from studies.show.pages.reader import (
     row_of,
     settings_of,
 )
-from studies.words import STATE_WORDS, is_searched, listed, one_line
+from studies.words import FOREIGN, STATE_WORDS, images, is_searched, listed, one_line, told_to_stop
 
 CURVES = 60
 """The learning curves of so many trials that were last are drawn, and the best one's."""
@@ -92,7 +91,7 @@ def study_page(reader: Reader, study: StudyRecord, query: Mapping[str, str], now
     return {
         "study": study,
         "state": state,
-        "stop": stop,
+        "told_to_stop": told_to_stop(stop, counts.running) if stop else "",
         "stopped_by": queue.stopped_by(),
         "counts": counts,
         "working": sum(not slot.stale for slot in slots),
@@ -122,16 +121,11 @@ def state_of(study: StudyRecord, counts: Counts, slots: Sequence[SlotStatus], st
 def question_of(study: StudyRecord) -> str:
     """What the study asks, on one line."""
     if not study.is_ours:
-        return "made by another program"
-    space, data = study.attributes["space"], study.attributes.get("data", {})
+        return FOREIGN
+    space, data = study.attributes["space"], study.attributes["data"]
     searched = [one_line(name) for name, stored in space["space"].items() if is_searched(stored)]
-    images = ""
-    if data.get("train_images"):
-        images = (
-            f" on {count(data['train_images'])} training and {count(data['validation_images'])} validation images of "
-        )
-        images += one_line(str(data.get("source", "")).replace("\\", "/").rsplit("/", 1)[-1])
-    return f"searches {listed(searched) if searched else 'nothing'}{images}"
+    file = str(data["source"]).replace("\\", "/").rsplit("/", 1)[-1]
+    return f"searches {listed(searched) if searched else 'nothing'} on {images({**data, 'source': file})}"
 
 
 def lanes_of(slots: Sequence[SlotStatus], trials: Sequence[FrozenTrial], best: FrozenTrial | None) -> list[Lane]:
