@@ -142,7 +142,7 @@ def test_resumed_trial_says_after_which_epoch_it_goes_on(pipe: Recorded) -> None
     [
         ((Returned(),), "trial 7 went back into the queue"),
         ((epoch(1), epoch(2), Returned()), "trial 7 went back into the queue and goes on after epoch 2"),
-        ((Retried(Failure(kind="crashed", text="killed"), 2),), "trial 7 will be run again (2. crash): killed"),
+        ((Retried(Failure(kind="crashed", text="killed"), 2),), "trial 7 will be run again (crash 2): killed"),
         ((FailedForGood("diverged"),), "trial 7 failed: diverged"),
         ((Noted("no longer ours"),), "trial 7: no longer ours"),
     ],

@@ -506,7 +506,7 @@ def test_gpus_are_shown_with_what_their_driver_tells(app: WSGIApplication, monke
     assert "0: card 0" in said
     assert "87%" in said
     assert "3.0 of 8 GiB 61 °C" in said
-    assert "1: card 1 busy not told memory 3.0 of 8 GiB" in said
+    assert "1: card 1 busy unknown memory 3.0 of 8 GiB" in said
 
 
 def test_driver_is_asked_once_a_second_and_its_failure_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,7 +130,7 @@ class Screen:
         self._counts = counts
 
     def _let_go(self, event: Event, done: int) -> None:
-        """The slot has done with the trial."""
+        """The slot is done with the trial."""
         trial = f"trial {event.number}"
         match event.what:
             case Completed(value, seconds, same_as):
@@ -145,7 +145,7 @@ class Screen:
                 self._settled(f"{trial} failed: {reason}", seconds, "red")
             case Retried(failure, crashes):
                 why = failure_in_words(failure.kind, failure.text)
-                self._console.say(f"{trial} will be run again ({crashes}. crash): {why}", style="yellow")
+                self._console.say(f"{trial} will be run again (crash {crashes}): {why}", style="yellow")
             case Returned():
                 on = f" and goes on after epoch {done}" if done else ""
                 self._console.say(f"{trial} went back into the queue{on}")
@@ -214,7 +214,7 @@ class Screen:
 
 
 def sparkline(values: Sequence[float], width: int, console: Console) -> str:
-    """A curve of so many characters at most; empty without two values, or where the terminal lacks the blocks."""
+    """A curve of at most `width` characters; empty for fewer than two values, or if the terminal lacks the blocks."""
     if len(values) < 2 or not console.encoding.lower().replace("-", "").startswith("utf"):
         return ""
     width = min(width, len(values))

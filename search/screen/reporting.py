@@ -22,7 +22,7 @@ WIDTH, HEIGHT, SCALE = 960, 540, 2
 """Of a figure as a picture, in pixels; a PNG has SCALE times as many."""
 NEEDS_KALEIDO = (
     "needs plotly's own exporter, which is not installed: pip install kaleido. It draws with Chrome or Chromium, which "
-    "must be there too. The HTML report needs neither."
+    "must be installed too. The HTML report needs neither."
 )
 
 

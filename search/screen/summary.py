@@ -41,7 +41,7 @@ DOCUMENTED_FAILURES = 20
 
 
 def status_document(storage: Storage, name: str | None) -> dict[str, Any]:
-    """How a study stands; `alexsearch status --help` documents the keys. Raises StudyError where there is none."""
+    """How a study stands; `alexsearch status --help` documents the keys. Raises StudyError if there is none."""
     study = find_study(storage, name)
     queue = Queue(storage, study.study_id)
     slots = [asdict(slot) for slot in queue.slots()]
@@ -64,7 +64,7 @@ def studies_document(storage: Storage) -> list[dict[str, Any]]:
 
 
 def best_document(storage: Storage, name: str | None) -> dict[str, Any]:
-    """The best complete trial; `alexsearch best --help` documents the keys. Raises StudyError where there is none."""
+    """The best complete trial; `alexsearch best --help` documents the keys. Raises StudyError if there is none."""
     study = find_study(storage, name)
     trial = best_trial(storage, study)
     kept = ("epochs_run", "seconds", "device", "data_fingerprint", "versions", "git_commit")

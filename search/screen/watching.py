@@ -1,4 +1,4 @@
-"""How a study stands, shown until it is done: a live view on a terminal, a line a change in a pipe."""
+"""How a study stands, shown until it is done: a live view on a terminal, in a pipe one line per change."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Look:
 
 
 def look(storage: Storage, name: str | None) -> Look:
-    """How the study stands now. Raises StudyError where there is none."""
+    """How the study stands now. Raises StudyError if there is none."""
     study = find_study(storage, name)
     queue = Queue(storage, study.study_id)
     counts, slots = queue.counts(), queue.slots()
@@ -80,9 +80,9 @@ def watch(
     every: float,
     pause: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Show the study every so many seconds until it is settled or stopped, or until Ctrl-C, which leaves it as it is.
+    """Show the study, anew after `every` seconds, until it is settled or stopped, or until Ctrl-C, which stops nothing.
 
-    Raises StudyError where there is none.
+    Raises StudyError if there is none.
     """
     latest = look(storage, name)
     said = ""

@@ -1,4 +1,4 @@
-"""How our plotly figures look, and what several of them draw.
+"""How our plotly figures look, and what several of them have in common.
 
 Their colours suit a light ground and a dark one, and they carry no template: plotly's own would add 7 kB to every
 figure. plotly is imported when something is drawn.
@@ -32,7 +32,7 @@ AXIS: Mapping[str, object] = MappingProxyType(
 
 
 def new_plot(title: str, x: str, y: str) -> Figure:
-    """An empty figure in the style all of them share."""
+    """An empty figure in the style all figures share."""
     import plotly.graph_objects as go
 
     return go.Figure(

@@ -1,4 +1,4 @@
-"""Figures of what was sampled: which parameter decides, all values side by side, accuracy against each."""
+"""Figures of what was sampled: which parameter decides, all values side by side, accuracy against each parameter."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def importances(trials: Sequence[FrozenTrial]) -> Figure:
             text=[f"{share:.0%}" for share in shares], textposition="auto", hoverinfo="skip",
         )  # fmt: skip
     else:
-        say_instead(figure, f"it takes {FEWEST_FOR_IMPORTANCES} complete trials that differ")
+        say_instead(figure, f"this takes {FEWEST_FOR_IMPORTANCES} complete trials with different values")
     figure.update_xaxes(tickformat=".0%", rangemode="tozero")
     figure.update_yaxes(tickformat=None, showgrid=False)
     return figure
 
 
 def importances_of(trials: Sequence[FrozenTrial]) -> dict[str, float]:
-    """Each parameter's share of importance, the largest first; empty where too few complete trials say anything."""
+    """Each parameter's share of importance, the largest first; empty if there are too few complete trials to tell."""
     import optuna
 
     complete = [trial for trial in trials if trial.state.name == "COMPLETE" and value_of(trial) is not None]
@@ -61,14 +61,14 @@ def importances_of(trials: Sequence[FrozenTrial]) -> dict[str, float]:
 
 
 def parallel_coordinates(trials: Sequence[FrozenTrial]) -> Figure:
-    """A line a trial through its values and what it came to; drag along an axis to pick, drag an axis to move it.
+    """A line for each trial through its values and its result; drag along an axis to pick, drag an axis to move it.
 
-    A value that a trial does not have, as a step's where its schedule is constant, lies at the foot of its axis.
+    A value that a trial lacks, as the step of a constant schedule, lies at the foot of its axis.
     """
     known = [trial for trial in trials if trial.params and value_of(trial) is not None]
     figure = new_plot("All values side by side", "", "")
     if not known:
-        say_instead(figure, "no trial with values has come to anything yet")
+        say_instead(figure, "no trial has a value yet")
         return figure
     values = [round(value_of(trial) or 0.0, 4) for trial in known]
     dimensions = [_dimension(name, known) for name in _names(known)]
@@ -89,7 +89,7 @@ def slices(trials: Sequence[FrozenTrial]) -> Figure:
     known = [trial for trial in trials if trial.params and value_of(trial) is not None]
     if not known:
         figure = new_plot("Accuracy against each parameter", "", "")
-        say_instead(figure, "no trial with values has come to anything yet")
+        say_instead(figure, "no trial has a value yet")
         return figure
     from plotly.subplots import make_subplots
 
@@ -181,7 +181,7 @@ def _dimension(name: str, trials: Sequence[FrozenTrial]) -> Mapping[str, Any]:
 
 
 def _log_ticks(values: Sequence[float]) -> tuple[list[float], list[str]]:
-    """Where a logarithmic axis over these values is marked: at its decades, or in a short one at 1, 2 and 5."""
+    """Where a logarithmic axis over these values is marked: at its decades, or at 1, 2 and 5 in each if it is short."""
     low, high = min(values), max(values)
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     digits = (1,) if high > 100 * low else (1, 2, 5)

@@ -28,7 +28,7 @@ LOOKS: Mapping[str, tuple[str, str]] = MappingProxyType(
 
 
 def new_picture(width: float, height: float, columns: int = 1) -> tuple[Figure, Any]:
-    """A figure of so many inches with one Axes, or an array of them, in the style all of them share."""
+    """A figure of `width` by `height` inches with one Axes, or an array of them, in the style all pictures share."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -63,7 +63,7 @@ def whole_epochs(axes: Axes) -> None:
 
 
 def legend_below(figure: Figure) -> None:
-    """The legend under everything, where it can't lie on the data."""
+    """The legend below the axes, where it can't cover the data."""
     figure.legend(loc="outside lower center", ncols=2, fontsize=9, frameon=False)
 
 
@@ -83,7 +83,7 @@ def as_bytes(figure: Figure, kind: str) -> bytes:
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Writes the picture beside its place and renames it, so that nobody ever sees half of one."""
+    """Writes the picture aside and renames it, so that nobody ever sees half of one."""
     kind = path.suffix.removeprefix(".")
     if kind not in ("png", "svg"):
         raise ValueError(f"{path}: a figure is written as .png or .svg")

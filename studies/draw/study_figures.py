@@ -1,4 +1,4 @@
-"""A study as interactive figures: one plotly figure a question, for the report, the note and notebooks.
+"""A study as interactive figures: one plotly figure for each question, for the report, the note and notebooks.
 
     learning-curves        every trial over its epochs, with the paper's curve
     history                the best value as the budget is spent
@@ -42,14 +42,14 @@ MOST_POINTS = 40_000
 
 CROWD = 100
 """More curves than these are drawn fainter, and without a mark at each epoch."""
-NOTHING = "no trial has come to anything yet"
+NOTHING = "no trial has a value yet"
 
 
 def learning_curves(trials: Sequence[FrozenTrial], *, paper: bool = False, most_points: int = MOST_POINTS) -> Figure:
     """Every trial's validation accuracy over the epochs, coloured by state; hovering names the trial.
 
-    One trace a state, the curves parted by gaps, so that it stays small with thousands of trials. `paper` lays the
-    paper's curve over them, which says something about CIFAR-10 only.
+    One trace for each state, its curves separated by gaps, so that it stays small with thousands of trials. `paper`
+    lays the paper's curve over them, which says something about CIFAR-10 only.
     """
     best = best_of(trials)
     curves = [(trial, points_of(trial)) for trial in trials if points_of(trial)]
@@ -103,7 +103,7 @@ def history(trials: Sequence[FrozenTrial], *, paper: bool = False, baseline: flo
 
 
 def seconds(trials: Sequence[FrozenTrial], *, paper: bool = False) -> Figure:
-    """Accuracy against the device-seconds a trial took, and the best that was to be had for so many."""
+    """Accuracy against the device-seconds a trial took, and the best accuracy for that much time."""
     known = [
         (trial, round(trial.user_attrs["seconds"], 1))
         for trial in trials
@@ -155,7 +155,7 @@ def pruning(trials: Sequence[FrozenTrial]) -> Figure:
 
 
 def lanes(trials: Sequence[FrozenTrial], *, now: datetime | None = None) -> Figure:
-    """Which slot ran which trial, and when: a bar a trial, from when it was last taken to when it was settled.
+    """Which slot ran which trial, and when: a bar for each trial, from when it was last taken to when it was settled.
 
     `now` ends the bars of running trials; times are naive and local, as Optuna's.
     """
@@ -184,7 +184,7 @@ def lanes(trials: Sequence[FrozenTrial], *, now: datetime | None = None) -> Figu
 
 
 def _lanes(spans: Sequence[tuple[FrozenTrial, datetime]]) -> dict[int, str]:
-    """The lane of each trial's number. Where runs of one host overlap in a slot's name, they get a lane each."""
+    """The lane of each trial's number. Where two runs of one host have a slot of the same name, each gets a lane."""
     lane_of: dict[int, str] = {}
     ends: dict[str, list[datetime]] = {}
     for trial, end in sorted(spans, key=lambda span: (span[0].datetime_start, span[0].number)):
@@ -201,7 +201,7 @@ def _lanes(spans: Sequence[tuple[FrozenTrial, datetime]]) -> dict[int, str]:
 def _thinned(
     curves: Sequence[tuple[FrozenTrial, list[tuple[int, float]]]], most: int, best: FrozenTrial | None
 ) -> list[tuple[FrozenTrial, list[tuple[int, float]]]]:
-    """The curves with at most about `most` points in all: fewer epochs of each, and where that won't do, fewer trials.
+    """The curves with about `most` points at most: fewer epochs of each, and if that is not enough, fewer trials.
 
     First and last epochs stay, and so does the best trial.
     """
@@ -259,7 +259,7 @@ FIGURES: Mapping[str, Callable[..., Figure]] = MappingProxyType(
 
 
 def figure_of(found: Findings, name: str, *, most_points: int = MOST_POINTS) -> Figure:
-    """One figure of a study, with the paper's and the baseline's numbers in it where they say something."""
+    """One figure of a study, with the baseline, and the paper's numbers if they say something about its images."""
     paper, baseline = found.beside_paper, found.baseline
     if name == "learning-curves":
         return learning_curves(found.trials, paper=paper, most_points=most_points)

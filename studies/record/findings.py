@@ -30,10 +30,10 @@ class Findings:
     best: FrozenTrial | None
     """The complete trial with the highest validation accuracy."""
     baseline: FrozenTrial | None
-    """The trial that got the configuration to beat, once it is complete."""
+    """The trial of the configuration that is to be beaten, once it is complete."""
     ledger: Ledger
     verified: Retrained | None
-    """What retraining the best trial came to; where it was not retrained, the last that was."""
+    """What retraining the best trial came to; if it was not retrained, of the trial that was retrained last."""
 
     @property
     def data(self) -> Mapping[str, Any]:
@@ -84,7 +84,7 @@ class Findings:
 
 
 def findings_of(storage: Storage, study: StudyRecord, trials: Sequence[FrozenTrial] | None = None) -> Findings:
-    """What `study` has come to so far. `trials` spares reading them, where the caller has them already."""
+    """What `study` has come to so far. A caller that has the `trials` already spares reading them."""
     if trials is None:
         trials = storage.get_all_trials(study.study_id, deepcopy=False)
     known = sorted(trials, key=lambda trial: trial.number)

@@ -46,7 +46,7 @@ _NOTE, _PLOT = "dashboard:note_", "dashboard:plot_data:alexsearch-"
 def refresh_notes(storage: Storage, study: StudyRecord, trials: Sequence[FrozenTrial] | None = None) -> None:
     """Bring the note and the figures of a study of ours up to date.
 
-    `trials` spares reading them, where the caller has those that have started. Another program's study is left alone.
+    A caller that has the started `trials` already spares reading them. Another program's study is left alone.
     """
     if not study.is_ours:
         return

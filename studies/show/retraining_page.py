@@ -122,7 +122,7 @@ def _classes(document: Document) -> list[dict[str, Any]]:
 
 
 def _confusion(document: Document) -> list[dict[str, Any]]:
-    """The matrix summed over the seeds: for each true class, the share of its images that each class was said of."""
+    """The matrix summed over the seeds: for each true class, which share of its images was taken for each class."""
     size = len(document["classes"])
     sums = [[sum(seed["confusion"][row][column] for seed in document["seeds"]) for column in range(size)]
             for row in range(size)]  # fmt: skip

@@ -29,7 +29,7 @@ from studies.show.pages.reader import (
 from studies.words import STATE_WORDS, duration, one_line, why
 
 COMPARED = 8
-"""So many trials can be told apart on one chart."""
+"""How many trials can be told apart on one chart."""
 METRICS: Mapping[str, str] = {
     "val_accuracy": "validation accuracy",
     "accuracy": "training accuracy",
@@ -43,7 +43,7 @@ NEXT_BEST = 5
 
 
 def trial_page(reader: Reader, study: StudyRecord, number: int, now: datetime.datetime) -> dict[str, Any]:
-    """One trial: its curves, its configuration, what became of it. Raises StudyError where there is none."""
+    """One trial: its curves, its configuration, what became of it. Raises StudyError if there is none."""
     trial = reader.trial(study, number)
     history = epoch_history(reader.storage, trial._trial_id)
     best = reader.best(study)
@@ -188,6 +188,7 @@ def best_page(reader: Reader, study: StudyRecord) -> dict[str, Any]:
     if best is None:
         return page
     found, trial = best
+    top = top_trials(reader.storage, study, NEXT_BEST)
     name = recipe_name(study, trial.number)
     exportable = is_exportable(study, trial)
     return page | {
@@ -201,13 +202,13 @@ def best_page(reader: Reader, study: StudyRecord) -> dict[str, Any]:
         "file": name,
         "retrain": f"alexsearch retrain {shlex.quote(name)} --seeds 3",
         "export": f"alexsearch export --study {shlex.quote(study.shown)} --trial {trial.number} -o {shlex.quote(name)}",
-        "others": [row_of(other) for other in top_trials(reader.storage, study, NEXT_BEST)],
-        "differing": contested(top_trials(reader.storage, study, NEXT_BEST)),
+        "others": [row_of(other) for other in top],
+        "lead": lead_of(top),
     }
 
 
-def contested(trials: Sequence[FrozenTrial]) -> float | None:
-    """How far the second best is behind the best; None without one."""
+def lead_of(trials: Sequence[FrozenTrial]) -> float | None:
+    """How far the best is ahead of the second; None if there is no second."""
     values = [last_value(trial) for trial in trials[:2]]
     if len(values) < 2 or values[0] is None or values[1] is None:
         return None

@@ -31,30 +31,30 @@ from studies.show.pages.reader import (
 from studies.words import FOREIGN, STATE_WORDS, images, is_searched, listed, one_line, told_to_stop
 
 CURVES = 60
-"""The learning curves of so many trials that were last are drawn, and the best one's."""
+"""The learning curves of the last so many trials are drawn, and the best one's."""
 DOTS = 300
-"""So many trials of a state are dots in the picture of the best so far: of more, every second, third ..."""
+"""At most so many trials of a state are dots beside the best so far: of more, every second, third ..."""
 ROWS = 20
 ORDERS = ("newest", "best")
 
 
 @dataclass(frozen=True)
 class Lane:
-    """A slot, and what it is at."""
+    """A slot, and the trial it works on."""
 
     slot: SlotStatus
     epochs: int | None
-    """That its trial's configuration has."""
+    """How many its trial's configuration has."""
     settings: tuple[tuple[str, str], ...]
     value: float | None
-    """The trial's last report."""
+    """The last value that the trial reported."""
     spark: str
     """Path of its learning curve, and of the best trial's beside it."""
     spark_best: str
 
     @property
     def share(self) -> float:
-        """Of the trial that is done, in percent."""
+        """How much of the trial is done, in percent."""
         return min(100.0, 100 * self.slot.epoch / self.epochs) if self.epochs else 0.0
 
 
@@ -129,7 +129,7 @@ def question_of(study: StudyRecord) -> str:
 
 
 def lanes_of(slots: Sequence[SlotStatus], trials: Sequence[FrozenTrial], best: FrozenTrial | None) -> list[Lane]:
-    """The slots with what is known of their trials."""
+    """The slots, with what is known of their trials."""
     running = {trial.number: trial for trial in trials if trial.state is TrialState.RUNNING}
     lanes = []
     for slot in slots:
@@ -152,7 +152,7 @@ def lanes_of(slots: Sequence[SlotStatus], trials: Sequence[FrozenTrial], best: F
 
 
 def progress_chart(study: StudyRecord, trials: Sequence[FrozenTrial], baseline: float | None) -> Chart:
-    """The best value as the budget was spent, over what each trial came to."""
+    """The best value as the budget was spent, and what each trial came to."""
     if len(study.directions) > 1:
         trials = []
     settled = settled_in_order(trials)
@@ -198,7 +198,7 @@ def curves_chart(study: StudyRecord, trials: Sequence[FrozenTrial], best: Frozen
 
 
 def table_of(study: StudyRecord, trials: Sequence[FrozenTrial], query: Mapping[str, str]) -> dict[str, Any]:
-    """One page of the study's trials, as `query` asks; what it asks wrongly is passed over."""
+    """One page of the study's trials, as `query` asks; what makes no sense in it is ignored."""
     state = query.get("state", "")
     state = state if state in STATE_WORDS.values() else ""
     order = query.get("order") if query.get("order") in ORDERS else "newest"

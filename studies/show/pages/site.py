@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 RecipeText = Callable[[str, int, str], str]
-"""Study name, trial number and file name to the text of its recipe. Raises StudyError where there is none."""
+"""Study name, trial number and file name to the text of its recipe. Raises StudyError if there is none."""
 
 STATIC = Path(__file__).parent / "static"
 # Scripts, styles and answers from here only; nothing inline, no frames, no plugins.
