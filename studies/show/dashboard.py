@@ -155,7 +155,9 @@ def serving(storage: Storage, **asked: Unpack[Asked]) -> Iterator[str]:
         yield url
     finally:
         # Sockets are closed by the thread that waits on them: closed from here, its select() would raise EBADF.
-        server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map))
+        # Woken by the end of a request, it may have closed them before the trigger is pulled.
+        with contextlib.suppress(OSError):
+            server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map))
         thread.join(timeout=10)
         server.task_dispatcher.shutdown()
 
