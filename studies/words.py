@@ -25,6 +25,8 @@ _FAILURES: Mapping[str, str] = MappingProxyType(
     }
 )
 
+FOREIGN = "made by another program"
+
 
 def duration(seconds: float) -> str:
     """Seconds as people say them: "8 s", "3 min 20 s", "2 h 05 min"."""
@@ -71,6 +73,30 @@ def parameter(stored: Any) -> str:
 def is_searched(stored: Any) -> bool:
     """Whether an entry of a stored space leaves something to choose."""
     return isinstance(stored, Mapping)
+
+
+def settings(params: Mapping[str, Any]) -> str:
+    """Hyperparameters with their values: "batch_size 32, learning_rate 0.02"."""
+    return ", ".join(f"{one_line(key)} {number(value)}" for key, value in params.items())
+
+
+def images(data: Mapping[str, Any]) -> str:
+    """What a study stores of its data: "45,000 training and 5,000 validation images of cifar10"."""
+    counted = f"{data['train_images']:,} training and {data['validation_images']:,} validation images"
+    return f"{counted} of {one_line(str(data['source']))}"
+
+
+def spent(device_seconds: float, saved_seconds: float) -> str:
+    """What a study cost: "2 min 10 s of device time; pruning saved about 40 s (24%)"."""
+    share = f"{saved_seconds / (device_seconds + saved_seconds):.0%}" if saved_seconds else ""
+    saved = f"; pruning saved about {duration(saved_seconds)} ({share})" if saved_seconds else ""
+    return f"{duration(device_seconds)} of device time{saved}"
+
+
+def told_to_stop(how: str, running: int) -> str:
+    """What a request to stop means, as `Queue.stop_requested` gives it, while so many trials run."""
+    then = "go back into the queue with their checkpoints" if how == "now" else "are trained to their end"
+    return "told to stop: no trial is taken any more" + (f", and those that run {then}" if running else "")
 
 
 def failure_in_words(kind: str, text: str, crashes: int = 0) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import http.client
 import inspect
 import io
@@ -28,6 +29,7 @@ from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna.trial import TrialState, create_trial
 from optuna_dashboard import _serializer, save_note
 from PIL import Image
+from waitress.trigger import trigger
 
 from studies.show import dashboard, guard
 from studies.show.dashboard import DashboardError, build_app, read_password, serving
@@ -381,6 +383,22 @@ def test_taken_port_says_the_way_out(storage: Storage) -> None:
         port = urlsplit(url).port or 0
         with pytest.raises(DashboardError, match=rf"Port {port} on 127\.0\.0\.1 is taken.*--port 0"):
             dashboard.serve(storage, port=port, ready=print)
+
+
+def test_server_that_was_woken_before_its_end_was_asked_for_ends_all_the_same(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pull = trigger._physical_pull
+
+    def too_late(self: Any) -> None:
+        pull(self)
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr(trigger, "_physical_pull", too_late)
+    with serving(storage, port=0) as url:
+        address = urlsplit(url)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((address.hostname, address.port))
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,9 @@ from PIL import Image
 
 from model.config import EpochMetrics
 from studies.draw import picture, study_figures, study_picture
-from studies.draw import retraining_pictures as figures
+from studies.draw import retraining_pictures as pictures
 from studies.draw.retraining_pictures import EpochRow, Score
-from studies.record.published import REPORT_ACCURACY, REPORT_CURVE, REPORT_LOSS, REPORT_SCORE
+from studies.record.published import PAPER_ACCURACY, PAPER_CURVE, PAPER_LOSS, PAPER_SCORE
 
 NAMES = ("cat", "dog", "ship")
 
@@ -86,19 +86,24 @@ def lines(axes: Any) -> dict[str, list[tuple[float, float]]]:
     }
 
 
-def test_report_is_the_one_of_the_seed() -> None:
-    assert (REPORT_ACCURACY[1], REPORT_ACCURACY[46], REPORT_ACCURACY[50]) == (0.4199, 0.7081, 0.7028)
-    assert max(REPORT_ACCURACY.values()) == REPORT_SCORE
-    assert set(range(1, 51)) - set(REPORT_ACCURACY) == {7, 42, 45}
-    assert min(REPORT_LOSS.items(), key=lambda item: item[1]) == (16, 0.9108)
-    assert REPORT_CURVE == {"val_accuracy": REPORT_ACCURACY, "val_loss": REPORT_LOSS}
+def test_paper_is_the_one_of_the_seed() -> None:
+    assert (PAPER_ACCURACY[1], PAPER_ACCURACY[46], PAPER_ACCURACY[50]) == (0.4199, 0.7081, 0.7028)
+    assert max(PAPER_ACCURACY.values()) == PAPER_SCORE
+    assert set(range(1, 51)) - set(PAPER_ACCURACY) == {7, 42, 45}
+    assert min(PAPER_LOSS.items(), key=lambda item: item[1]) == (16, 0.9108)
+    assert PAPER_CURVE == {"val_accuracy": PAPER_ACCURACY, "val_loss": PAPER_LOSS}
 
 
-def test_training_figures_show_training_search_report_and_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_pictures_show_training_search_paper_and_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     caught = drawn(monkeypatch)
     scores = [Score(seed=0, accuracy=0.76, loss=0.7), Score(seed=1, accuracy=0.78, loss=0.9)]
-    written = figures.training_figures(
-        [history(12, validated=False)] * 2, tmp_path / "out", title="best", searched=history(12), scores=scores
+    written = pictures.training_pictures(
+        [history(12, validated=False)] * 2,
+        tmp_path / "out",
+        title="best",
+        searched=history(12),
+        scores=scores,
+        paper=True,
     )
     assert [path.name for path in written] == ["loss.png", "loss.svg", "accuracy.png", "accuracy.svg"]
     loss, accuracy = (lines(figure.axes[0]) for figure in caught)
@@ -107,34 +112,37 @@ def test_training_figures_show_training_search_report_and_test(tmp_path: Path, m
         "test: 77.00%, mean of 2 seeds",
     }  # fmt: skip
     assert accuracy["validation in the search"] == [(row.epoch, row.val_accuracy) for row in history(12)]
-    assert accuracy["validation in the report, 2022"] == [(e, a) for e, a in REPORT_ACCURACY.items() if e <= 12]
+    assert accuracy["validation in the report, 2022"] == [(e, a) for e, a in PAPER_ACCURACY.items() if e <= 12]
     assert accuracy["test: 77.00%, mean of 2 seeds"] == [(12, 0.76), (12, 0.78)]
     assert loss["training, 2 seeds"] == [(row.epoch, row.loss) for row in history(12)]
     assert loss["test: 0.800, mean of 2 seeds"] == [(12, 0.7), (12, 0.9)]
 
 
-def test_report_is_left_out_where_the_data_are_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paper_is_left_out_unless_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     caught = drawn(monkeypatch)
-    figures.training_figures([history(1)], tmp_path, title="digits", report=False)
-    figures.score_figure([Score(0, 0.97, 0.1)], tmp_path, title="digits", report=False)
+    pictures.training_pictures([history(1)], tmp_path, title="digits")
+    pictures.score_picture([Score(0, 0.97, 0.1)], tmp_path, title="digits")
     assert len(caught) == 3
     assert set(lines(caught[0].axes[0])) == {"training", "validation"}
     assert not any("report" in label for figure in caught for label in lines(figure.axes[0]))
 
 
-def test_score_figure_says_mean_and_spread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_score_picture_says_mean_and_spread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     caught = drawn(monkeypatch)
     scores = [Score(seed, accuracy, 0.7) for seed, accuracy in enumerate((0.75, 0.76, 0.77))]
-    assert [path.name for path in figures.score_figure(scores, tmp_path, title="best")] == ["score.png", "score.svg"]
+    assert [path.name for path in pictures.score_picture(scores, tmp_path, title="best", paper=True)] == [
+        "score.png",
+        "score.svg",
+    ]
     (axes,) = caught[0].axes
     assert axes.get_title() == "best\ntest accuracy 76.00% ± 1.00% (3 seeds)"
-    assert lines(axes)["report, 2022: 70.81%"][0][0] == REPORT_SCORE
+    assert lines(axes)["report, 2022: 70.81%"][0][0] == PAPER_SCORE
     assert [label.get_text() for label in axes.get_yticklabels()] == ["seed 0", "seed 1", "seed 2"]
 
 
 def test_classes_are_drawn_best_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     caught = drawn(monkeypatch)
-    figures.class_accuracy_figure([[0.5, 0.7, 0.9], [0.6, 0.7, 0.9]], NAMES, tmp_path, title="best")
+    pictures.class_accuracy_picture([[0.5, 0.7, 0.9], [0.6, 0.7, 0.9]], NAMES, tmp_path, title="best")
     (axes,) = caught[0].axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["ship", "dog", "cat"]
     assert [text.get_text() for text in axes.texts] == ["90.0%", "70.0%", "55.0%"]
@@ -144,7 +152,7 @@ def test_classes_are_drawn_best_first(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_confusion_is_in_percent_of_the_true_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     caught = drawn(monkeypatch)
     matrix = np.array([[150, 49, 1], [0, 10, 0], [0, 0, 0]])
-    figures.confusion_figure(matrix, NAMES, tmp_path, title="best")
+    pictures.confusion_picture(matrix, NAMES, tmp_path, title="best")
     (axes,) = caught[0].axes
     cells = {text.get_position(): text.get_text() for text in axes.texts}
     assert cells == {(0, 0): "75", (1, 0): "24", (2, 0): "<1", (1, 1): "100"}  # (predicted, true)
@@ -153,13 +161,13 @@ def test_confusion_is_in_percent_of_the_true_class(tmp_path: Path, monkeypatch: 
 
 def test_what_does_not_fit_is_refused(tmp_path: Path, trials: list[FrozenTrial]) -> None:
     with pytest.raises(ValueError, match="no epoch"):
-        figures.training_figures([[]], tmp_path, title="")
+        pictures.training_pictures([[]], tmp_path, title="")
     with pytest.raises(ValueError, match="no score"):
-        figures.score_figure([], tmp_path, title="")
+        pictures.score_picture([], tmp_path, title="")
     with pytest.raises(ValueError, match="3 values"):
-        figures.class_accuracy_figure([[0.5, 0.5]], NAMES, tmp_path, title="")
+        pictures.class_accuracy_picture([[0.5, 0.5]], NAMES, tmp_path, title="")
     with pytest.raises(ValueError, match=r"\(2, 2\).*3 class names"):
-        figures.confusion_figure(np.eye(2, dtype=int), NAMES, tmp_path, title="")
+        pictures.confusion_picture(np.eye(2, dtype=int), NAMES, tmp_path, title="")
     with pytest.raises(ValueError, match="no trial has reported"):
         study_picture.study_picture(trials[-1:], title="")
     with pytest.raises(ValueError, match=r"study\.pdf: .*\.png or \.svg"):
@@ -167,8 +175,8 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, trials: list[FrozenTrial])
     assert list(tmp_path.iterdir()) == []
 
 
-def test_picture_of_a_study_shows_states_best_baseline_and_report(trials: list[FrozenTrial]) -> None:
-    figure = study_picture.study_picture(trials, title="quick", baseline=0.55)
+def test_picture_of_a_study_shows_states_best_baseline_and_paper(trials: list[FrozenTrial]) -> None:
+    figure = study_picture.study_picture(trials, title="quick", baseline=0.55, paper=True)
     curves, progress = (lines(axes) for axes in figure.axes)
     assert curves["best: trial 2"] == [(1, 0.50), (2, 0.72)]
     assert curves["pruned (1)"] == [(1, 0.20)]
@@ -184,13 +192,13 @@ def test_picture_of_a_study_shows_states_best_baseline_and_report(trials: list[F
 
 def test_study_without_a_complete_trial_is_drawn_all_the_same(tmp_path: Path, trials: list[FrozenTrial]) -> None:
     unfinished = [each for each in trials if each.state != TrialState.COMPLETE]
-    picture.save(study_picture.study_picture(unfinished, title="quick", report=False), tmp_path / "study.svg")
+    picture.save(study_picture.study_picture(unfinished, title="quick"), tmp_path / "study.svg")
     assert ET.parse(tmp_path / "study.svg").getroot().tag.endswith("svg")  # noqa: S314 (our own file)
-    assert len(study_figures.learning_curves(unfinished, report=False).data) == 3
+    assert len(study_figures.learning_curves(unfinished).data) == 3
 
 
 def test_plotly_curves_have_a_trace_for_each_state_and_gaps_between_trials(trials: list[FrozenTrial]) -> None:
-    figure = study_figures.learning_curves([*trials, trial(7, TrialState.PRUNED, {1: 0.1, 2: 0.15})])
+    figure = study_figures.learning_curves([*trials, trial(7, TrialState.PRUNED, {1: 0.1, 2: 0.15})], paper=True)
     traces = {trace["name"]: trace for trace in json.loads(figure.to_json())["data"]}
     assert list(traces) == [
         "pruned (2)", "running (1)", "complete (1)", "failed (1)", "best: trial 2", "report, 2022",
@@ -235,7 +243,7 @@ def test_picture_that_can_not_be_written_leaves_the_old_one(
 
 def test_any_rows_with_the_fields_will_do(tmp_path: Path) -> None:
     row = SimpleNamespace(epoch=1, loss=1.0, accuracy=0.5, val_loss=None, val_accuracy=None)
-    assert len(figures.training_figures([[row]], tmp_path, title="")) == 4
+    assert len(pictures.training_pictures([[row]], tmp_path, title="")) == 4
 
 
 def test_modules_load_neither_matplotlib_nor_plotly() -> None:
@@ -248,13 +256,13 @@ def test_modules_load_neither_matplotlib_nor_plotly() -> None:
 
 def test_drawing_never_loads_pyplot() -> None:
     code = (
-        "import sys, pathlib, tempfile; from studies.draw.retraining_pictures import Score, score_figure;"
-        "score_figure([Score(0, .7, .9)], pathlib.Path(tempfile.mkdtemp()), title='');"
+        "import sys, pathlib, tempfile; from studies.draw.retraining_pictures import Score, score_picture;"
+        "score_picture([Score(0, .7, .9)], pathlib.Path(tempfile.mkdtemp()), title='');"
         "print('matplotlib.pyplot' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
 def test_svg_names_no_font_of_this_machine(tmp_path: Path) -> None:
-    figures.score_figure([Score(0, 0.7, 0.9)], tmp_path, title="best")
+    pictures.score_picture([Score(0, 0.7, 0.9)], tmp_path, title="best")
     assert not re.search(r"font-family|<text", (tmp_path / "score.svg").read_text())

@@ -85,7 +85,7 @@ def table(screen: Screen, console: Recorded) -> list[str]:
 def test_live_table_fits_the_terminal_with_long_names_and_numbers(width: int) -> None:
     console = Recorded(width)
     screen = opened(console, waiting=123, complete=877)
-    screen.best_so_far(0.7654, 1000)
+    screen.before((0.7654, 1000), [0.7654], 0.0)
     progress = Progress(trial=1002, epoch=12, step=30, steps=60, images_per_second=12345.6)
     for place in PLACES:
         play(screen, Begun(CONFIG), epoch(11, 0.7123), progress, number=1002, place=place)
@@ -142,7 +142,7 @@ def test_resumed_trial_says_after_which_epoch_it_goes_on(pipe: Recorded) -> None
     [
         ((Returned(),), "trial 7 went back into the queue"),
         ((epoch(1), epoch(2), Returned()), "trial 7 went back into the queue and goes on after epoch 2"),
-        ((Retried(Failure(kind="crashed", text="killed"), 2),), "trial 7 will be run again (2. crash): killed"),
+        ((Retried(Failure(kind="crashed", text="killed"), 2),), "trial 7 will be run again (crash 2): killed"),
         ((FailedForGood("diverged"),), "trial 7 failed: diverged"),
         ((Noted("no longer ours"),), "trial 7: no longer ours"),
     ],
@@ -156,7 +156,7 @@ def test_end_of_a_trial_is_told_in_a_line(pipe: Recorded, played: tuple[Any, ...
 
 def test_best_is_only_replaced_by_a_better_complete_trial(pipe: Recorded) -> None:
     screen = opened(pipe)
-    screen.best_so_far(0.6, 1)
+    screen.before((0.6, 1), [0.6], 0.0)
     play(screen, Completed(0.5, 0.0), number=2)
     play(screen, Pruned("pruned after epoch 2", 0.0), number=3)
     assert pipe.lines()[-1] == "trial 3 pruned after epoch 2; best 0.6000 (trial 1)"

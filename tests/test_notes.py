@@ -15,18 +15,19 @@ import sqlalchemy as sa
 from optuna.artifacts import get_all_artifact_meta
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.storages._rdb import models
-from optuna.trial import FrozenTrial, TrialState
-from optuna_dashboard import save_note
+from optuna.trial import TrialState
+from optuna_dashboard import save_note, save_plotly_graph_object
 from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 from optuna_dashboard._note import get_note_from_system_attrs
 from PIL import Image
+from plotly.graph_objects import Figure
 from study_maker import DATA, make_foreign, make_study
 
 from search.base.artifacts import Artifacts
 from studies.record.catalog import StudyRecord, find_study
 from studies.record.findings import findings_of
 from studies.record.retrained import record, summarised
-from studies.show.notes import LAST_LINE, NOTED_TRIALS, escaped, refresh_notes, study_note, trial_note
+from studies.show.notes import LAST_LINE, escaped, refresh_notes, study_note
 from studies.store.storage import Storage, open_storage
 from studies.words import listed, parameter
 
@@ -42,9 +43,8 @@ def study(storage: Storage) -> StudyRecord:
     return make_study(storage, 0.4, 0.6, TrialState.PRUNED, TrialState.FAIL, trials=5)
 
 
-def note_of(storage: Storage, study: StudyRecord, trial: FrozenTrial | None = None) -> str:
-    attributes = storage.get_study_system_attrs(study.study_id)
-    body: str = get_note_from_system_attrs(attributes, trial._trial_id if trial else None)["body"]
+def note_of(storage: Storage, study: StudyRecord) -> str:
+    body: str = get_note_from_system_attrs(storage.get_study_system_attrs(study.study_id), None)["body"]
     return body
 
 
@@ -58,7 +58,7 @@ def test_study_note_says_question_answer_and_cost(storage: Storage, study: Study
     assert "Which learning_rate gives the network its highest validation accuracy?" in note
     assert "**0.6000** validation accuracy, trial 1: learning_rate 0.02" in note
     assert "4 of 5 settled: 2 complete, 1 pruned, 1 failed; 1 waiting" in note
-    assert "synthetic: 1,600 training and 400 validation images" in note
+    assert "1,600 training and 400 validation images of synthetic" in note
     assert "| learning_rate | 0.001 to 0.1, log |" in note
     assert "| fixed | batch_size 32, schedule constant, epochs 3" in note
     assert "device time; pruning saved about" in note
@@ -102,41 +102,18 @@ def test_note_is_written_only_where_it_changed_and_what_people_add_stays(databas
     assert version_of(storage, study) == 5
 
 
-def test_trial_notes_say_in_words_what_became_of_it(storage: Storage, study: StudyRecord) -> None:
-    refresh_notes(storage, study)
-    complete, _, pruned, failed, waiting = storage.get_all_trials(study.study_id)
-    note = note_of(storage, study, complete)
-    assert "**Complete** at **0.4000**. Trained to its last epoch, the 3rd." in note
-    assert "It took 6 s on cpu, host here." in note
-    assert "| learning_rate | 0.01 |" in note
-    assert "**Pruned**. Stopped after epoch" in note_of(storage, study, pruned)
-    failure = note_of(storage, study, failed)
-    assert "Diverged: the loss became NaN. Its loss or accuracy stopped being a finite number" in failure
-    assert note_of(storage, study, waiting) == ""
-
-
-def test_a_trial_note_that_somebody_wrote_is_left_alone(storage: Storage, study: StudyRecord) -> None:
-    trial = storage.get_all_trials(study.study_id)[0]
-    storage.set_study_system_attr(study.study_id, f"dashboard:{trial._trial_id}:note_ver", 1)
-    storage.set_study_system_attr(study.study_id, f"dashboard:{trial._trial_id}:note_str:0", "mine")
-    refresh_notes(storage, study)
-    assert note_of(storage, study, trial) == "mine"
-
-
-def test_a_large_study_gets_no_trial_notes_and_only_a_few_attributes(storage: Storage) -> None:
-    study = make_study(storage, 0.4, trials=NOTED_TRIALS + 1)
-    refresh_notes(storage, study)
-    assert len(storage.get_study_system_attrs(study.study_id)) < 10
-    assert note_of(storage, study)
-
-
-def test_figures_are_kept_under_ids_of_their_own(storage: Storage, study: StudyRecord) -> None:
+def test_figures_are_kept_under_ids_of_their_own_in_place_of_those_kept_before(
+    storage: Storage, study: StudyRecord
+) -> None:
+    optunas = optuna.load_study(study_name="small", storage=storage)
+    for name in ("alexsearch-pruning", "mine"):
+        save_plotly_graph_object(optunas, Figure(), graph_object_id=name)
     for _ in range(2):
         refresh_notes(storage, study)
         kept = get_plotly_graph_objects(storage.get_study_system_attrs(study.study_id))
-    assert set(kept) == {f"alexsearch-{name}" for name in ("learning-curves", "seconds", "pruning", "lanes")}
-    curves = json.loads(kept["alexsearch-learning-curves"])
-    assert [trace["name"] for trace in curves["data"]] == ["pruned (1)", "complete (1)", "failed (1)", "best: trial 1"]
+        assert set(kept) == {"mine", "alexsearch-lanes", "alexsearch-seconds"}
+    lanes = json.loads(kept["alexsearch-lanes"])
+    assert [trace["name"] for trace in lanes["data"]] == ["pruned (1)", "complete (2)", "failed (1)"]
     assert all(len(figure) < 10_000 for figure in kept.values())
 
 
@@ -160,10 +137,7 @@ def test_hostile_names_are_shown_and_not_obeyed(storage: Storage, study: StudyRe
     note = study_note(findings_of(storage, find_study(storage, "small")))
     assert "<" not in note
     assert not any(line.startswith("# ") for line in note.splitlines())
-    trial = storage.get_all_trials(study.study_id)[3]
-    trial.user_attrs |= {"reason": hostile, "device": hostile, "config": {hostile: hostile}}
-    assert "<" not in trial_note(trial)
-    assert "[x]" not in trial_note(trial)
+    assert "[x]" not in note
     assert escaped(hostile).count("\n") == 0
 
 

@@ -26,7 +26,6 @@ from studies.queue.queue import Counts, Queue, SlotStatus
 from studies.record.catalog import find_study
 from studies.record.pace import pace_of
 from studies.record.retrained import record, summarised
-from studies.show import dashboard
 from studies.show.dashboard import build_app
 from studies.show.pages import gpus
 from studies.show.pages.chart import Line, draw, sparkline
@@ -362,10 +361,12 @@ def test_defect_of_ours_is_a_page_that_shows_no_more_than_that(
 
 def test_every_file_of_the_pages_is_in_the_package() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-    assert "studies.show.pages" in find_packages(str(ROOT), include=project["packages"]["find"]["include"])
-    folder = Path(dashboard.__file__).parent / "pages"
-    files = [file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()]
-    patterns = project["package-data"]["studies.show.pages"]
+    found = find_packages(str(ROOT), include=project["packages"]["find"]["include"])
+    patterns = []
+    for package, named in project["package-data"].items():
+        assert package in found
+        patterns += [f"{package.replace('.', '/')}/{pattern}" for pattern in named]
+    files = [file.relative_to(ROOT).as_posix() for file in (ROOT / "studies").rglob("*") if file.is_file()]
     left_out = [name for name in files if not any(fnmatch(name, pattern) for pattern in patterns)]
     assert [name for name in left_out if not name.endswith((".py", ".pyc"))] == []
 
@@ -505,7 +506,7 @@ def test_gpus_are_shown_with_what_their_driver_tells(app: WSGIApplication, monke
     assert "0: card 0" in said
     assert "87%" in said
     assert "3.0 of 8 GiB 61 °C" in said
-    assert "1: card 1 busy not told memory 3.0 of 8 GiB" in said
+    assert "1: card 1 busy unknown memory 3.0 of 8 GiB" in said
 
 
 def test_driver_is_asked_once_a_second_and_its_failure_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,7 +125,7 @@ def test_page_is_whole_loads_nothing_and_obeys_no_name(storage: Storage) -> None
     page = Page(html)
     assert not {"img", "link", "iframe", "object", "base", "form"} & {tag for tag, _ in page.tags}
     assert not [each for _, each in page.tags if "src" in each or "href" in each or "onerror" in each]
-    assert [tag for tag, _ in page.tags].count("script") == 4
+    assert [tag for tag, _ in page.tags].count("script") == 5
     assert "default-src 'none'" in html
     assert page.text.count("</script><img src=x") >= 4  # shown as it is
 
@@ -258,5 +258,5 @@ def test_reports_curve_stands_beside_studies_of_cifar10_that_train_on_half_of_it
     data = {**find_study(storage, None).attributes["data"], "train_images": images}
     storage.set_study_user_attr(study.study_id, "data", data)
     found = findings_of(storage, find_study(storage, None))
-    assert (found.on_cifar10, found.beside_report) == (True, drawn)
+    assert (found.on_cifar10, found.beside_paper) == (True, drawn)
     assert ("report, 2022" in study_figure(storage, None, "history").to_json()) == drawn

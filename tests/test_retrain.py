@@ -220,7 +220,7 @@ def test_folder_holds_models_metrics_curves_and_figures(
     for name in ("loss", "accuracy", "score", "class_accuracy", "confusion"):
         assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert "<svg" in (out / f"{name}.svg").read_text()
-    assert "Plotly.newPlot" in (out / "curves.html").read_text()
+    assert "Plotly.newPlot" in (out / "index.html").read_text()
     assert not list(out.glob("checkpoints"))
 
 

@@ -12,7 +12,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from studies.draw.study_figures import FIGURES, history, lanes, learning_curves, pruning, seconds
-from studies.record.published import REPORT_SCORE
+from studies.record.published import PAPER_SCORE
 
 HOSTILE = '<img src=x onerror="alert(1)">'
 START = datetime(2026, 1, 1)
@@ -69,7 +69,7 @@ def test_any_figure_can_be_drawn_of_any_study(name: str, states: Sequence[str]) 
         else made(number, TrialState[state], [] if state in ("FAIL", "RUNNING") else [0.1 * (number % 7)])
         for number, state in enumerate(states)
     ]
-    figure = FIGURES[name](several, report=False)
+    figure = FIGURES[name](several)
     document = json.loads(figure.to_json())
     assert document["data"] or document["layout"]["annotations"][0]["text"]
     assert len(json.dumps(document["layout"])) < 3_000  # no template
@@ -92,16 +92,16 @@ def test_names_are_shown_and_not_obeyed(name: str) -> None:
 
 
 def test_history_climbs_with_complete_trials_only(trials: list[FrozenTrial]) -> None:
-    drawn = traces(history(trials, baseline=0.5))
+    drawn = traces(history(trials, paper=True, baseline=0.5))
     assert drawn["best so far: 70.00%"]["x"] == [1, 3, 4]
     assert drawn["best so far: 70.00%"]["y"] == [0.5, 0.7, 0.7]
     assert drawn["pruned, last epoch"]["customdata"] == [1]
     assert drawn["baseline: 50.00%"]["y"] == [0.5, 0.5]
-    assert drawn["report, 2022: 70.81%"]["y"] == [REPORT_SCORE] * 2
+    assert drawn["report, 2022: 70.81%"]["y"] == [PAPER_SCORE] * 2
 
 
 def test_seconds_show_what_was_to_be_had_for_so_many(trials: list[FrozenTrial]) -> None:
-    drawn = traces(seconds([*trials, made(5, TrialState.COMPLETE, [0.6], took=90)], report=False))
+    drawn = traces(seconds([*trials, made(5, TrialState.COMPLETE, [0.6], took=90)]))
     assert drawn["best for the time"]["x"] == [80, 100]  # 0.7 after 80 s: neither 0.6 after 90 nor 0.5 after 100 is one
     assert drawn["complete"]["x"] == [100, 80, 90]
 
@@ -126,7 +126,7 @@ def test_a_lane_is_a_slot_and_overlapping_runs_get_lanes_of_their_own(trials: li
 
 def test_many_curves_are_thinned_to_what_a_page_can_carry() -> None:
     many = [made(number, TrialState.COMPLETE, [0.001 * number + 0.01 * e for e in range(50)]) for number in range(200)]
-    whole, small, tiny = (learning_curves(many, report=False, most_points=most) for most in (20_000, 1_000, 100))
+    whole, small, tiny = (learning_curves(many, most_points=most) for most in (20_000, 1_000, 100))
     assert len(traces(whole)["complete (199)"]["x"]) == 199 * 51
     drawn = traces(small)["complete (199)"]
     assert len(drawn["x"]) <= 1_200

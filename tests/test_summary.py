@@ -203,12 +203,12 @@ def test_table_of_trials_fits_eighty_columns(storage: Storage) -> None:
 
 def test_screen_of_a_run_knows_what_its_study_had_come_to(storage: Storage) -> None:
     said: list[Any] = []
-    screen = SimpleNamespace(best_so_far=lambda *best: said.append(best), before=lambda *before: said.append(before))
+    screen = SimpleNamespace(before=lambda *before: said.append(before))
     show_what_was_before(screen, storage, "not there yet")  # type: ignore[arg-type]
     assert said == []
     make_study(storage, 0.4, 0.6, 0.5)
     show_what_was_before(screen, storage, "small")  # type: ignore[arg-type]
-    assert said == [(0.6, 1), ([0.4, 0.6, 0.6], pytest.approx(18))]
+    assert said == [((0.6, 1), [0.4, 0.6, 0.6], pytest.approx(18))]
 
 
 def test_end_of_a_run_says_what_came_out_and_what_to_type_next(storage: Storage) -> None:

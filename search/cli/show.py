@@ -83,7 +83,7 @@ def report(
 ) -> None:
     """Write what a study has found as one HTML file, or one picture.
 
-    The file is whole: it opens anywhere, without a network, and can be mailed. It holds the question, the answer and
+    The file is complete: it opens anywhere, without a network, and can be mailed. It holds the question, the answer and
     how sure it is, all figures, the cost, what failed and why, every trial, and how to run it again.
 
     \b

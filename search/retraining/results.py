@@ -2,7 +2,6 @@
 
 metrics.json        all of it, as numbers; metrics.csv a row a seed, curves.csv a row an epoch
 loss, accuracy, score, class_accuracy, confusion     figures, .png and .svg each
-curves.html         the curves, interactive
 index.html          one page of all this, which needs no other file
 best.keras          a copy of the best seed's network
 """
@@ -25,7 +24,8 @@ from search.base.provenance import provenance
 from search.base.toml import as_shown
 from search.retraining.jobs import Record
 from search.retraining.recipe import Recipe
-from studies.record.retrained import CIFAR10_SHAPE, Retrained, reproduces, summarised
+from studies.record.published import CIFAR10_SHAPE
+from studies.record.retrained import Retrained, reproduces, summarised
 
 if TYPE_CHECKING:
     from model.evaluate import Evaluation
@@ -161,14 +161,13 @@ def write_results(document: Mapping[str, Any], out: Path) -> None:
     Raises:
         OSError: worded with the folder; what was there before is still whole.
     """
-    from studies.show.retraining_page import curves_page, retraining_page
+    from studies.show.retraining_page import retraining_page
 
     try:
         _write(out / "metrics.json", json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
         _write(out / "metrics.csv", _metrics_csv(document))
         _write(out / "curves.csv", _curves_csv(document))
         _draw(document, out)
-        _write(out / "curves.html", curves_page(document))
         _write(out / "index.html", retraining_page(document))
         with written_aside(out / "best.keras") as temporary:
             shutil.copyfile(out / document["seeds"][document["best_seed"]]["model"], temporary)
@@ -213,10 +212,10 @@ def _draw(document: Mapping[str, Any], out: Path) -> None:
 
     from studies.draw.retraining_pictures import (
         Score,
-        class_accuracy_figure,
-        confusion_figure,
-        score_figure,
-        training_figures,
+        class_accuracy_picture,
+        confusion_picture,
+        score_picture,
+        training_pictures,
     )
 
     seeds, names, measured = document["seeds"], document["classes"], document["split"]
@@ -225,12 +224,12 @@ def _draw(document: Mapping[str, Any], out: Path) -> None:
     scores = [Score(seed["seed"], seed["accuracy"], seed["loss"]) for seed in seeds]
     histories = [_history(seed["history"]) for seed in seeds]
     searched = _history(document["search_history"])
-    report = document["on_cifar10"]
-    training_figures(histories, out, title=title, searched=searched, scores=scores if on_test else (), report=report)
-    score_figure(scores, out, title=title, report=report and on_test, measured=measured)
+    paper = document["on_cifar10"]
+    training_pictures(histories, out, title=title, searched=searched, scores=scores if on_test else (), paper=paper)
+    score_picture(scores, out, title=title, paper=paper and on_test, measured=measured)
     by_class = [[seed["class_accuracy"][name] or 0.0 for name in names] for seed in seeds]
-    class_accuracy_figure(by_class, names, out, title=title, measured=measured)
-    confusion_figure(np.sum([seed["confusion"] for seed in seeds], axis=0), names, out, title=title)
+    class_accuracy_picture(by_class, names, out, title=title, measured=measured)
+    confusion_picture(np.sum([seed["confusion"] for seed in seeds], axis=0), names, out, title=title)
 
 
 def _history(rows: Sequence[Mapping[str, Any]]) -> list[EpochMetrics]:

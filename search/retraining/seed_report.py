@@ -26,8 +26,7 @@ from search.base.home import Home
 from search.base.mistakes import InputError
 from search.base.terminal import quiet_tensorflow
 from search.space.space import load_space
-from studies.record.published import REPORT_ACCURACY, REPORT_LOSS, REPORT_SCORE
-from studies.record.retrained import CIFAR10_SHAPE
+from studies.record.published import CIFAR10_SHAPE, PAPER_ACCURACY, PAPER_LOSS, PAPER_SCORE
 from studies.words import duration
 
 
@@ -122,7 +121,7 @@ def _document(
         "best_epoch": best.epoch,
         "best_accuracy": best.val_accuracy,
         "last_accuracy": history[-1].val_accuracy,
-        "report_score": REPORT_SCORE if is_cifar10 else None,
+        "report_score": PAPER_SCORE if is_cifar10 else None,
         "config": config.model_dump(exclude_none=True),
         "data_fingerprint": data,
         "history": [metrics.model_dump() for metrics in history],
@@ -130,7 +129,7 @@ def _document(
 
 
 def _row(metrics: EpochMetrics, *, is_cifar10: bool) -> str:
-    published = (curve.get(metrics.epoch) if is_cifar10 else None for curve in (REPORT_ACCURACY, REPORT_LOSS))
+    published = (curve.get(metrics.epoch) if is_cifar10 else None for curve in (PAPER_ACCURACY, PAPER_LOSS))
     accuracy, loss = (f"{value:.4f}" if value is not None else "" for value in published)
     return (
         f"{metrics.epoch:5}    {metrics.val_accuracy:.4f}  {accuracy:>6}  {metrics.val_loss:.4f}  {loss:>6}"
@@ -139,17 +138,17 @@ def _row(metrics: EpochMetrics, *, is_cifar10: bool) -> str:
 
 
 def _draw(history: Sequence[EpochMetrics], seed: int, out: Path, *, is_cifar10: bool) -> None:
-    from studies.draw.retraining_pictures import Score, score_figure, training_figures
+    from studies.draw.retraining_pictures import Score, score_picture, training_pictures
 
     title = "the report's settings, validated on the test images as it did"
-    training_figures([history], out, title=title, report=is_cifar10)
+    training_pictures([history], out, title=title, paper=is_cifar10)
     best = max(history, key=lambda metrics: metrics.val_accuracy or 0.0)
     score = Score(seed, best.val_accuracy or 0.0, best.val_loss or 0.0)
-    score_figure(
+    score_picture(
         [score],
         out,
         title=f"the report's settings, best of {len(history)} epochs on the test images",
-        report=is_cifar10,
+        paper=is_cifar10,
     )
 
 

@@ -33,7 +33,7 @@ from search.training.messages import Progress
 from search.training.places import Place
 from studies.queue.queue import Counts
 from studies.record.catalog import StudyRecord
-from studies.words import duration, failure_in_words, one_line
+from studies.words import duration, failure_in_words, images, one_line
 
 PLAIN_EPOCH_SECONDS = 15.0
 """In a pipe, a slot's epochs are lines at most this often: a log should be readable after a night."""
@@ -87,13 +87,9 @@ class Screen:
         except OSError:
             self._console.go_silent()
 
-    def best_so_far(self, value: float, number: int) -> None:
-        """What the study had reached before this run."""
-        self._best = (value, number)
-
-    def before(self, best_over_time: Sequence[float], device_seconds: float) -> None:
-        """How the best had risen before this run, and what that had cost."""
-        self._best_over_time, self._device_seconds = list(best_over_time), device_seconds
+    def before(self, best: tuple[float, int] | None, best_over_time: Sequence[float], device_seconds: float) -> None:
+        """What the study had come to before this run: value and number of its best trial, how it rose, what it cost."""
+        self._best, self._best_over_time, self._device_seconds = best, list(best_over_time), device_seconds
 
     def note(self, text: str) -> None:
         self._console.say(text, style="dim")
@@ -101,10 +97,9 @@ class Screen:
     def opened(self, study: StudyRecord, places: Sequence[Place], counts: Counts) -> None:
         self._places, self._counts, self._settled_before = places, counts, counts.settled
         self._started = time.monotonic()
-        data = study.attributes["data"]
         self._console.say(
-            f"study {study.name}: {counts.budget} trials, {counts.settled} settled; {data['train_images']:,} training "
-            f"and {data['validation_images']:,} validation images of {data['source']}; "
+            f"study {study.name}: {counts.budget} trials, {counts.settled} settled; "
+            f"{images(study.attributes['data'])}; "
             f"{len(places)} worker{'s' if len(places) > 1 else ''} on {', '.join(sorted({p.device for p in places}))}"
         )
 
@@ -135,7 +130,7 @@ class Screen:
         self._counts = counts
 
     def _let_go(self, event: Event, done: int) -> None:
-        """The slot has done with the trial."""
+        """The slot is done with the trial."""
         trial = f"trial {event.number}"
         match event.what:
             case Completed(value, seconds, same_as):
@@ -150,7 +145,7 @@ class Screen:
                 self._settled(f"{trial} failed: {reason}", seconds, "red")
             case Retried(failure, crashes):
                 why = failure_in_words(failure.kind, failure.text)
-                self._console.say(f"{trial} will be run again ({crashes}. crash): {why}", style="yellow")
+                self._console.say(f"{trial} will be run again (crash {crashes}): {why}", style="yellow")
             case Returned():
                 on = f" and goes on after epoch {done}" if done else ""
                 self._console.say(f"{trial} went back into the queue{on}")
@@ -219,7 +214,7 @@ class Screen:
 
 
 def sparkline(values: Sequence[float], width: int, console: Console) -> str:
-    """A curve of so many characters at most; empty without two values, or where the terminal lacks the blocks."""
+    """A curve of at most `width` characters; empty for fewer than two values, or if the terminal lacks the blocks."""
     if len(values) < 2 or not console.encoding.lower().replace("-", "").startswith("utf"):
         return ""
     width = min(width, len(values))

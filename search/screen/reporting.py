@@ -22,7 +22,7 @@ WIDTH, HEIGHT, SCALE = 960, 540, 2
 """Of a figure as a picture, in pixels; a PNG has SCALE times as many."""
 NEEDS_KALEIDO = (
     "needs plotly's own exporter, which is not installed: pip install kaleido. It draws with Chrome or Chromium, which "
-    "must be there too. The HTML report needs neither."
+    "must be installed too. The HTML report needs neither."
 )
 
 
@@ -58,7 +58,7 @@ def write_picture(storage: Storage, name: str | None, output: Path, kind: str) -
     )
     baseline = found.baseline.value if found.baseline else None
     try:
-        drawn = study_picture(found.trials, title=title, baseline=baseline, report=found.beside_report)
+        drawn = study_picture(found.trials, title=title, baseline=baseline, paper=found.beside_paper)
     except ValueError as error:
         raise InputError(f"study {study.shown!r}: {error}.") from None
     _write(output, as_bytes(drawn, kind))
@@ -72,12 +72,11 @@ def study_figure(storage: Storage, name: str | None, which: str) -> Figure:
         StudyError: no such study.
         InputError: another program made it, or there is no such figure.
     """
-    from studies.draw.study_figures import FIGURES
+    from studies.draw.study_figures import FIGURES, figure_of
 
     if which not in FIGURES:
         raise InputError(f'there is no figure "{which}". There are: {", ".join(FIGURES)}.')
-    found = findings_of(storage, _own_study(storage, name))
-    return FIGURES[which](found.trials, report=found.beside_report)
+    return figure_of(findings_of(storage, _own_study(storage, name)), which)
 
 
 def write_figure(figure: Figure, output: Path, kind: str) -> None:

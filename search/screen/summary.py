@@ -28,7 +28,7 @@ from studies.record.catalog import (
 )
 from studies.record.cost import ledger
 from studies.store.storage import Storage
-from studies.words import duration, one_line
+from studies.words import FOREIGN, duration, one_line, spent, told_to_stop
 
 if TYPE_CHECKING:
     from search.run.request import RunOutcome
@@ -41,7 +41,7 @@ DOCUMENTED_FAILURES = 20
 
 
 def status_document(storage: Storage, name: str | None) -> dict[str, Any]:
-    """How a study stands; `alexsearch status --help` documents the keys. Raises StudyError where there is none."""
+    """How a study stands; `alexsearch status --help` documents the keys. Raises StudyError if there is none."""
     study = find_study(storage, name)
     queue = Queue(storage, study.study_id)
     slots = [asdict(slot) for slot in queue.slots()]
@@ -64,7 +64,7 @@ def studies_document(storage: Storage) -> list[dict[str, Any]]:
 
 
 def best_document(storage: Storage, name: str | None) -> dict[str, Any]:
-    """The best complete trial; `alexsearch best --help` documents the keys. Raises StudyError where there is none."""
+    """The best complete trial; `alexsearch best --help` documents the keys. Raises StudyError if there is none."""
     study = find_study(storage, name)
     trial = best_trial(storage, study)
     kept = ("epochs_run", "seconds", "device", "data_fingerprint", "versions", "git_commit")
@@ -86,9 +86,8 @@ def show_what_was_before(screen: Screen, storage: Storage, name: str) -> None:
         study = find_study(storage, name)
     except StudyError:
         return
-    for trial in top_trials(storage, study, 1):
-        screen.best_so_far(trial.value or 0.0, trial.number)
-    screen.before(best_over_time(storage, study), ledger(storage, study.study_id).device_seconds)
+    best = next(((trial.value or 0.0, trial.number) for trial in top_trials(storage, study, 1)), None)
+    screen.before(best, best_over_time(storage, study), ledger(storage, study.study_id).device_seconds)
 
 
 def _brief(storage: Storage, study: StudyRecord) -> dict[str, Any]:
@@ -107,7 +106,7 @@ def _brief(storage: Storage, study: StudyRecord) -> dict[str, Any]:
 def print_status(console: Console, document: Mapping[str, Any]) -> None:
     """The document of `status_document` for people."""
     counts = Counts(**document["counts"])
-    by = "" if document["ours"] else " (made by another program)"
+    by = "" if document["ours"] else f" ({FOREIGN})"
     console.print(f"study {one_line(document['study'])}{by} in {document['storage']}", soft_wrap=True)
     console.print(described(counts), soft_wrap=True)
     best = document["best"]
@@ -122,8 +121,8 @@ def print_status(console: Console, document: Mapping[str, Any]) -> None:
     if document["stopped_by"]:
         console.print(f"ended: {document['stopped_by']}. `alexsearch run` with a higher limit goes on.", soft_wrap=True)
     elif document["stop"]:
-        running = "; those running go back into the queue" if document["stop"] == "now" and counts.running else ""
-        console.print(f"told to stop: no trial is taken{running}. `alexsearch run` goes on.")
+        told = told_to_stop(document["stop"], counts.running)
+        console.print(f"{told}. `alexsearch run` goes on.", soft_wrap=True)
     elif any(slot["stale"] for slot in document["slots"]):
         console.print(
             "gone or stale: that worker has ended or hangs; another one, or the next `alexsearch run`, takes its trial",
@@ -144,7 +143,7 @@ def print_studies(console: Console, storage: Storage, document: Sequence[Mapping
     for study in document:
         best, counts = study["best"], Counts(**study["counts"])
         value, number = (_number(best["value"], 4), str(best["number"])) if best else ("-", "-")
-        note = "" if study["ours"] else "made by another program: its own best value"
+        note = "" if study["ours"] else f"{FOREIGN}: its own best value"
         table.add_row(one_line(study["study"]), f"{counts.settled}/{counts.budget}", value, number, note)
     console.print(table)
 
@@ -222,9 +221,7 @@ def print_outcome(console: Console, storage: Storage, outcome: RunOutcome, where
 
 def _print_cost(console: Console, device_seconds: float, saved_seconds: float) -> None:
     if device_seconds:
-        share = saved_seconds / (device_seconds + saved_seconds)
-        saved = f"; pruning saved about {duration(saved_seconds)} ({share:.0%})" if saved_seconds else ""
-        console.print(f"cost: {duration(device_seconds)} of device time{saved}")
+        console.print(f"cost: {spent(device_seconds, saved_seconds)}")
 
 
 def _print_failures(console: Console, failures: Sequence[Mapping[str, Any]], failed: int) -> None:

@@ -1,4 +1,4 @@
-"""How a study stands, shown until it is done: a live view on a terminal, a line a change in a pipe."""
+"""How a study stands, shown until it is done: a live view on a terminal, in a pipe one line per change."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from studies.record.catalog import METRIC, best_over_time, described, find_study
 from studies.record.cost import ledger
 from studies.record.pace import Pace, pace_of, recent_trials
 from studies.store.storage import Storage
-from studies.words import duration, number, one_line
+from studies.words import duration, one_line, settings, told_to_stop
 
 
 @dataclass(frozen=True)
@@ -54,17 +54,16 @@ class Look:
 
 
 def look(storage: Storage, name: str | None) -> Look:
-    """How the study stands now. Raises StudyError where there is none."""
+    """How the study stands now. Raises StudyError if there is none."""
     study = find_study(storage, name)
     queue = Queue(storage, study.study_id)
     counts, slots = queue.counts(), queue.slots()
     top = top_trials(storage, study, 1)
-    params = ", ".join(f"{one_line(key)} {number(value)}" for key, value in top[0].params.items()) if top else ""
     return Look(
         name=study.name,
         metric=METRIC if study.is_ours else "value",
         counts=counts,
-        best=(top[0].value or 0.0, top[0].number, params) if top else None,
+        best=(top[0].value or 0.0, top[0].number, settings(top[0].params)) if top else None,
         best_over_time=best_over_time(storage, study),
         device_seconds=ledger(storage, study.study_id).device_seconds,
         slots=slots,
@@ -81,9 +80,9 @@ def watch(
     every: float,
     pause: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Show the study every so many seconds until it is settled or stopped, or until Ctrl-C, which leaves it as it is.
+    """Show the study, anew after `every` seconds, until it is settled or stopped, or until Ctrl-C, which stops nothing.
 
-    Raises StudyError where there is none.
+    Raises StudyError if there is none.
     """
     latest = look(storage, name)
     said = ""
@@ -122,7 +121,7 @@ def view(latest: Look, console: Output) -> Group:
     pace += [f"about {duration(latest.pace.seconds_left)} to go"] if latest.pace.seconds_left else []
     parts.append(Text("   ".join(pace), no_wrap=True, overflow="ellipsis"))
     if latest.stop:
-        parts.append(Text("told to stop: no trial is taken", style="yellow"))
+        parts.append(Text(told_to_stop(latest.stop, counts.running), style="yellow"))
     parts.append(
         slots_table([asdict(slot) for slot in latest.slots])
         if latest.slots

@@ -1,4 +1,4 @@
-"""Figures of what was sampled: which parameter decides, all values side by side, accuracy against each."""
+"""Figures of what was sampled: which parameter decides, all values side by side, accuracy against each parameter."""
 
 from __future__ import annotations
 
@@ -23,12 +23,11 @@ SCALE = ((0.0, EARLY), (0.5, SKY), (0.85, BLUE), (1.0, GREEN))
 COLUMNS = 3
 
 
-def importances(trials: Sequence[FrozenTrial], *, report: bool = True) -> Figure:
+def importances(trials: Sequence[FrozenTrial]) -> Figure:
     """How much each parameter decides about being among the best, by Optuna's default evaluator (PED-ANOVA).
 
     It rests on complete trials only: where many were pruned, it knows little of the values that made them bad.
     """
-    del report
     found = importances_of(trials)
     figure = new_plot("Which parameter decides", "importance (complete trials only)", "")
     if found:
@@ -39,14 +38,14 @@ def importances(trials: Sequence[FrozenTrial], *, report: bool = True) -> Figure
             text=[f"{share:.0%}" for share in shares], textposition="auto", hoverinfo="skip",
         )  # fmt: skip
     else:
-        say_instead(figure, f"it takes {FEWEST_FOR_IMPORTANCES} complete trials that differ")
+        say_instead(figure, f"this takes {FEWEST_FOR_IMPORTANCES} complete trials with different values")
     figure.update_xaxes(tickformat=".0%", rangemode="tozero")
     figure.update_yaxes(tickformat=None, showgrid=False)
     return figure
 
 
 def importances_of(trials: Sequence[FrozenTrial]) -> dict[str, float]:
-    """Each parameter's share of importance, the largest first; empty where too few complete trials say anything."""
+    """Each parameter's share of importance, the largest first; empty if there are too few complete trials to tell."""
     import optuna
 
     complete = [trial for trial in trials if trial.state.name == "COMPLETE" and value_of(trial) is not None]
@@ -61,16 +60,15 @@ def importances_of(trials: Sequence[FrozenTrial]) -> dict[str, float]:
     return {name: share for name, share in found.items() if math.isfinite(share)}
 
 
-def parallel_coordinates(trials: Sequence[FrozenTrial], *, report: bool = True) -> Figure:
-    """A line a trial through its values and what it came to; drag along an axis to pick, drag an axis to move it.
+def parallel_coordinates(trials: Sequence[FrozenTrial]) -> Figure:
+    """A line for each trial through its values and its result; drag along an axis to pick, drag an axis to move it.
 
-    A value that a trial does not have, as a step's where its schedule is constant, lies at the foot of its axis.
+    A value that a trial lacks, as the step of a constant schedule, lies at the foot of its axis.
     """
-    del report
     known = [trial for trial in trials if trial.params and value_of(trial) is not None]
     figure = new_plot("All values side by side", "", "")
     if not known:
-        say_instead(figure, "no trial with values has come to anything yet")
+        say_instead(figure, "no trial has a value yet")
         return figure
     values = [round(value_of(trial) or 0.0, 4) for trial in known]
     dimensions = [_dimension(name, known) for name in _names(known)]
@@ -83,16 +81,15 @@ def parallel_coordinates(trials: Sequence[FrozenTrial], *, report: bool = True) 
     return figure
 
 
-def slices(trials: Sequence[FrozenTrial], *, report: bool = True) -> Figure:
+def slices(trials: Sequence[FrozenTrial]) -> Figure:
     """Accuracy against each parameter, from grey dots for the first trials to blue ones for the last.
 
     Pruned trials stand where they stopped; the best has a ring.
     """
-    del report
     known = [trial for trial in trials if trial.params and value_of(trial) is not None]
     if not known:
         figure = new_plot("Accuracy against each parameter", "", "")
-        say_instead(figure, "no trial with values has come to anything yet")
+        say_instead(figure, "no trial has a value yet")
         return figure
     from plotly.subplots import make_subplots
 
@@ -184,7 +181,7 @@ def _dimension(name: str, trials: Sequence[FrozenTrial]) -> Mapping[str, Any]:
 
 
 def _log_ticks(values: Sequence[float]) -> tuple[list[float], list[str]]:
-    """Where a logarithmic axis over these values is marked: at its decades, or in a short one at 1, 2 and 5."""
+    """Where a logarithmic axis over these values is marked: at its decades, or at 1, 2 and 5 in each if it is short."""
     low, high = min(values), max(values)
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     digits = (1,) if high > 100 * low else (1, 2, 5)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,10 +20,15 @@ if TYPE_CHECKING:
 
 BLUE, ORANGE, GREEN, RED, PINK, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
 INK, GREY = "#222222", "#8A8A8A"
+LOOKS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {"PRUNED": (ORANGE, "o"), "RUNNING": (GREY, ">"), "COMPLETE": (BLUE, "s"), "FAIL": (PINK, "X")}
+)
+"""The colour and marker of each state, in the order of drawing: the few failures lie on top of the many that went well.
+"""
 
 
-def new_figure(width: float, height: float, columns: int = 1) -> tuple[Figure, Any]:
-    """A figure of so many inches with one Axes, or an array of them, in the style all of them share."""
+def new_picture(width: float, height: float, columns: int = 1) -> tuple[Figure, Any]:
+    """A figure of `width` by `height` inches with one Axes, or an array of them, in the style all pictures share."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -57,7 +63,7 @@ def whole_epochs(axes: Axes) -> None:
 
 
 def legend_below(figure: Figure) -> None:
-    """The legend under everything, where it can't lie on the data."""
+    """The legend below the axes, where it can't cover the data."""
     figure.legend(loc="outside lower center", ncols=2, fontsize=9, frameon=False)
 
 
@@ -77,7 +83,7 @@ def as_bytes(figure: Figure, kind: str) -> bytes:
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Writes the picture beside its place and renames it, so that nobody ever sees half of one."""
+    """Writes the picture aside and renames it, so that nobody ever sees half of one."""
     kind = path.suffix.removeprefix(".")
     if kind not in ("png", "svg"):
         raise ValueError(f"{path}: a figure is written as .png or .svg")

@@ -1,7 +1,4 @@
-"""Pictures of a retraining, PNG and SVG: its curves, its score, its classes, beside what the report had.
-
-Every curve that has one is drawn with the report's, so that nobody has to look up what there was to beat.
-"""
+"""Pictures of a retraining, PNG and SVG: its curves, score and classes, beside the paper's, which it has to beat."""
 
 from __future__ import annotations
 
@@ -11,8 +8,8 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, Protocol
 
-from studies.draw.picture import BLUE, GREEN, INK, RED, SKY, legend_below, new_figure, percent, save_both, whole_epochs
-from studies.record.published import REPORT_SCORE, report_points
+from studies.draw.picture import BLUE, GREEN, INK, RED, SKY, legend_below, new_picture, percent, save_both, whole_epochs
+from studies.record.published import PAPER_LEVEL, PAPER_NAME, PAPER_SCORE, paper_points
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,31 +41,31 @@ class Score:
     loss: float
 
 
-def training_figures(
+def training_pictures(
     histories: Sequence[Sequence[EpochRow]],
     out: Path,
     *,
     title: str,
     searched: Sequence[EpochRow] | None = None,
     scores: Sequence[Score] = (),
-    report: bool = True,
+    paper: bool = False,
 ) -> list[Path]:
-    """Loss and accuracy over the epochs, as the report's figures 10 and 11. Writes `loss.*` and `accuracy.*` to `out`.
+    """Loss and accuracy over the epochs, as the paper's figures 10 and 11. Writes `loss.*` and `accuracy.*` to `out`.
 
     `histories` holds one history for each seed. `searched` is the history of the trial the configuration comes from:
-    its validation curve is what the search saw. `scores` are the networks' results on the test set. `report` draws the
-    report's curve, which says something about CIFAR-10 only. Returns the paths of the two PNGs and two SVGs.
+    its validation curve is what the search saw. `scores` are the networks' results on the test set. `paper` draws the
+    paper's curve, which says something about CIFAR-10 only. Returns the paths of the two PNGs and two SVGs.
     Raises ValueError without an epoch.
     """
     if not any(histories):
         raise ValueError("there is no epoch to draw")
     written: list[Path] = []
     for name, label, attribute in (("loss", "cross-entropy loss (nats)", "loss"), ("accuracy", "accuracy", "accuracy")):
-        figure, axes = new_figure(7.2, 4.3)
+        figure, axes = new_picture(7.2, 4.3)
         _draw_training(axes, attribute, histories, searched)
         last = max(row.epoch for history in histories for row in history)
-        if report:
-            _draw_report(axes, f"val_{attribute}", last)
+        if paper:
+            _draw_paper(axes, f"val_{attribute}", last)
         if scores:
             _draw_test(axes, last, [getattr(score, attribute) for score in scores], is_share=attribute == "accuracy")
         axes.set(title=title, xlabel="epoch", ylabel=label)
@@ -94,8 +91,8 @@ def _draw_training(
         _line(axes, searched, f"val_{attribute}", style, "validation in the search")
 
 
-def _draw_report(axes: Axes, attribute: str, last_epoch: int) -> None:
-    shown = zip(*report_points(attribute, last_epoch, least=10), strict=True)
+def _draw_paper(axes: Axes, attribute: str, last_epoch: int) -> None:
+    shown = zip(*paper_points(attribute, last_epoch, least=10), strict=True)
     # Of the losses only six are known: show where they are.
     style: dict[str, Any] = {
         "color": INK,
@@ -103,7 +100,7 @@ def _draw_report(axes: Axes, attribute: str, last_epoch: int) -> None:
         "linestyle": ":",
         "marker": "." if attribute == "val_loss" else None,
     }
-    axes.plot(*shown, label="validation in the report, 2022", **style)
+    axes.plot(*shown, label=f"validation in the {PAPER_NAME}", **style)
 
 
 def _draw_test(axes: Axes, last_epoch: int, values: Sequence[float], *, is_share: bool) -> None:
@@ -119,10 +116,10 @@ def _draw_test(axes: Axes, last_epoch: int, values: Sequence[float], *, is_share
     axes.plot([last_epoch] * len(values), values, label=label, zorder=5, clip_on=False, **style)
 
 
-def score_figure(
-    scores: Sequence[Score], out: Path, *, title: str, report: bool = True, measured: str = "test"
+def score_picture(
+    scores: Sequence[Score], out: Path, *, title: str, paper: bool = False, measured: str = "test"
 ) -> list[Path]:
-    """The accuracy score, as the report's figure 12: each seed, their mean and spread. Writes `score.png` and `.svg`.
+    """The accuracy score, as the paper's figure 12: each seed, their mean and spread. Writes `score.png` and `.svg`.
 
     The spread is the sample standard deviation over the seeds; `measured` is what the images are called. Raises
     ValueError without a score.
@@ -131,9 +128,9 @@ def score_figure(
         raise ValueError("there is no score to draw")
     values = [score.accuracy for score in scores]
     mean = fmean(values)
-    figure, axes = new_figure(7.2, 2.4 + 0.32 * len(scores))
+    figure, axes = new_picture(7.2, 2.4 + 0.32 * len(scores))
     rows = range(len(scores))
-    axes.hlines(rows, min(*values, REPORT_SCORE) if report else min(values), values, color=SKY, linewidth=1.2, zorder=1)
+    axes.hlines(rows, min(*values, PAPER_SCORE) if paper else min(values), values, color=SKY, linewidth=1.2, zorder=1)
     axes.plot(values, rows, color=BLUE, marker="o", markersize=8, linestyle="none", zorder=3, label="one seed")
     if len(scores) > 1:
         spread = stdev(values)
@@ -142,8 +139,8 @@ def score_figure(
     else:
         headline = f"{measured} accuracy {mean:.2%} (one seed)"
     axes.axvline(mean, color=BLUE, linewidth=1.6, label=f"mean: {mean:.2%}")
-    if report:
-        axes.axvline(REPORT_SCORE, color=INK, linewidth=1.6, linestyle=":", label=f"report, 2022: {REPORT_SCORE:.2%}")
+    if paper:
+        axes.axvline(PAPER_SCORE, color=INK, linewidth=1.6, linestyle=":", label=PAPER_LEVEL)
     axes.set(title=f"{title}\n{headline}", xlabel=f"accuracy on the {measured} images", ylim=(len(scores) - 0.4, -0.6))
     axes.set_yticks(list(rows), [f"seed {score.seed}" for score in scores])
     axes.margins(x=0.12)
@@ -153,7 +150,7 @@ def score_figure(
     return save_both(figure, out / "score")
 
 
-def class_accuracy_figure(
+def class_accuracy_picture(
     accuracies: Sequence[Sequence[float]], class_names: Sequence[str], out: Path, *, title: str, measured: str = "test"
 ) -> list[Path]:
     """Accuracy of each class, the best on top. `accuracies[seed][class]`. Writes `class_accuracy.png` and `.svg`.
@@ -164,7 +161,7 @@ def class_accuracy_figure(
         raise ValueError(f"accuracies must be rows of {len(class_names)} values, one for each class name")
     means = [fmean(column) for column in zip(*accuracies, strict=True)]
     order = sorted(range(len(class_names)), key=means.__getitem__, reverse=True)
-    figure, axes = new_figure(7.2, 1.2 + 0.3 * len(class_names))
+    figure, axes = new_picture(7.2, 1.2 + 0.3 * len(class_names))
     rows = range(len(order))
     axes.barh(rows, [means[index] for index in order], color=SKY, height=0.7, zorder=2)
     if len(accuracies) > 1:
@@ -188,7 +185,7 @@ def class_accuracy_figure(
     return save_both(figure, out / "class_accuracy")
 
 
-def confusion_figure(
+def confusion_picture(
     matrix: npt.NDArray[np.integer[Any]], class_names: Sequence[str], out: Path, *, title: str
 ) -> list[Path]:
     """The confusion matrix: `matrix[true, predicted]` counts images, shape (classes, classes). Writes `confusion.*`.
@@ -202,7 +199,7 @@ def confusion_figure(
         raise ValueError(f"the confusion matrix has shape {matrix.shape}, but there are {size} class names")
     totals = matrix.sum(axis=1, keepdims=True)
     shares = np.divide(matrix, totals, out=np.zeros(matrix.shape), where=totals > 0)
-    figure, axes = new_figure(2.2 + 0.52 * size, 1.8 + 0.46 * size)
+    figure, axes = new_picture(2.2 + 0.52 * size, 1.8 + 0.46 * size)
     # Square root: otherwise the diagonal takes all the colour, and the confusions, which one came to see, look alike.
     axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for row in range(size):

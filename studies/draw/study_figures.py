@@ -1,6 +1,6 @@
-"""A study as interactive figures: one plotly figure a question, for the report, for pages and for notebooks.
+"""A study as interactive figures: one plotly figure for each question, for the report, the note and notebooks.
 
-    learning-curves        every trial over its epochs, with the report's curve
+    learning-curves        every trial over its epochs, with the paper's curve
     history                the best value as the budget is spent
     seconds                what a device-second bought
     pruning                where pruning stopped trials
@@ -9,8 +9,9 @@
     parallel-coordinates   all values of all trials side by side
     slices                 accuracy against each parameter
 
-Every function takes the trials of a study of ours (values are accuracies, larger is better), in any state and any
-number, none too; where there is nothing to draw the figure says why. `FIGURES` holds them by name.
+Every function takes any number of trials of a study of ours, in any state (values are accuracies, larger is better); if
+there is nothing to draw, the figure says why. `FIGURES` holds them by name, and `figure_of` draws one beside what the
+study is to be compared with.
 """
 
 from __future__ import annotations
@@ -22,15 +23,18 @@ from statistics import median
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from studies.draw.figure_style import MARKERS, NEUTRAL, add_dots, add_level, new_plot, say_instead
+from studies.draw.figure_style import MARKERS, NEUTRAL, add_dots, add_dots_by_state, add_level, new_plot, say_instead
 from studies.draw.parameter_figures import importances, parallel_coordinates, slices
-from studies.draw.picture import GREEN, ORANGE, SKY
-from studies.record.curves import STATES, best_of, best_so_far, points_of, settled_in_order, value_of
-from studies.record.published import REPORT_SCORE, report_points
+from studies.draw.picture import GREEN, LOOKS, SKY
+from studies.record.curves import best_of, best_steps, points_of, settled_in_order, value_of
+from studies.record.published import PAPER_LEVEL, PAPER_NAME, PAPER_SCORE, paper_points
+from studies.words import STATE_WORDS
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
     from plotly.graph_objects import Figure
+
+    from studies.record.findings import Findings
 
 MOST_POINTS = 40_000
 """Of learning curves in one figure, about half a megabyte; beyond, epochs and then trials are left out, and it says so.
@@ -38,34 +42,34 @@ MOST_POINTS = 40_000
 
 CROWD = 100
 """More curves than these are drawn fainter, and without a mark at each epoch."""
-NOTHING = "no trial has come to anything yet"
+NOTHING = "no trial has a value yet"
 
 
-def learning_curves(trials: Sequence[FrozenTrial], *, report: bool = True, most_points: int = MOST_POINTS) -> Figure:
+def learning_curves(trials: Sequence[FrozenTrial], *, paper: bool = False, most_points: int = MOST_POINTS) -> Figure:
     """Every trial's validation accuracy over the epochs, coloured by state; hovering names the trial.
 
-    One trace a state, the curves parted by gaps, so that it stays small with thousands of trials. `report` lays the
-    report's curve over them, which says something about CIFAR-10 only.
+    One trace for each state, its curves separated by gaps, so that it stays small with thousands of trials. `paper`
+    lays the paper's curve over them, which says something about CIFAR-10 only.
     """
     best = best_of(trials)
     curves = [(trial, points_of(trial)) for trial in trials if points_of(trial)]
     drawn = _thinned(curves, most_points, best)
     left_out = f" ({len(drawn)} of {len(curves)} drawn)" if len(drawn) < len(curves) else ""
     figure = new_plot(f"Learning curves of all trials{left_out}", "epoch", "validation accuracy")
-    for state, (color, marker, label) in STATES.items():
+    for state, (color, marker) in LOOKS.items():
         count = sum(trial.state.name == state and trial is not best for trial, _ in curves)
         chosen = [(trial, points) for trial, points in drawn if trial.state.name == state and trial is not best]
         if chosen:
-            _add_curves(figure, chosen, f"{label} ({count})", color, marker)
+            _add_curves(figure, chosen, f"{STATE_WORDS[state]} ({count})", color, marker)
     for trial, points in drawn:
         if trial is best:
             _add_curves(figure, [(trial, points)], f"best: trial {trial.number}", GREEN, "s")
             figure.data[-1].update(opacity=1, line={"width": 3})
-    if report:
+    if paper:
         last = max((points[-1][0] for _, points in curves), default=50)
-        epochs, values = zip(*report_points("val_accuracy", last), strict=True)
+        epochs, values = zip(*paper_points("val_accuracy", last), strict=True)
         figure.add_scatter(
-            x=epochs, y=values, mode="lines", name="report, 2022",
+            x=epochs, y=values, mode="lines", name=PAPER_NAME,
             line={"color": NEUTRAL, "dash": "dot", "width": 2.2},
             hovertemplate="report, epoch %{x}: %{y:.2%}<extra></extra>",
         )  # fmt: skip
@@ -75,19 +79,15 @@ def learning_curves(trials: Sequence[FrozenTrial], *, report: bool = True, most_
     return figure
 
 
-def history(trials: Sequence[FrozenTrial], *, report: bool = True, baseline: float | None = None) -> Figure:
+def history(trials: Sequence[FrozenTrial], *, paper: bool = False, baseline: float | None = None) -> Figure:
     """What every trial came to in the order they were settled, and the best of them so far.
 
     `baseline` is the value of the configuration that was tried first.
     """
     figure = new_plot("Best as the budget is spent", "settled trials", "validation accuracy")
-    places = {trial.number: place for place, trial in enumerate(settled_in_order(trials), 1)}
-    for state, (color, marker, label) in STATES.items():
-        chosen = [trial for trial in trials if trial.state.name == state and trial.number in places]
-        name = label if state == "COMPLETE" else f"{label}, last epoch"
-        add_dots(figure, chosen, [places[trial.number] for trial in chosen], name, color, marker)
-    steps = best_so_far(trials)
-    if steps:
+    settled = settled_in_order(trials)
+    add_dots_by_state(figure, [(trial, place) for place, trial in enumerate(settled, 1)])
+    if steps := best_steps(trials):
         figure.add_scatter(
             x=[place for place, _ in steps], y=[round(value, 4) for _, value in steps], mode="lines",
             line={"color": GREEN, "width": 3, "shape": "hv"}, name=f"best so far: {steps[-1][1]:.2%}",
@@ -96,43 +96,43 @@ def history(trials: Sequence[FrozenTrial], *, report: bool = True, baseline: flo
     if not figure.data:
         say_instead(figure, NOTHING)
     if baseline is not None:
-        add_level(figure, baseline, f"baseline: {baseline:.2%}", SKY, "dash", len(places))
-    if report:
-        add_level(figure, REPORT_SCORE, f"report, 2022: {REPORT_SCORE:.2%}", NEUTRAL, "dot", len(places))
+        add_level(figure, baseline, f"baseline: {baseline:.2%}", SKY, "dash", len(settled))
+    if paper:
+        add_level(figure, PAPER_SCORE, PAPER_LEVEL, NEUTRAL, "dot", len(settled))
     return figure
 
 
-def seconds(trials: Sequence[FrozenTrial], *, report: bool = True) -> Figure:
-    """Accuracy against the device-seconds a trial took, and the best that was to be had for so many."""
-    known = [trial for trial in trials if isinstance(trial.user_attrs.get("seconds"), (int, float))]
+def seconds(trials: Sequence[FrozenTrial], *, paper: bool = False) -> Figure:
+    """Accuracy against the device-seconds a trial took, and the best accuracy for that much time."""
+    known = [
+        (trial, round(trial.user_attrs["seconds"], 1))
+        for trial in trials
+        if isinstance(trial.user_attrs.get("seconds"), (int, float))
+    ]
+    last = max((spent for _, spent in known), default=0.0)
     figure = new_plot("What a device-second bought", "device-seconds of a trial", "validation accuracy")
-    for state, (color, marker, label) in STATES.items():
-        chosen = [trial for trial in known if trial.state.name == state]
-        name = label if state == "COMPLETE" else f"{label}, last epoch"
-        add_dots(figure, chosen, [round(trial.user_attrs["seconds"], 1) for trial in chosen], name, color, marker)
+    add_dots_by_state(figure, known)
     front: list[tuple[float, float]] = []
-    for trial in sorted(known, key=lambda trial: trial.user_attrs["seconds"]):
+    for trial, spent in sorted(known, key=lambda each: each[0].user_attrs["seconds"]):
         value = value_of(trial)
         if trial.state.name == "COMPLETE" and value is not None and (not front or value > front[-1][1]):
-            front.append((trial.user_attrs["seconds"], value))
+            front.append((spent, value))
     if front:
-        front.append((max(trial.user_attrs["seconds"] for trial in known), front[-1][1]))
+        front.append((last, front[-1][1]))
         figure.add_scatter(
-            x=[round(spent, 1) for spent, _ in front], y=[round(value, 4) for _, value in front], mode="lines",
+            x=[spent for spent, _ in front], y=[round(value, 4) for _, value in front], mode="lines",
             line={"color": GREEN, "width": 2, "shape": "hv"}, name="best for the time", hoverinfo="skip",
         )  # fmt: skip
     if not figure.data:
         say_instead(figure, NOTHING)
-    if report and known:
-        add_level(figure, REPORT_SCORE, f"report, 2022: {REPORT_SCORE:.2%}", NEUTRAL, "dot",
-                   max(trial.user_attrs["seconds"] for trial in known))  # fmt: skip
+    if paper and known:
+        add_level(figure, PAPER_SCORE, PAPER_LEVEL, NEUTRAL, "dot", last)
     figure.update_xaxes(rangemode="tozero")
     return figure
 
 
-def pruning(trials: Sequence[FrozenTrial], *, report: bool = True) -> Figure:
+def pruning(trials: Sequence[FrozenTrial]) -> Figure:
     """The epoch and accuracy at which pruning stopped trials, beside the median of the complete ones."""
-    del report
     figure = new_plot("Where pruning stopped trials", "epoch", "validation accuracy")
     pruned = [trial for trial in trials if trial.state.name == "PRUNED" and points_of(trial)]
     by_epoch: dict[int, list[float]] = {}
@@ -143,31 +143,32 @@ def pruning(trials: Sequence[FrozenTrial], *, report: bool = True) -> Figure:
     if by_epoch:
         figure.add_scatter(
             x=sorted(by_epoch), y=[round(median(by_epoch[epoch]), 4) for epoch in sorted(by_epoch)], mode="lines",
-            name="median of the complete trials", line={"color": STATES["COMPLETE"][0], "width": 2},
+            name="median of the complete trials", line={"color": LOOKS["COMPLETE"][0], "width": 2},
             hovertemplate="median at epoch %{x}: %{y:.2%}<extra></extra>",
         )  # fmt: skip
-    add_dots(figure, pruned, [points_of(trial)[-1][0] for trial in pruned], f"pruned ({len(pruned)})", ORANGE, "o")
+    stopped = [(trial, points_of(trial)[-1][0]) for trial in pruned]
+    add_dots(figure, stopped, f"pruned ({len(pruned)})", "PRUNED")
     if not pruned:
         say_instead(figure, "no trial was pruned")
     figure.update_xaxes(rangemode="tozero")
     return figure
 
 
-def lanes(trials: Sequence[FrozenTrial], *, report: bool = True, now: datetime | None = None) -> Figure:
-    """Which slot ran which trial, and when: a bar a trial, from when it was last taken to when it was settled.
+def lanes(trials: Sequence[FrozenTrial], *, now: datetime | None = None) -> Figure:
+    """Which slot ran which trial, and when: a bar for each trial, from when it was last taken to when it was settled.
 
     `now` ends the bars of running trials; times are naive and local, as Optuna's.
     """
-    del report
     started = [trial for trial in trials if trial.datetime_start and trial.state.name != "WAITING"]
     figure = new_plot("What ran where", "", "")
     spans = [(trial, trial.datetime_complete or now or datetime.now()) for trial in started]
     lane_of = _lanes(spans)
-    for state, (color, _, label) in STATES.items():
+    for state, (color, _) in LOOKS.items():
         chosen = [(trial, end) for trial, end in spans if trial.state.name == state]
         if chosen:
             figure.add_bar(
-                orientation="h", name=f"{label} ({len(chosen)})", marker={"color": color, "line": {"width": 0}},
+                orientation="h", name=f"{STATE_WORDS[state]} ({len(chosen)})",
+                marker={"color": color, "line": {"width": 0}},
                 base=[f"{trial.datetime_start:%Y-%m-%d %H:%M:%S}" for trial, _ in chosen],
                 x=[round(1000 * (end - (trial.datetime_start or end)).total_seconds()) for trial, end in chosen],
                 y=[lane_of[trial.number] for trial, _ in chosen], customdata=[trial.number for trial, _ in chosen],
@@ -183,7 +184,7 @@ def lanes(trials: Sequence[FrozenTrial], *, report: bool = True, now: datetime |
 
 
 def _lanes(spans: Sequence[tuple[FrozenTrial, datetime]]) -> dict[int, str]:
-    """The lane of each trial's number. Where runs of one host overlap in a slot's name, they get a lane each."""
+    """The lane of each trial's number. Where two runs of one host have a slot of the same name, each gets a lane."""
     lane_of: dict[int, str] = {}
     ends: dict[str, list[datetime]] = {}
     for trial, end in sorted(spans, key=lambda span: (span[0].datetime_start, span[0].number)):
@@ -200,7 +201,7 @@ def _lanes(spans: Sequence[tuple[FrozenTrial, datetime]]) -> dict[int, str]:
 def _thinned(
     curves: Sequence[tuple[FrozenTrial, list[tuple[int, float]]]], most: int, best: FrozenTrial | None
 ) -> list[tuple[FrozenTrial, list[tuple[int, float]]]]:
-    """The curves with at most about `most` points in all: fewer epochs of each, and where that won't do, fewer trials.
+    """The curves with about `most` points at most: fewer epochs of each, and if that is not enough, fewer trials.
 
     First and last epochs stay, and so does the best trial.
     """
@@ -254,4 +255,14 @@ FIGURES: Mapping[str, Callable[..., Figure]] = MappingProxyType(
         "slices": slices,
     }
 )
-"""Every figure of a study by its name: `figure(trials, report=True)`."""
+"""Every figure of a study by its name: `figure(trials)`."""
+
+
+def figure_of(found: Findings, name: str, *, most_points: int = MOST_POINTS) -> Figure:
+    """One figure of a study, with the baseline, and the paper's numbers if they say something about its images."""
+    paper, baseline = found.beside_paper, found.baseline
+    if name == "learning-curves":
+        return learning_curves(found.trials, paper=paper, most_points=most_points)
+    if name == "history":
+        return history(found.trials, paper=paper, baseline=value_of(baseline) if baseline else None)
+    return seconds(found.trials, paper=paper) if name == "seconds" else FIGURES[name](found.trials)

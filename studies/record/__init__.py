@@ -1,1 +1,1 @@
-"""What came out? Studies and trials, cost, pace, findings, retrainings, and the report of 2022."""
+"""What came out? Studies and trials, cost, pace, findings, retrainings, and the paper of 2022."""

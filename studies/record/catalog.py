@@ -10,7 +10,6 @@ uid       tells this study from any other of the same name
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import shlex
 import uuid
@@ -27,6 +26,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import orm
 
 from studies.queue.queue import Counts, Queue
+from studies.record.curves import best_so_far
 from studies.store.schema import EPOCHS
 from studies.store.storage import Storage
 from studies.words import failure_of
@@ -198,8 +198,8 @@ def best_over_time(storage: Storage, study: StudyRecord) -> list[float]:
         )
         .order_by(sa.text("trials.datetime_complete"), trial.number)
     )
-    better = min if study.directions[0] is StudyDirection.MINIMIZE else max
-    return list(itertools.accumulate(storage.read(lambda session: session.scalars(query).all()), better))
+    values = storage.read(lambda session: session.scalars(query).all())
+    return best_so_far(values, smallest=study.directions[0] is StudyDirection.MINIMIZE)
 
 
 def last_failures(storage: Storage, study: StudyRecord, count: int) -> list[Failure]:

@@ -1,36 +1,23 @@
-"""A study's trials as points to draw: what the pictures by matplotlib and the figures by plotly have in common."""
+"""A study's trials as points: their learning curves, what each came to, and the best of them as they went along."""
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
-
-from studies.draw.picture import BLUE, GREY, ORANGE, PINK
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-# How a state is drawn: colour, marker at the curve's end, name in the legend. In this order, so that the few failures
-# lie on top of the many that went well.
-STATES: Mapping[str, tuple[str, str, str]] = MappingProxyType(
-    {
-        "PRUNED": (ORANGE, "o", "pruned"),
-        "RUNNING": (GREY, ">", "running"),
-        "COMPLETE": (BLUE, "s", "complete"),
-        "FAIL": (PINK, "X", "failed"),
-    }
-)
-
 
 def points_of(trial: FrozenTrial) -> list[tuple[int, float]]:
-    """Epoch and validation accuracy, by epoch; what is no finite number is no point."""
+    """Epoch and validation accuracy, by epoch; a value that is not finite is left out."""
     return sorted((epoch, value) for epoch, value in trial.intermediate_values.items() if math.isfinite(value))
 
 
 def value_of(trial: FrozenTrial) -> float | None:
-    """What a trial came to: a complete one's value, any other's last point; None without one."""
+    """What a trial came to: a complete one's value, any other's last point; None if it has none."""
     if trial.state.name == "COMPLETE" and trial.value is not None:
         return trial.value if math.isfinite(trial.value) else None
     points = points_of(trial)
@@ -44,19 +31,27 @@ def best_of(trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
 
 
 def settled_in_order(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """The trials that are settled, in the order in which they were."""
+    """The settled trials, in the order in which they were settled."""
     return sorted(
         (trial for trial in trials if trial.state.is_finished() and trial.datetime_complete is not None),
         key=lambda trial: (trial.datetime_complete, trial.number),
     )
 
 
-def best_so_far(trials: Sequence[FrozenTrial]) -> list[tuple[int, float]]:
-    """How many trials were settled, and the best value then: a point at each complete trial, and one at the end."""
-    steps: list[tuple[int, float]] = []
+def best_so_far(values: Iterable[float], *, smallest: bool = False) -> list[float]:
+    """The best among each value and those before it: the largest, or the `smallest`."""
+    return list(itertools.accumulate(values, min if smallest else max))
+
+
+def best_steps(trials: Sequence[FrozenTrial], *, smallest: bool = False) -> list[tuple[int, float]]:
+    """How many trials were settled, and the best value then: a point at each improvement, and one at the end."""
     settled = settled_in_order(trials)
-    for place, trial in enumerate(settled, 1):
-        value = value_of(trial)
-        if trial.state.name == "COMPLETE" and value is not None:
-            steps.append((place, max(value, steps[-1][1] if steps else value)))
+    known = [
+        (place, value)
+        for place, trial in enumerate(settled, 1)
+        if trial.state.name == "COMPLETE" and (value := value_of(trial)) is not None
+    ]
+    best = best_so_far((value for _, value in known), smallest=smallest)
+    places = [place for place, _ in known]
+    steps = [next(alike) for _, alike in itertools.groupby(zip(places, best, strict=True), key=lambda step: step[1])]
     return [*steps, (len(settled), steps[-1][1])] if steps else []

@@ -13,7 +13,7 @@ from studies.record.curves import best_of, value_of
 from studies.record.published import is_cifar10, stands_beside
 from studies.record.retrained import Retrained, read
 from studies.store.storage import Storage
-from studies.words import is_searched, listed, number, parameter
+from studies.words import images, is_searched, listed, number, parameter
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -30,24 +30,24 @@ class Findings:
     best: FrozenTrial | None
     """The complete trial with the highest validation accuracy."""
     baseline: FrozenTrial | None
-    """The trial that got the configuration to beat, once it is complete."""
+    """The trial of the configuration that is to be beaten, once it is complete."""
     ledger: Ledger
     verified: Retrained | None
-    """What retraining the best trial came to; where it was not retrained, the last that was."""
+    """What retraining the best trial came to; if it was not retrained, of the trial that was retrained last."""
 
     @property
     def data(self) -> Mapping[str, Any]:
-        data: Mapping[str, Any] = self.study.attributes.get("data", {})
+        data: Mapping[str, Any] = self.study.attributes["data"]
         return data
 
     @property
     def on_cifar10(self) -> bool:
-        """Whether the report's numbers are about these images."""
+        """Whether the paper's numbers are about these images."""
         return is_cifar10(self.data)
 
     @property
-    def beside_report(self) -> bool:
-        """Whether the report's curve may be drawn beside this study's."""
+    def beside_paper(self) -> bool:
+        """Whether the paper's curve may be drawn beside this study's."""
         return stands_beside(self.data)
 
     @property
@@ -65,15 +65,15 @@ class Findings:
     @property
     def question(self) -> str:
         searched = [name for name, stored in self.space.items() if is_searched(stored)]
-        which = f"Which {listed(searched)} give" if len(searched) > 1 else f"Which {' '.join(searched)} gives"
-        return f"{which} the network its highest validation accuracy?"
+        if not searched:
+            return "Which validation accuracy does the network reach?"
+        give = "give" if len(searched) > 1 else "gives"
+        return f"Which {listed(searched)} {give} the network its highest validation accuracy?"
 
     @property
     def images(self) -> str:
-        """The data in words: "cifar10: 45,000 training and 5,000 validation images"."""
-        source = self.data.get("source", self.study.attributes["space"].get("data", {}).get("source", "unknown data"))
-        counted = [f"{self.data[key]:,} {word}" for key, word in _IMAGES.items() if isinstance(self.data.get(key), int)]
-        return f"{source}: {listed(counted)} images" if counted else str(source)
+        """The data in words: "45,000 training and 5,000 validation images of cifar10"."""
+        return images(self.data)
 
     @property
     def space_lines(self) -> list[tuple[str, str]]:
@@ -83,11 +83,8 @@ class Findings:
         return [*lines, ("fixed", ", ".join(fixed))] if fixed else lines
 
 
-_IMAGES = {"train_images": "training", "validation_images": "validation"}
-
-
 def findings_of(storage: Storage, study: StudyRecord, trials: Sequence[FrozenTrial] | None = None) -> Findings:
-    """What `study` has come to so far. `trials` spares reading them, where the caller has them already."""
+    """What `study` has come to so far. A caller that has the `trials` already spares reading them."""
     if trials is None:
         trials = storage.get_all_trials(study.study_id, deepcopy=False)
     known = sorted(trials, key=lambda trial: trial.number)

@@ -1,4 +1,4 @@
-"""The numbers of the report this project sets out from: what a search has to beat."""
+"""The numbers of the paper that this project sets out from, which users know as "the report": what there is to beat."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 # "Application of the AlexNet convolutional neural network to CIFAR-10", University of Kragujevac, 2022 (in Serbian),
 # sections 5 to 8: batch size 32, learning rate 0.001, 50 epochs, the test set as validation set. Epochs whose line its
 # listing lost are missing; of the losses it prints these six.
-REPORT_ACCURACY: Mapping[int, float] = MappingProxyType(
+PAPER_ACCURACY: Mapping[int, float] = MappingProxyType(
     {
         1: 0.4199, 2: 0.4785, 3: 0.5204, 4: 0.5502, 5: 0.5830, 6: 0.6030, 8: 0.6249, 9: 0.6499, 10: 0.6613,
         11: 0.6630, 12: 0.6769, 13: 0.6728, 14: 0.6804, 15: 0.6843, 16: 0.6906, 17: 0.6944, 18: 0.6954, 19: 0.6923,
@@ -19,35 +19,36 @@ REPORT_ACCURACY: Mapping[int, float] = MappingProxyType(
         49: 0.6991, 50: 0.7028,
     }
 )  # fmt: skip
-REPORT_LOSS: Mapping[int, float] = MappingProxyType(
+PAPER_LOSS: Mapping[int, float] = MappingProxyType(
     {1: 1.6129, 2: 1.4365, 3: 1.3307, 10: 0.9849, 16: 0.9108, 50: 1.6034}
 )
-REPORT_CURVE: Mapping[str, Mapping[int, float]] = MappingProxyType(
-    {"val_accuracy": REPORT_ACCURACY, "val_loss": REPORT_LOSS}
+PAPER_CURVE: Mapping[str, Mapping[int, float]] = MappingProxyType(
+    {"val_accuracy": PAPER_ACCURACY, "val_loss": PAPER_LOSS}
 )
-"""What the report published: validation accuracy (share of images, 0 to 1) and loss (nats), by epoch from 1."""
-REPORT_SCORE = 0.7081
-"""The report's final accuracy: its best epoch on the test set, which it had also validated on."""
+"""What the paper published: validation accuracy (share of images, 0 to 1) and loss (nats), by epoch from 1."""
+PAPER_SCORE = 0.7081
+"""The paper's final accuracy: its best epoch on the test set, which it had also validated on."""
+PAPER_NAME = "report, 2022"
+"""What a legend calls it."""
+PAPER_LEVEL = f"{PAPER_NAME}: {PAPER_SCORE:.2%}"
 
-CIFAR10_IMAGES, CIFAR10_CLASSES = 50_000, 10
-"""Training images and classes of CIFAR-10: by them it is known whatever file it comes from."""
+CIFAR10_SHAPE = (50_000, 10)
+"""Training images and classes of CIFAR-10: whatever file it comes from, only it is compared with the paper."""
 
 
-def report_points(metric: str, last: float, *, least: int = 2) -> list[tuple[float, float]]:
-    """Epoch and value of the report's curve of "val_accuracy" or "val_loss", up to epoch `last`, or `least` if more."""
-    return [(float(epoch), value) for epoch, value in REPORT_CURVE[metric].items() if epoch <= max(last, least)]
+def paper_points(metric: str, last: float, *, least: int = 2) -> list[tuple[float, float]]:
+    """Epoch and value of the paper's curve of "val_accuracy" or "val_loss", up to epoch `last`, or `least` if more."""
+    return [(float(epoch), value) for epoch, value in PAPER_CURVE[metric].items() if epoch <= max(last, least)]
 
 
 def is_cifar10(data: Mapping[str, Any]) -> bool:
-    """Whether a study's stored data is CIFAR-10, or a part of it: the report's numbers say nothing about others."""
-    if "source_images" in data:
-        return (data["source_images"], len(data.get("classes", ()))) == (CIFAR10_IMAGES, CIFAR10_CLASSES)
-    return data.get("source") == "cifar10"  # before it was written down how many images the source has
+    """Whether a study's stored data is CIFAR-10, or a part of it: the paper's numbers say nothing about others."""
+    return (data.get("source_images"), len(data.get("classes", ()))) == CIFAR10_SHAPE
 
 
 def stands_beside(data: Mapping[str, Any]) -> bool:
-    """Whether the report's curve may be drawn beside a study's: of CIFAR-10, it trained on half of the images at least.
+    """Whether the paper's curve may be drawn beside a study's: one that trains on at least half of CIFAR-10's images.
 
-    The report trained on all of them. Beside a few thousand its curve says nothing about the hyperparameters.
+    The paper trained on all of them. Beside a few thousand, its curve says nothing about the hyperparameters.
     """
-    return is_cifar10(data) and 2 * data.get("train_images", 0) >= CIFAR10_IMAGES
+    return is_cifar10(data) and 2 * data.get("train_images", 0) >= CIFAR10_SHAPE[0]

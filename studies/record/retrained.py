@@ -23,13 +23,11 @@ from sqlalchemy import orm
 
 from studies.queue.queue import Queue
 from studies.record.catalog import StudyRecord
-from studies.record.published import REPORT_SCORE
+from studies.record.published import PAPER_SCORE
 from studies.store.storage import Storage
 
 CONFIDENCE = 0.95
 SIGNIFICANT = 0.05
-CIFAR10_SHAPE = (50_000, 10)
-"""Training images and classes of CIFAR-10: whatever file it comes from, only it is compared with the report."""
 
 Split = Literal["test", "validation"]
 T = TypeVar("T")
@@ -128,7 +126,7 @@ def summarised(
         images=images,
         finished=finished,
         folder=folder,
-        report=REPORT_SCORE if is_cifar10 and split == "test" else None,
+        report=PAPER_SCORE if is_cifar10 and split == "test" else None,
     )
 
 

@@ -1,1 +1,1 @@
-"""How do people get at it? Our pages, the report, notes and artifacts in optuna-dashboard, a guard before them."""
+"""How do people get at it? Our pages, the report, what optuna-dashboard shows, and a guard in front of it all."""

@@ -72,7 +72,7 @@ def drawn_artifact(storage: Storage, artifact_id: str) -> bytes | None:
     at = f" at {trial.value:.2%}" if trial.value is not None else ""
     outcome = f"{STATE_WORDS[trial.state.name]}{at}"
     report = stands_beside(_data_of(storage, trial._trial_id))
-    return trial_picture(trial.number, history, outcome=outcome, report=report)
+    return trial_picture(trial.number, history, outcome=outcome, paper=report)
 
 
 def _data_of(storage: Storage, trial_id: int) -> Mapping[str, object]:

@@ -40,7 +40,7 @@ PASSWORD_VARIABLE = "ALEXSEARCH_DASHBOARD_PASSWORD"  # noqa: S105 (its name, not
 READING_BODY_BYTES = 64 * 1024
 EDITING_BODY_BYTES = 128 * 1024 * 1024
 THREADS = 8
-"""A page of optuna-dashboard over thousands of trials keeps one busy for seconds."""
+"""A page of optuna-dashboard with thousands of trials keeps one busy for seconds."""
 
 
 class DashboardError(Exception):
@@ -76,8 +76,8 @@ def build_app(
 ) -> WSGIApplication:
     """The guarded WSGI application; loopback names are always among its `hosts`.
 
-    `recipe` writes what Export gives. Both halves read trials through one cache, `cached` where it is given, which asks
-    the database only for what changed.
+    `recipe` writes what Export gives. Both halves read trials through one cache (`cached`, if given), which asks the
+    database only for what changed.
     """
     from optuna_dashboard import wsgi
 
@@ -94,10 +94,10 @@ def build_app(
 
 
 def _ask_python_instead_of_numpy() -> None:
-    """Have optuna-dashboard's page of 10,000 trials put together in 0.6 s of a processor instead of 1.3 s.
+    """Let optuna-dashboard build its page of 10,000 trials in 0.6 s of a processor instead of 1.3 s.
 
-    Of each reported number, and there are hundreds of thousands, it asks numpy four times whether it is an unusual one;
-    for a single float, Python answers the same a tenth as dear. tests/test_dashboard.py looks whether it still asks so.
+    It asks numpy four times about each reported number, of which there are hundreds of thousands, whether it is finite;
+    for a single float, Python answers at a tenth of the cost. tests/test_dashboard.py checks that it still asks so.
     """
     from optuna_dashboard import _serializer
 
@@ -116,7 +116,7 @@ class Asked(TypedDict, total=False):
     port: int
     """0 takes a free one."""
     study: str | None
-    """Whose page is the URL to open; without one it is the list of studies."""
+    """The study whose page is opened; None for the list of studies."""
     password: str | None
     allow_edits: bool
     extra_hosts: Collection[str]
@@ -155,7 +155,9 @@ def serving(storage: Storage, **asked: Unpack[Asked]) -> Iterator[str]:
         yield url
     finally:
         # Sockets are closed by the thread that waits on them: closed from here, its select() would raise EBADF.
-        server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map))
+        # Woken by the end of a request, it may have closed them before the trigger is pulled.
+        with contextlib.suppress(OSError):
+            server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map))
         thread.join(timeout=10)
         server.task_dispatcher.shutdown()
 
@@ -208,7 +210,7 @@ def _bind(
 
 
 def _warm(storage: Storage, cached: AllTrials, study: str | None) -> None:
-    """Read the trials that are asked for first, the named study's or the newest one's, while a browser still starts."""
+    """Read the trials that are asked for first, of the named study or the newest, while the browser still starts."""
     with contextlib.suppress(Exception):  # a page that needs them says what is wrong
         newest = max((each._study_id for each in storage.get_all_studies()), default=None)
         study_id = newest if study is None else _study_id(storage, study)

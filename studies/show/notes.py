@@ -1,16 +1,15 @@
-"""What optuna-dashboard shows of a study of ours beside its numbers: notes, and a few figures kept in the study.
+"""What optuna-dashboard shows of a study of ours beside its own figures, for those who open nothing else.
 
-`refresh_notes` brings them up to date; whoever changes what they say calls it. It writes
+`refresh_notes` brings it up to date; whoever changes what it says calls it. It writes
 
-- the study's note. What somebody wrote below our last line of it stays;
-- a note for each settled trial that has none yet, in studies of at most `NOTED_TRIALS`: optuna-dashboard looks through
-  all attributes of the study for every trial, at every poll;
-- four figures under fixed ids. Each is one attribute: optuna-dashboard's own pieces of 2,045 characters would be a
-  dozen a figure.
+- the study's note: what was asked, the best, how sure that is, what it cost, what to type next. What somebody wrote
+  below our last line stays;
+- two figures that optuna-dashboard does not draw, under fixed ids: what each slot ran and when, and what a
+  device-second bought. Each is one attribute: optuna-dashboard's own pieces of 2,045 characters would be a dozen.
 
 All in one transaction, and what has not changed is not written. The keys are optuna-dashboard's (its `_note.py` and
-`_custom_plot_data.py`); its API writes each in a transaction of its own. Names, reasons and paths are escaped:
-Markdown they may look like is shown, not obeyed.
+`_custom_plot_data.py`); its API writes each in a transaction of its own. Names and paths are escaped: what looks like
+Markdown in them is shown as it is.
 """
 
 from __future__ import annotations
@@ -29,95 +28,67 @@ from sqlalchemy import orm
 from studies.queue.queue import Queue
 from studies.record.catalog import StudyRecord, described
 from studies.record.findings import Findings, findings_of
-from studies.record.published import REPORT_SCORE
+from studies.record.published import PAPER_SCORE
 from studies.store.storage import Storage
-from studies.words import STATE_WORDS, duration, number, one_line, why
+from studies.words import one_line, settings, spent
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-NOTED_TRIALS = 300
 DRAWN_TRIALS = 500
-"""In a kept figure: they travel with every poll of a page."""
-DRAWN_POINTS = 3_000
+"""In a kept figure: it travels with every poll of a page."""
 LAST_LINE = "*Kept up to date by alexsearch. What you write below this line stays.*"
-FIGURE_IDS = ("learning-curves", "seconds", "pruning", "lanes")
+FIGURES_KEPT = ("lanes", "seconds")
 
-_NOTE, _PLOT = "dashboard:", "dashboard:plot_data:"
+_NOTE, _PLOT = "dashboard:note_", "dashboard:plot_data:alexsearch-"
 
 
 def refresh_notes(storage: Storage, study: StudyRecord, trials: Sequence[FrozenTrial] | None = None) -> None:
-    """Bring the note, the trials' notes and the figures of a study of ours up to date.
+    """Bring the note and the figures of a study of ours up to date.
 
-    `trials` spares reading them, where the caller has those that have started. Another program's study is left alone.
+    A caller that has the started `trials` already spares reading them. Another program's study is left alone.
     """
     if not study.is_ours:
         return
     study = replace(study, attributes=storage.get_study_user_attrs(study.study_id))  # retrained since, perhaps
     found = findings_of(storage, study, trials)
     body = study_note(found)
-    figures = {f"{_PLOT}alexsearch-{name}:0": text for name, text in _figures(found).items()}
-    notes = {}
-    if found.counts.budget <= NOTED_TRIALS:
-        settled = [trial for trial in found.trials if trial.state.is_finished()]
-        notes = {f"{_NOTE}{trial._trial_id}:note_": trial_note(trial) for trial in settled}
+    figures = {f"{_PLOT}{name}:0": text for name, text in _figures(found).items()}
     attribute = models.StudySystemAttributeModel
 
     def write(session: orm.Session) -> None:
         Queue(storage, study.study_id).lock_study(session)
-        query = sa.select(attribute).where(attribute.study_id == study.study_id, attribute.key.startswith(_NOTE))
+        query = sa.select(attribute).where(attribute.study_id == study.study_id, attribute.key.startswith("dashboard:"))
         rows: dict[str, Any] = {str(row.key): row for row in session.scalars(query)}
-
-        def put(key: str, value: Any) -> None:
-            text = json.dumps(value)
-            if key not in rows:
-                session.add(attribute(study_id=study.study_id, key=key, value_json=text))
-            elif rows[key].value_json != text:
-                rows[key].value_json = text
-
         stored = {key: json.loads(row.value_json) for key, row in rows.items()}
+        wanted: dict[str, Any] = dict(figures)
         shown = _note_of(stored)
-        wanted = _with_what_was_added(body, shown)
-        if wanted != shown:
-            put(f"{_NOTE}note_ver", int(stored.get(f"{_NOTE}note_ver", 0)) + 1)
-            for piece in range(1, len(_pieces(stored))):
-                put(f"{_NOTE}note_str:{piece}", "")
-            put(f"{_NOTE}note_str:0", wanted)
-        for key, text in notes.items():
-            if f"{key}ver" not in stored:
-                put(f"{key}ver", 1)
-                put(f"{key}str:0", text)
-        for key, text in figures.items():
-            put(key, text)
+        if (note := _with_what_was_added(body, shown)) != shown:
+            wanted |= {f"{_NOTE}str:{piece}": "" for piece in range(1, len(_pieces(stored)))}
+            wanted |= {f"{_NOTE}str:0": note, f"{_NOTE}ver": int(stored.get(f"{_NOTE}ver", 0)) + 1}
+        for key, value in wanted.items():
+            if key not in rows:
+                session.add(attribute(study_id=study.study_id, key=key, value_json=json.dumps(value)))
+            elif stored[key] != value:
+                rows[key].value_json = json.dumps(value)
+        for key in rows.keys() - figures.keys():
+            if key.startswith(_PLOT):  # one that was kept before
+                session.delete(rows[key])
 
     storage.transaction(write)
 
 
 def study_note(found: Findings) -> str:
     """The study's note, in Markdown."""
-    rows = [("best", _best(found)), ("gain", _gain(found)), ("verified", _verified(found)), ("report", _report(found))]
-    rows += [("budget", escaped(described(found.counts))), ("cost", _cost(found)), ("data", escaped(found.images))]
+    rows = [("best", _best(found)), ("gain", _gain(found)), ("verified", _verified(found)), ("report", _paper(found))]
+    took = spent(found.ledger.device_seconds, found.ledger.saved_seconds)
+    rows += [("budget", escaped(described(found.counts))), ("cost", escaped(took)), ("data", escaped(found.images))]
     rows += [(escaped(name), escaped(words)) for name, words in found.space_lines]
     study = shlex.quote(found.study.shown)
     commands = [f"alexsearch report --study {study} -o report.html", f"alexsearch export --study {study} -o best.toml"]
     lines = [f"## {escaped(found.question)}", "", "| | |", "|---|---|"]
     lines += [f"| {name} | {text} |" for name, text in rows if text]
     lines += ["", "```", *commands, "alexsearch retrain best.toml", "```", "", LAST_LINE]
-    return "\n".join(lines)
-
-
-def trial_note(trial: FrozenTrial) -> str:
-    """A settled trial's note, in Markdown: what became of it, why, and all values it ran with."""
-    stored = trial.user_attrs
-    value = f" at **{trial.value:.4f}**" if trial.state.name == "COMPLETE" and trial.value is not None else ""
-    lines = [f"**{STATE_WORDS[trial.state.name].capitalize()}**{value}. {escaped(why(trial))}"]
-    if isinstance(stored.get("seconds"), (int, float)):
-        where = f" on {stored['device']}, host {stored.get('host', 'unknown')}" if stored.get("device") else ""
-        lines += ["", escaped(f"It took {duration(stored['seconds'])}{where}.")]
-    config = stored.get("config")
-    if isinstance(config, Mapping):
-        lines += ["", "| setting | value |", "|---|---|"]
-        lines += [f"| {escaped(str(key))} | {escaped(number(value))} |" for key, value in config.items()]
     return "\n".join(lines)
 
 
@@ -129,8 +100,8 @@ def escaped(text: str) -> str:
 def _best(found: Findings) -> str:
     if found.best is None:
         return "no trial is complete yet"
-    values = ", ".join(f"{key} {number(value)}" for key, value in found.best.params.items())
-    return f"**{found.best.value:.4f}** validation accuracy, trial {found.best.number}: {escaped(values)}"
+    settled = f"validation accuracy, trial {found.best.number}: {escaped(settings(found.best.params))}"
+    return f"**{found.best.value:.4f}** {settled}"
 
 
 def _gain(found: Findings) -> str:
@@ -150,49 +121,35 @@ def _verified(found: Findings) -> str:
     return f"**{verified.mean:.4f}**{spread} on the {where}, {seeds}"
 
 
-def _report(found: Findings) -> str:
+def _paper(found: Findings) -> str:
     if not found.on_cifar10:
         return ""
     if found.verified is not None and found.verified.gain is not None:
-        return f"{REPORT_SCORE:.4f} on the test images in 2022: **{found.verified.gain:+.4f}** over it"
-    return f"{REPORT_SCORE:.4f} on the test images in 2022; `alexsearch retrain` tells what the best comes to there"
-
-
-def _cost(found: Findings) -> str:
-    saved = f"; pruning saved about {duration(found.ledger.saved_seconds)}" if found.ledger.saved_seconds else ""
-    return escaped(f"{duration(found.ledger.device_seconds)} of device time{saved}")
+        return f"{PAPER_SCORE:.4f} on the test images in 2022: **{found.verified.gain:+.4f}** over it"
+    return f"{PAPER_SCORE:.4f} on the test images in 2022; `alexsearch retrain` tells what the best comes to there"
 
 
 def _figures(found: Findings) -> dict[str, str]:
-    """The figures that are kept, as JSON."""
-    from studies.draw.study_figures import FIGURES, learning_curves
+    """The kept figures as JSON, drawn of the last trials and the best."""
+    from studies.draw.study_figures import figure_of
 
-    chosen = _chosen(found)
-    note = f" ({len(chosen):,} of {len(found.trials):,} trials)" if len(chosen) < len(found.trials) else ""
-    kept = {}
-    for name in FIGURE_IDS:
-        if name == "learning-curves":
-            figure = learning_curves(chosen, report=found.beside_report, most_points=DRAWN_POINTS)
-        else:
-            figure = FIGURES[name](chosen, report=found.beside_report)
-        figure.layout.title.text += note
-        kept[name] = figure.to_json()
-    return kept
-
-
-def _chosen(found: Findings) -> Sequence[FrozenTrial]:
-    """The last trials, and the best."""
     chosen = list(found.trials[-DRAWN_TRIALS:])
-    return chosen if found.best is None or found.best in chosen else [found.best, *chosen[1:]]
+    if found.best is not None and found.best not in chosen:
+        chosen[0] = found.best
+    note = f" ({len(chosen):,} of {len(found.trials):,} trials)" if len(chosen) < len(found.trials) else ""
+    figures = {name: figure_of(replace(found, trials=chosen), name) for name in FIGURES_KEPT}
+    for figure in figures.values():
+        figure.layout.title.text += note
+    return {name: str(figure.to_json()) for name, figure in figures.items()}
 
 
 def _pieces(stored: Mapping[str, Any]) -> list[str]:
-    keys = [key for key in stored if key.startswith(f"{_NOTE}note_str:")]
+    keys = [key for key in stored if key.startswith(f"{_NOTE}str:")]
     return [str(stored[key]) for key in sorted(keys, key=lambda key: int(key.rpartition(":")[2]))]
 
 
 def _note_of(stored: Mapping[str, Any]) -> str:
-    return "".join(_pieces(stored)) if f"{_NOTE}note_ver" in stored else ""
+    return "".join(_pieces(stored)) if f"{_NOTE}ver" in stored else ""
 
 
 def _with_what_was_added(body: str, shown: str) -> str:

@@ -13,18 +13,19 @@ import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from studies.record.catalog import described
 from studies.record.curves import value_of
 from studies.record.findings import Findings
-from studies.record.published import REPORT_SCORE
+from studies.record.published import PAPER_SCORE
 from studies.record.retrained import verified
+from studies.show.templates import embedded, render
 from studies.words import STATE_WORDS, duration, number, one_line, why
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
+    from plotly.graph_objects import Figure
 
 MOST_POINTS = 20_000
 """Of learning curves: with 1,000 trials the page stays under 6 MB."""
@@ -33,27 +34,12 @@ SHOWN_FAILURES = 20
 
 def report_html(found: Findings, *, space_toml: str, created: datetime | None = None) -> str:
     """The page. `space_toml` is the study's space as a file that `alexsearch run` takes."""
-    import jinja2
-    from markupsafe import Markup
-    from plotly.offline import get_plotlyjs
-
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
-    template = environment.from_string(
-        resources.files("studies.show").joinpath("templates/report.html").read_text("utf-8")
-    )
     figures = _figures(found)
-
-    def figure(name: str, caption: str) -> Markup:
-        title, wide = figures[name][0], " wide" if name in ("lanes", "parallel-coordinates", "slices") else ""
-        return Markup(
-            '<h3>{}</h3><p class="soft">{}</p><div class="card{}"><div class="plot" data-figure="{}"></div></div>'
-        ).format(title, caption, wide, name)
-
     best, space_file = found.best, f"{found.study.name}.toml"
     failed = [trial for trial in found.trials if trial.state.name == "FAIL"]
     columns, rows = _table(found)
-    document = ",".join(f'"{name}":{text}' for name, (_, text) in figures.items())
-    return template.render(
+    return render(
+        "report.html",
         name=found.study.shown,
         found=found,
         described=described(found.counts),
@@ -62,9 +48,7 @@ def report_html(found: Findings, *, space_toml: str, created: datetime | None = 
         best=best,
         settings=[(key, number(value)) for key, value in _settings(best).items()],
         answer=_answer(found),
-        figure=figure,
-        curves_note="Each trial over its epochs"
-        + (", with the curve the report published." if found.beside_report else "."),
+        titles={name: title for name, (title, _) in figures.items()},
         cost=_cost(found),
         costs=_costs(found),
         failures=[(trial.number, why(trial)) for trial in failed[-SHOWN_FAILURES:]],
@@ -81,28 +65,20 @@ def report_html(found: Findings, *, space_toml: str, created: datetime | None = 
         provenance=_provenance(found),
         version=importlib.metadata.version("alexsearch"),
         created=f"{created or datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        plotlyjs=Markup(get_plotlyjs()),  # noqa: S704 - plotly's own file
-        # In a script element only "</script" and "<!--" mean something, and both need a "<".
-        figures=Markup("{" + document.replace("<", "\\u003c") + "}"),  # noqa: S704
+        **embedded({name: figure for name, (_, figure) in figures.items()}),
     )
 
 
-def _figures(found: Findings) -> dict[str, tuple[str, str]]:
-    """Title and JSON of each figure; the page has the titles as headings."""
-    from studies.draw.study_figures import FIGURES, history, learning_curves
+def _figures(found: Findings) -> dict[str, tuple[str, Figure]]:
+    """Each figure, and its title, which the page has as a heading."""
+    from studies.draw.study_figures import FIGURES, figure_of
 
     drawn = {}
-    for name, draw in FIGURES.items():
-        if name == "history":
-            baseline = value_of(found.baseline) if found.baseline else None
-            figure = history(found.trials, report=found.beside_report, baseline=baseline)
-        elif name == "learning-curves":
-            figure = learning_curves(found.trials, report=found.beside_report, most_points=MOST_POINTS)
-        else:
-            figure = draw(found.trials, report=found.beside_report)
+    for name in FIGURES:
+        figure = figure_of(found, name, most_points=MOST_POINTS)
         title = figure.layout.title.text
         figure.update_layout(title=None, margin={"t": 72 if name == "parallel-coordinates" else 24})
-        drawn[name] = (title, figure.to_json())
+        drawn[name] = (title, figure)
     return drawn
 
 
@@ -119,9 +95,9 @@ def _tiles(found: Findings) -> list[dict[str, str]]:
     if (gain := found.gain_over_baseline) is not None and found.baseline is not None:
         tiles.append(_tile("gain over the baseline", f"{gain:+.4f}", f"its {found.baseline.value:.4f}, trial 0", gain))
     if found.on_cifar10 and retrained is not None and retrained.gain is not None:
-        tiles.append(_tile("gain over the report", f"{retrained.gain:+.4f}", f"its {REPORT_SCORE}", retrained.gain))
+        tiles.append(_tile("gain over the report", f"{retrained.gain:+.4f}", f"its {PAPER_SCORE}", retrained.gain))
     elif found.on_cifar10:
-        tiles.append(_tile("the report, 2022", f"{REPORT_SCORE:.4f}", "on the test images"))
+        tiles.append(_tile("the report, 2022", f"{PAPER_SCORE:.4f}", "on the test images"))
     settled = found.counts.settled
     tiles.append(_tile("trials settled", f"{settled:,} of {found.counts.budget:,}", f"{found.counts.pruned:,} pruned"))
     saved = f"pruning saved about {duration(ledger.saved_seconds)}" if ledger.saved_seconds else "nothing was pruned"
@@ -166,7 +142,7 @@ def _answer(found: Findings) -> list[str]:
         text += f". The search had thought {retrained.searched:.4f}: {retrained.optimism:+.4f} of optimism."
         texts.append(text)
         if retrained.gain is not None:
-            texts.append(f"The report of 2022 had {REPORT_SCORE:.4f} on the same images: {retrained.gain:+.4f}.")
+            texts.append(f"The report of 2022 had {PAPER_SCORE:.4f} on the same images: {retrained.gain:+.4f}.")
     if (compared := verified(found.study)) is not None and compared.second is not None:
         sure = "can be told apart" if compared.told_apart else "can't be told apart"
         p_value = f", p = {compared.p_value:.3g}" if compared.p_value is not None else ""

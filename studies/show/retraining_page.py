@@ -9,18 +9,15 @@ from outside (names of studies and classes, paths) is escaped by Jinja2.
 from __future__ import annotations
 
 import html
-import json
 from collections.abc import Mapping, Sequence
-from functools import cache
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from studies.draw.figure_style import NEUTRAL, new_plot
 from studies.draw.picture import BLUE, GREEN, RED
-from studies.record.published import report_points
+from studies.record.published import PAPER_NAME, paper_points
+from studies.show.templates import embedded, render
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
     from plotly.graph_objects import Figure
 
 Document = Mapping[str, Any]
@@ -30,32 +27,20 @@ SPLIT_WORDS = {"test": "test images", "validation": "validation images"}
 
 def retraining_page(document: Document) -> str:
     """The page of one retraining, as HTML."""
-    from plotly.offline import get_plotlyjs
-
-    figures = {name: curves_figure(document, name) for name in LABELS}
-    classes = _classes(document)
-    return _environment().get_template("retraining.html").render(
+    return render(
+        "retraining.html",
         d=document,
         measured=SPLIT_WORDS[document["split"]],
-        figures={name: json.loads(figure.to_json()) for name, figure in figures.items()},
-        plotly=get_plotlyjs(),
         dots=_dots(document),
-        classes=classes,
+        classes=_classes(document),
         confusion=_confusion(document),
         config={key: value for key, value in document["config"].items() if value is not None},
-    )  # fmt: skip
-
-
-def curves_page(document: Document) -> str:
-    """The loss and accuracy curves alone, as an interactive HTML page."""
-    from plotly.offline import get_plotlyjs
-
-    figures = {name: json.loads(curves_figure(document, name).to_json()) for name in LABELS}
-    return _environment().get_template("curves.html").render(d=document, figures=figures, plotly=get_plotlyjs())
+        **embedded({name: curves_figure(document, name) for name in LABELS}),
+    )
 
 
 def curves_figure(document: Document, name: str) -> Figure:
-    """Each seed's "loss" or "accuracy" over the epochs, the search's, the report's, and the test's at the end."""
+    """Each seed's "loss" or "accuracy" over the epochs, the search's, the paper's, and the test's at the end."""
     figure = new_plot(name, "epoch", LABELS[name])
     if name == "loss":
         figure.update_yaxes(tickformat=None)
@@ -69,9 +54,9 @@ def curves_figure(document: Document, name: str) -> Figure:
     _add_curve(figure, document["search_history"], f"val_{name}", label, GREEN, spec, first=True, dash="dash")
     last = max((row["epoch"] for seed in seeds for row in seed["history"]), default=1)
     if document["on_cifar10"]:
-        points = report_points(f"val_{name}", last, least=10)
+        points = paper_points(f"val_{name}", last, least=10)
         rows = [{"epoch": epoch, f"val_{name}": value} for epoch, value in points]
-        label = "validation in the report, 2022"
+        label = f"validation in the {PAPER_NAME}"
         _add_curve(figure, rows, f"val_{name}", label, NEUTRAL, spec, first=True, dash="dot")
     if document["split"] == "test":
         figure.add_scatter(
@@ -107,7 +92,7 @@ def _add_curve(
 
 def _dots(document: Document) -> dict[str, Any]:
     """Where the score's marks lie on a line, in percent of its width."""
-    marks = {"searched": document["searched"], "mean": document["mean"], "report": document["report"]}
+    marks = {"searched": document["searched"], "mean": document["mean"], "paper": document["report"]}
     known = [value for value in marks.values() if value is not None]
     known += [seed["accuracy"] for seed in document["seeds"]] + list(document["interval"] or [])
     low, high = min(known), max(known)
@@ -137,7 +122,7 @@ def _classes(document: Document) -> list[dict[str, Any]]:
 
 
 def _confusion(document: Document) -> list[dict[str, Any]]:
-    """The matrix summed over the seeds: for each true class, the share of its images that each class was said of."""
+    """The matrix summed over the seeds: for each true class, which share of its images was taken for each class."""
     size = len(document["classes"])
     sums = [[sum(seed["confusion"][row][column] for seed in document["seeds"]) for column in range(size)]
             for row in range(size)]  # fmt: skip
@@ -147,15 +132,3 @@ def _confusion(document: Document) -> list[dict[str, Any]]:
         cells = [{"count": count, "share": count / total if total else 0.0} for count in counts]
         rows.append({"name": document["classes"][index], "cells": cells, "index": index})
     return rows
-
-
-@cache
-def _environment() -> Environment:
-    from jinja2 import DictLoader, Environment, StrictUndefined
-
-    folder = resources.files("studies.show") / "templates"
-    names = ("retraining.html", "curves.html", "draw.html", "look.css")
-    sources = {name: (folder / name).read_text("utf-8") for name in names}
-    return Environment(
-        loader=DictLoader(sources), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )

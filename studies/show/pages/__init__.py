@@ -4,7 +4,7 @@ site      which address shows which page
 reader    what the pages know of studies and trials
 overview  what the list of studies and a study's page say
 details   what the pages of one trial, of several and of the best one say
-chart     a line chart as places in percent, which templates/parts.html makes into SVG
+chart     a line chart as places in percent, which ../templates/parts.html makes into SVG
 gpus      how busy this machine's GPUs are
 filters   numbers as the templates write them
 

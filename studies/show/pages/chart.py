@@ -1,7 +1,7 @@
 """A line chart as places in percent of its area, so that it fits any width without a script.
 
-`draw` turns lines into ticks, paths and marks; templates/parts.html writes them as SVG, and static/pages.js reads
-`readings` where a pointer or the arrow keys ask what a point is.
+`draw` turns lines into ticks, paths and marks; ../templates/parts.html writes them as SVG, and static/pages.js reads
+`readings` when a pointer or the arrow keys ask what a point is.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ AREA = 1000
 DECADES = 0.8
 """The least that a logarithmic axis spans: a constant learning rate has a scale too."""
 MARKED = 40
-"""Up to so many points a line has a mark on each; beyond, only at its end."""
+"""A line of at most so many points has a mark on each, a longer one only at its end."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Chart:
     readings: str = field(default="[]")
     """JSON: of each line its name and points as [left %, top %, x, y], the last two as text."""
     summary: str = ""
-    """What a screen reader says of it."""
+    """What a screen reader says about it."""
 
 
 def four_digits(value: float) -> str:
@@ -82,7 +82,7 @@ def draw(
     log: bool = False,
     low: float | None = None,
 ) -> Chart:
-    """The chart of these lines; one without ticks where there is no finite point.
+    """The chart of these lines; one without ticks if there is no finite point.
 
     `said` is a y value as a reader sees it, `log` draws y by its logarithm (what is not positive is left out), `low`
     is a y value that is in the picture whatever the points are.

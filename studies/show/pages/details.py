@@ -13,13 +13,13 @@ from optuna.trial import FrozenTrial, TrialState
 from studies.queue.queue import Queue
 from studies.record.catalog import StudyRecord, epoch_history, top_trials
 from studies.record.curves import points_of
-from studies.record.published import REPORT_CURVE, report_points
+from studies.record.published import PAPER_CURVE, PAPER_NAME, paper_points
 from studies.show.pages.chart import Chart, Line, draw, four_digits
 from studies.show.pages.filters import count, moment, plain, plural
 from studies.show.pages.reader import (
     Reader,
     epoch_curve,
-    has_report,
+    has_paper,
     last_value,
     metric_of,
     planned_epochs,
@@ -29,7 +29,7 @@ from studies.show.pages.reader import (
 from studies.words import STATE_WORDS, duration, one_line, why
 
 COMPARED = 8
-"""So many trials can be told apart on one chart."""
+"""How many trials can be told apart on one chart."""
 METRICS: Mapping[str, str] = {
     "val_accuracy": "validation accuracy",
     "accuracy": "training accuracy",
@@ -43,7 +43,7 @@ NEXT_BEST = 5
 
 
 def trial_page(reader: Reader, study: StudyRecord, number: int, now: datetime.datetime) -> dict[str, Any]:
-    """One trial: its curves, its configuration, what became of it. Raises StudyError where there is none."""
+    """One trial: its curves, its configuration, what became of it. Raises StudyError if there is none."""
     trial = reader.trial(study, number)
     history = epoch_history(reader.storage, trial._trial_id)
     best = reader.best(study)
@@ -93,8 +93,8 @@ def charts_of(study: StudyRecord, trial: FrozenTrial, history: Sequence[Mapping[
             Line("training", epoch_curve(history, metric), "training"),
             Line("validation", epoch_curve(history, f"val_{metric}"), "validation"),
         ]
-        if has_report(study):
-            lines.append(Line("report, 2022", report_points(f"val_{metric}", last), "report"))
+        if has_paper(study):
+            lines.append(Line(PAPER_NAME, paper_points(f"val_{metric}", last), "paper"))
         return lines
 
     rate, seconds = epoch_curve(history, "learning_rate"), epoch_curve(history, "seconds")
@@ -146,9 +146,9 @@ def compare_page(reader: Reader, study: StudyRecord, numbers: Sequence[int], met
         Line(f"trial {trial.number}", compared_curve(reader, trial, metric), f"s{index}")
         for index, trial in enumerate(trials, 1)
     ]
-    if has_report(study) and metric in REPORT_CURVE and trials:
+    if has_paper(study) and metric in PAPER_CURVE and trials:
         last = max((x for line in lines for x, _ in line.points), default=0.0)
-        lines.append(Line("report, 2022", report_points(metric, last), "report"))
+        lines.append(Line(PAPER_NAME, paper_points(metric, last), "paper"))
     rows = [(f"s{index}", row_of(trial)) for index, trial in enumerate(trials, 1)]
     configs = [{name: value for name, value, _ in configuration_of(trial)} for trial in trials]
     names = list(dict.fromkeys(name for config in configs for name in config))
@@ -188,6 +188,7 @@ def best_page(reader: Reader, study: StudyRecord) -> dict[str, Any]:
     if best is None:
         return page
     found, trial = best
+    top = top_trials(reader.storage, study, NEXT_BEST)
     name = recipe_name(study, trial.number)
     exportable = is_exportable(study, trial)
     return page | {
@@ -201,13 +202,13 @@ def best_page(reader: Reader, study: StudyRecord) -> dict[str, Any]:
         "file": name,
         "retrain": f"alexsearch retrain {shlex.quote(name)} --seeds 3",
         "export": f"alexsearch export --study {shlex.quote(study.shown)} --trial {trial.number} -o {shlex.quote(name)}",
-        "others": [row_of(other) for other in top_trials(reader.storage, study, NEXT_BEST)],
-        "differing": contested(top_trials(reader.storage, study, NEXT_BEST)),
+        "others": [row_of(other) for other in top],
+        "lead": lead_of(top),
     }
 
 
-def contested(trials: Sequence[FrozenTrial]) -> float | None:
-    """How far the second best is behind the best; None without one."""
+def lead_of(trials: Sequence[FrozenTrial]) -> float | None:
+    """How far the best is ahead of the second; None if there is no second."""
     values = [last_value(trial) for trial in trials[:2]]
     if len(values) < 2 or values[0] is None or values[1] is None:
         return None

@@ -33,7 +33,7 @@ def plain(value: Any) -> str:
 
 
 def count(number: float) -> str:
-    """A whole number with its thousands apart: "12,400"."""
+    """A whole number with its thousands separated: "12,400"."""
     return f"{number:,.0f}"
 
 

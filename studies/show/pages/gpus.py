@@ -16,12 +16,12 @@ FRESH_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class GpuUse:
-    """One GPU, now. None is what its driver does not tell."""
+    """One GPU, now. None stands for what its driver does not tell."""
 
     index: int
     name: str
     busy: int | None
-    """Percent of the last moment in which some kernel ran."""
+    """Percent of the last moment during which a kernel ran."""
     memory_used_mb: int | None
     memory_mb: int | None
     celsius: int | None
@@ -37,7 +37,7 @@ class Gpus:
         self._seen: tuple[GpuUse, ...] = ()
 
     def look(self) -> tuple[GpuUse, ...]:
-        """All GPUs of this machine; none where there is no driver, or where it does not answer."""
+        """All GPUs of this machine; none if there is no driver or it does not answer."""
         with self._lock:
             if self._looked is None or self._clock() - self._looked >= FRESH_SECONDS:
                 self._seen = _ask_driver()

@@ -14,48 +14,47 @@ from optuna.trial import FrozenTrial, TrialState
 from studies.queue.queue import Counts, Queue, SlotStatus
 from studies.record.catalog import StudyRecord, all_studies
 from studies.record.cost import ledger
-from studies.record.curves import points_of, settled_in_order
+from studies.record.curves import best_steps, points_of, settled_in_order
 from studies.record.pace import pace_of
-from studies.record.published import REPORT_SCORE, report_points
+from studies.record.published import PAPER_NAME, PAPER_SCORE, paper_points
 from studies.show.pages.chart import Chart, Line, Point, draw, sparkline
-from studies.show.pages.filters import count
 from studies.show.pages.reader import (
     Reader,
     TrialRow,
-    has_report,
+    has_paper,
     last_value,
     metric_of,
     planned_epochs,
     row_of,
     settings_of,
 )
-from studies.words import STATE_WORDS, is_searched, listed, one_line
+from studies.words import FOREIGN, STATE_WORDS, images, is_searched, listed, one_line, told_to_stop
 
 CURVES = 60
-"""The learning curves of so many trials that were last are drawn, and the best one's."""
+"""The learning curves of the last so many trials are drawn, and the best one's."""
 DOTS = 300
-"""So many trials of a state are dots in the picture of the best so far: of more, every second, third ..."""
+"""At most so many trials of a state are dots beside the best so far: of more, every second, third ..."""
 ROWS = 20
 ORDERS = ("newest", "best")
 
 
 @dataclass(frozen=True)
 class Lane:
-    """A slot, and what it is at."""
+    """A slot, and the trial it works on."""
 
     slot: SlotStatus
     epochs: int | None
-    """That its trial's configuration has."""
+    """How many its trial's configuration has."""
     settings: tuple[tuple[str, str], ...]
     value: float | None
-    """The trial's last report."""
+    """The last value that the trial reported."""
     spark: str
     """Path of its learning curve, and of the best trial's beside it."""
     spark_best: str
 
     @property
     def share(self) -> float:
-        """Of the trial that is done, in percent."""
+        """How much of the trial is done, in percent."""
         return min(100.0, 100 * self.slot.epoch / self.epochs) if self.epochs else 0.0
 
 
@@ -92,7 +91,7 @@ def study_page(reader: Reader, study: StudyRecord, query: Mapping[str, str], now
     return {
         "study": study,
         "state": state,
-        "stop": stop,
+        "told_to_stop": told_to_stop(stop, counts.running) if stop else "",
         "stopped_by": queue.stopped_by(),
         "counts": counts,
         "working": sum(not slot.stale for slot in slots),
@@ -122,20 +121,15 @@ def state_of(study: StudyRecord, counts: Counts, slots: Sequence[SlotStatus], st
 def question_of(study: StudyRecord) -> str:
     """What the study asks, on one line."""
     if not study.is_ours:
-        return "made by another program"
-    space, data = study.attributes["space"], study.attributes.get("data", {})
+        return FOREIGN
+    space, data = study.attributes["space"], study.attributes["data"]
     searched = [one_line(name) for name, stored in space["space"].items() if is_searched(stored)]
-    images = ""
-    if data.get("train_images"):
-        images = (
-            f" on {count(data['train_images'])} training and {count(data['validation_images'])} validation images of "
-        )
-        images += one_line(str(data.get("source", "")).replace("\\", "/").rsplit("/", 1)[-1])
-    return f"searches {listed(searched) if searched else 'nothing'}{images}"
+    file = str(data["source"]).replace("\\", "/").rsplit("/", 1)[-1]
+    return f"searches {listed(searched) if searched else 'nothing'} on {images({**data, 'source': file})}"
 
 
 def lanes_of(slots: Sequence[SlotStatus], trials: Sequence[FrozenTrial], best: FrozenTrial | None) -> list[Lane]:
-    """The slots with what is known of their trials."""
+    """The slots, with what is known of their trials."""
     running = {trial.number: trial for trial in trials if trial.state is TrialState.RUNNING}
     lanes = []
     for slot in slots:
@@ -158,28 +152,19 @@ def lanes_of(slots: Sequence[SlotStatus], trials: Sequence[FrozenTrial], best: F
 
 
 def progress_chart(study: StudyRecord, trials: Sequence[FrozenTrial], baseline: float | None) -> Chart:
-    """The best value as the budget was spent, over what each trial came to."""
-    settled = settled_in_order(trials)
+    """The best value as the budget was spent, and what each trial came to."""
     if len(study.directions) > 1:
-        settled = []
-    better = min if study.directions[0] is StudyDirection.MINIMIZE else max
+        trials = []
+    settled = settled_in_order(trials)
     dots: dict[TrialState, list[Point]] = {TrialState.PRUNED: [], TrialState.COMPLETE: []}
-    best: list[Point] = []
     for place, trial in enumerate(settled, 1):
-        value = last_value(trial)
-        if value is None or trial.state not in dots:
-            continue
-        dots[trial.state].append((place, value))
-        if trial.state is TrialState.COMPLETE:
-            leading = better(value, best[-1][1]) if best else value
-            if not best or leading != best[-1][1]:
-                best.append((place, leading))
-    if best:
-        best.append((len(settled), best[-1][1]))
+        if trial.state in dots and (value := last_value(trial)) is not None:
+            dots[trial.state].append((place, value))
+    best = best_steps(trials, smallest=study.directions[0] is StudyDirection.MINIMIZE)
     across = [1.0, float(max(2, len(settled)))]
     lines = []
-    if has_report(study):
-        lines.append(Line("report, 2022", [(x, REPORT_SCORE) for x in across], "report"))
+    if has_paper(study):
+        lines.append(Line(PAPER_NAME, [(x, PAPER_SCORE) for x in across], "paper"))
     if baseline is not None:
         lines.append(Line("baseline", [(x, baseline) for x in across], "baseline"))
     for state, points in dots.items():
@@ -191,7 +176,7 @@ def progress_chart(study: StudyRecord, trials: Sequence[FrozenTrial], baseline: 
 
 
 def curves_chart(study: StudyRecord, trials: Sequence[FrozenTrial], best: FrozenTrial | None) -> Chart:
-    """The learning curves of the last trials, the best one's and the report's over them."""
+    """The learning curves of the last trials, with the best one's and the paper's over them."""
     best_number = -1 if best is None else best.number
     started = [trial for trial in trials if trial.intermediate_values and trial.number != best_number]
     lines = [
@@ -205,15 +190,15 @@ def curves_chart(study: StudyRecord, trials: Sequence[FrozenTrial], best: Frozen
     ]
     if best is not None and best.intermediate_values:
         lines.append(Line(f"best: trial {best.number}", points_of(best), "best"))
-    if has_report(study) and lines:
+    if has_paper(study) and lines:
         last = max(x for line in lines for x, _ in line.points)
-        lines.append(Line("report, 2022", report_points("val_accuracy", last), "report"))
+        lines.append(Line(PAPER_NAME, paper_points("val_accuracy", last), "paper"))
     shown = "Learning curves" if len(started) <= CURVES else f"Learning curves of the last {CURVES} trials"
     return draw(shown, lines, x_label="epoch")
 
 
 def table_of(study: StudyRecord, trials: Sequence[FrozenTrial], query: Mapping[str, str]) -> dict[str, Any]:
-    """One page of the study's trials, as `query` asks; what it asks wrongly is passed over."""
+    """One page of the study's trials, as `query` asks; what makes no sense in it is ignored."""
     state = query.get("state", "")
     state = state if state in STATE_WORDS.values() else ""
     order = query.get("order") if query.get("order") in ORDERS else "newest"

@@ -1,4 +1,4 @@
-"""What the pages know of studies and trials: read through one cache, put into words of one kind."""
+"""What the pages know of studies and trials: read through one cache, and worded alike."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from studies.queue.queue import ATTEMPTS
 from studies.record import cost
 from studies.record.catalog import StudyError, StudyRecord, all_studies, top_trials
 from studies.record.curves import value_of
-from studies.record.published import REPORT_SCORE, stands_beside
+from studies.record.published import PAPER_SCORE, stands_beside
 from studies.record.retrained import Retrained, read
 from studies.show.pages.filters import plain
 from studies.store.cache import AllTrials
@@ -28,11 +28,11 @@ class Best:
     value: float
     is_baseline: bool
     over_baseline: float | None
-    """None without a complete baseline, or where the baseline is the best."""
-    over_report: float | None
-    """None where the images are not the report's."""
+    """None if no baseline is complete, or if it is the best itself."""
+    over_paper: float | None
+    """None if the images are not the paper's."""
     retrained: Retrained | None
-    """What training it again on all images came to, where somebody did."""
+    """What training it again came to, if somebody did."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class TrialRow:
     number: int
     state: str
     value: float | None
-    """A complete one's value, another's last report."""
+    """A complete one's value, another's last reported one."""
     epochs: str
     took: str
     settings: tuple[tuple[str, str], ...]
@@ -60,7 +60,7 @@ class Reader:
         self._cached = cached
 
     def study(self, study_id: int) -> StudyRecord:
-        """Raises StudyError where there is none."""
+        """Raises StudyError if there is none."""
         for study in all_studies(self.storage):
             if study.study_id == study_id:
                 return study
@@ -71,7 +71,7 @@ class Reader:
         return self._cached.get_all_trials(study.study_id, deepcopy=False)
 
     def trial(self, study: StudyRecord, number: int) -> FrozenTrial:
-        """One trial, without reading the others. Raises StudyError where there is none."""
+        """One trial, without reading the others. Raises StudyError if there is none."""
         try:
             trial_id = self._cached.get_trial_id_from_study_id_trial_number(study.study_id, number)
             return self._cached.get_trial(trial_id)
@@ -79,7 +79,7 @@ class Reader:
             raise StudyError(f"Study {study.shown} has no trial {number}.") from None
 
     def best(self, study: StudyRecord) -> tuple[Best, FrozenTrial] | None:
-        """None without a complete trial, or in another program's study of several objectives."""
+        """The best trial; None if none is complete, or if the study, another program's, has several objectives."""
         top = top_trials(self.storage, study, 1)
         if not top or top[0].value is None:
             return None
@@ -90,12 +90,12 @@ class Reader:
             value=value,
             is_baseline=is_baseline,
             over_baseline=None if is_baseline or baseline is None else value - baseline,
-            over_report=value - REPORT_SCORE if has_report(study) else None,
+            over_paper=value - PAPER_SCORE if has_paper(study) else None,
             retrained=read(study).get(top[0].number),
         ), top[0]
 
     def baseline(self, study: StudyRecord) -> float | None:
-        """The value of the configuration that was tried first; None where it is not complete, or was not asked for."""
+        """The value of the configuration to beat, which was tried first; None if there is none, or none yet."""
         if not study.is_ours or not study.attributes["space"].get("baseline"):
             return None
         try:
@@ -105,8 +105,8 @@ class Reader:
         return first.value if first.state is TrialState.COMPLETE else None
 
 
-def has_report(study: StudyRecord) -> bool:
-    """Whether the report's figures may stand beside this study's."""
+def has_paper(study: StudyRecord) -> bool:
+    """Whether the paper's numbers may stand beside this study's."""
     return study.is_ours and stands_beside(study.attributes.get("data", {}))
 
 
@@ -116,12 +116,12 @@ def metric_of(study: StudyRecord) -> str:
 
 
 def last_value(trial: FrozenTrial) -> float | None:
-    """A complete trial's value, another's last report; None where there are several values."""
+    """A complete trial's value, another's last reported one; None if a trial has several values."""
     return None if trial.values is not None and len(trial.values) > 1 else value_of(trial)
 
 
 def planned_epochs(trial: FrozenTrial) -> int | None:
-    """How many epochs its configuration has; None where another program made it, or it has not started."""
+    """How many epochs its configuration has; None if another program made it, or it has not started."""
     return cost.planned_epochs(trial.user_attrs.get("config"))
 
 

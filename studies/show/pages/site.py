@@ -24,18 +24,18 @@ from typing import TYPE_CHECKING, Any
 
 from studies.queue.queue import Queue
 from studies.record.catalog import StudyError
-from studies.show.pages import details, filters, overview
+from studies.show.pages import details, overview
 from studies.show.pages.gpus import Gpus
 from studies.show.pages.reader import Reader
+from studies.show.templates import render
 from studies.store.cache import AllTrials
 from studies.store.storage import Storage, StorageError
-from studies.words import duration
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 RecipeText = Callable[[str, int, str], str]
-"""Study name, trial number and file name to the text of its recipe. Raises StudyError where there is none."""
+"""Study name, trial number and file name to the text of its recipe. Raises StudyError if there is none."""
 
 STATIC = Path(__file__).parent / "static"
 # Scripts, styles and answers from here only; nothing inline, no frames, no plugins.
@@ -103,8 +103,7 @@ class _Site:
         self._bottle: Any = bottle
         self._reader, self._gpus = Reader(storage, cached), Gpus()
         self._recipe, self._now = recipe, now
-        self._templates = _templates()
-        self._templates.globals |= {"allow_edits": allow_edits, "can_export": recipe is not None}
+        self._given = {"address": _address, "allow_edits": allow_edits, "can_export": recipe is not None}
 
     def told(self, view: Callable[..., Any]) -> Callable[..., Any]:
         """The view, with what it can't show said on a page."""
@@ -126,7 +125,7 @@ class _Site:
         text = "There is no page at this address."
         if error.status_code == 500:  # Bottle has printed the traceback
             text = "A defect of ours: the terminal of the server says more. Other pages still work."
-        return str(self._templates.get_template("message.html").render(title=error.status_line, text=text))
+        return render("message.html", **self._given, title=error.status_line, text=text)
 
     def studies(self) -> Any:
         return self._page("studies.html", **overview.list_of_studies(self._reader), storage=self._reader.storage.name)
@@ -176,7 +175,7 @@ class _Site:
         return self._answer(_static_files()[name], kind, {"Cache-Control": f"private, max-age={A_YEAR}, immutable"})
 
     def _page(self, template: str, status: int = 200, **values: Any) -> Any:
-        text = self._templates.get_template(template).render(**values)
+        text = render(template, **self._given, **values)
         return self._answer(text, "text/html; charset=utf-8", {"Content-Security-Policy": POLICY}, status)
 
     def _answer(self, body: str | bytes, kind: str, headers: dict[str, str], status: int = 200) -> Any:
@@ -191,19 +190,3 @@ def _static_files() -> dict[str, bytes]:
 def _address(name: str) -> str:
     """A file's address, which changes with what is in it."""
     return f"/pages/{name}?v={hashlib.sha256(_static_files()[name]).hexdigest()[:12]}"
-
-
-def _templates() -> Any:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,  # names, reasons and attributes come from a database that others write to
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {name: getattr(filters, name) for name in ("score", "gain", "plain", "count", "plural")}
-    environment.filters["duration"] = duration
-    environment.globals |= {"address": _address}
-    return environment

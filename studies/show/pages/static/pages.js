@@ -69,7 +69,7 @@ function patch(old, now) {
 
 document.addEventListener("visibilitychange", () => document.hidden || refresh());
 
-// ---- what a chart says where one points, or goes with the arrow keys
+// ---- what a chart says under the pointer, or where the arrow keys lead
 
 const tip = document.createElement("div");
 tip.className = "tip";
