@@ -9,7 +9,7 @@ batch size).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple, get_type_hints
 
 import numpy as np
 import tensorflow as tf
@@ -36,42 +36,44 @@ class Variant(NamedTuple):
         return cls(kind, extras or kind != "sgd")
 
 
-class Settings(NamedTuple):
-    """What the steps of an epoch have in common, as scalars on the device."""
+_Float32 = Annotated[tf.Tensor, tf.float32]
+_Int32 = Annotated[tf.Tensor, tf.int32]
+_Int64 = Annotated[tf.Tensor, tf.int64]
 
-    learning_rate: tf.Tensor
-    """float32"""
-    seed: tf.Tensor
-    """int64; decides augmentation and dropout together with the epoch and the step"""
-    epoch: tf.Tensor
-    """int64"""
-    dropout: tf.Tensor
-    """float32"""
-    momentum: tf.Tensor
-    """float32"""
-    weight_decay: tf.Tensor
-    """float32"""
-    label_smoothing: tf.Tensor
-    """float32"""
-    flip_chance: tf.Tensor
-    """float32"""
-    reach: tf.Tensor
-    """int32: pixels"""
+
+class Settings(NamedTuple):
+    """What the steps of an epoch have in common, as scalars on the device. What is not told here has the same name in
+    the configuration."""
+
+    learning_rate: _Float32
+    """This epoch's."""
+    seed: _Int64
+    """Decides augmentation and dropout together with the epoch and the step."""
+    epoch: _Int64
+    """Counted from 1."""
+    dropout: _Float32
+    momentum: _Float32
+    weight_decay: _Float32
+    label_smoothing: _Float32
+    flip_chance: _Float32
+    reach: _Int32
+    """Pixels."""
 
     @classmethod
     def of(cls, config: TrainConfig, epoch: int, rate: float) -> Settings:
         """Those of an epoch, counted from 1, with this learning rate."""
-        return cls(
-            learning_rate=tf.constant(rate, tf.float32),
-            seed=tf.constant(config.seed, tf.int64),
-            epoch=tf.constant(epoch, tf.int64),
-            dropout=tf.constant(config.dropout, tf.float32),
-            momentum=tf.constant(config.momentum, tf.float32),
-            weight_decay=tf.constant(config.weight_decay, tf.float32),
-            label_smoothing=tf.constant(config.label_smoothing, tf.float32),
-            flip_chance=tf.constant(augment.flip_chance(config.augmentation), tf.float32),
-            reach=tf.constant(augment.reach(config.augmentation), tf.int32),
-        )
+        values = config.model_dump() | {
+            "learning_rate": rate,
+            "epoch": epoch,
+            "flip_chance": augment.flip_chance(config.augmentation),
+            "reach": augment.reach(config.augmentation),
+        }
+        return cls(**{name: tf.constant(values[name], dtype) for name, dtype in cls.dtypes().items()})
+
+    @classmethod
+    def dtypes(cls) -> dict[str, tf.DType]:
+        """The type of each on the device."""
+        return {name: hint.__metadata__[0] for name, hint in get_type_hints(cls, include_extras=True).items()}
 
 
 class Position(NamedTuple):
@@ -106,17 +108,7 @@ TRAINING_SIGNATURE: Final = (
     _any(tf.int32, None, None),
     Position(_any(tf.int32), _any(tf.float32), _any(tf.int32)),
     _any(tf.int32),
-    Settings(
-        learning_rate=_any(tf.float32),
-        seed=_any(tf.int64),
-        epoch=_any(tf.int64),
-        dropout=_any(tf.float32),
-        momentum=_any(tf.float32),
-        weight_decay=_any(tf.float32),
-        label_smoothing=_any(tf.float32),
-        flip_chance=_any(tf.float32),
-        reach=_any(tf.int32),
-    ),
+    Settings(**{name: _any(dtype) for name, dtype in Settings.dtypes().items()}),
 )
 
 
