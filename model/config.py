@@ -8,14 +8,18 @@ the training process all check against them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 Precision = Literal["auto", "float32", "bfloat16"]
 Schedule = Literal["constant", "step"]
 Optimizer = Literal["sgd", "nesterov", "adam", "adamw"]
 Augmentation = Literal["none", "flip", "flip_shift"]
+
+MOMENTUM_OPTIMIZERS = ("sgd", "nesterov")
+DECAY_OPTIMIZERS = ("sgd", "nesterov", "adamw")
 
 PositiveInt = Annotated[int, Field(ge=1, strict=True)]
 
@@ -26,51 +30,111 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+@dataclass(frozen=True)
+class Hyperparameter:
+    """What a field of `TrainConfig` that a search may choose says of itself, beside its type, bounds and default."""
+
+    example: Any = None
+    """What a message suggests to whoever left it out of a space that must have it."""
+    beyond: bool = False
+    """Whether the paper did not choose between values of it: its default is then the paper's value."""
+    parent: str = ""
+    """It exists only where this other hyperparameter, which stands before it, ..."""
+    allowed: tuple[str, ...] = ()
+    """... has one of these values."""
+    needed: tuple[str, ...] = ()
+    """With which of these a space must have it."""
+    after: str = ""
+    """A trial is asked for it after this one, though it stands before it."""
+
+
+def _rising(value: int | tuple[int, ...] | None) -> int | tuple[int, ...] | None:
+    if isinstance(value, tuple) and (not value or list(value) != sorted(set(value))):
+        raise ValueError("a list of epochs must not be empty and must rise, as in [10, 20]")
+    return value
+
+
 class TrainConfig(Frozen):
     """All that decides how one network is trained, next to the data it is trained on.
+
+    A field with a `Hyperparameter` may be searched: spaces, baselines, samplers and recipes have it from here. Its
+    `description` is the comment that a recipe has beside it.
 
     A variant is `config.model_copy(update={...})` followed by validation, or simply `TrainConfig(**{**old, **new})`.
     """
 
-    batch_size: PositiveInt
-    """Images a step. An incomplete last batch of an epoch is dropped, as in the report."""
-    learning_rate: Annotated[float, Field(gt=0, le=1e3)]
+    batch_size: Annotated[PositiveInt, Field(description="images a step"), Hyperparameter(example=32)]
+    """Images a step. An incomplete last batch of an epoch is dropped, as in the paper."""
+    learning_rate: Annotated[
+        float,
+        Field(gt=0, le=1e3, description="of the first epoch"),
+        Hyperparameter(example={"low": 1e-4, "high": 0.1, "log": True}),
+    ]
     """Learning rate of the first epoch."""
-    epochs: Annotated[int, Field(ge=1, le=100_000, strict=True)]
+    epochs: Annotated[
+        int,
+        Field(ge=1, le=100_000, strict=True, description="passes over the training images"),
+        Hyperparameter(example={"low": 5, "high": 50}, after="schedule"),
+    ]
     """Passes over the training images."""
-    schedule: Schedule = "constant"
-    step_epochs: PositiveInt | tuple[PositiveInt, ...] | None = None
+    schedule: Annotated[Schedule, Field(description='"constant" or "step"'), Hyperparameter()] = "constant"
+    step_epochs: Annotated[
+        PositiveInt | tuple[PositiveInt, ...] | None,
+        AfterValidator(_rising),
+        Field(description="a number: every so many epochs; a list: after these epochs"),
+        Hyperparameter(example=(10, 20), parent="schedule", allowed=("step",), needed=("step",)),
+    ] = None
     """With `schedule = "step"`: a number n multiplies the learning rate by `step_factor` after every n epochs
-    (PyTorch's StepLR); a list does it after each of these epochs (MultiStepLR). The report's is [10, 20]."""
-    step_factor: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """With `schedule = "step"`: what the learning rate is multiplied by at each step. The report's is 0.1."""
-    warmup_epochs: Annotated[int, Field(ge=0, le=1000, strict=True)] = 0
+    (PyTorch's StepLR); a list does it after each of these epochs (MultiStepLR). The paper's is [10, 20]."""
+    step_factor: Annotated[
+        float | None,
+        Field(gt=0, lt=1, description="what the learning rate is multiplied by at a step"),
+        Hyperparameter(example=0.1, parent="schedule", allowed=("step",), needed=("step",)),
+    ] = None
+    """With `schedule = "step"`: what the learning rate is multiplied by at each step. The paper's is 0.1."""
+    warmup_epochs: Annotated[
+        int,
+        Field(ge=0, le=1000, strict=True, description="over which the learning rate rises"),
+        Hyperparameter(beyond=True),
+    ] = 0
     """The learning rate rises evenly over the first n epochs: of 3, the first has a quarter, and epoch 4 all of it."""
-    optimizer: Optimizer = "sgd"
+    optimizer: Annotated[
+        Optimizer, Field(description='"sgd", "nesterov", "adam" or "adamw"'), Hyperparameter(beyond=True)
+    ] = "sgd"
     """As Keras has them, with its defaults but for what stands here: "nesterov" is SGD with Nesterov's momentum."""
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    momentum: Annotated[
+        float,
+        Field(ge=0, lt=1, description="of sgd and nesterov"),
+        Hyperparameter(example=0.9, beyond=True, parent="optimizer", allowed=MOMENTUM_OPTIMIZERS, needed=("nesterov",)),
+    ] = 0.0
     """With `optimizer = "sgd"` or "nesterov"."""
-    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
+    weight_decay: Annotated[
+        float,
+        Field(ge=0, le=1, description="of the kernels, times the learning rate"),
+        Hyperparameter(example=0.01, beyond=True, parent="optimizer", allowed=DECAY_OPTIMIZERS, needed=("adamw",)),
+    ] = 0.0
     """What part of each kernel, times the learning rate, a step takes off it (decoupled, as in AdamW: Loshchilov and
     Hutter 2019). Biases and BatchNormalization have none. Not with "adam", which with it would be "adamw"."""
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    dropout: Annotated[float, Field(ge=0, lt=1, description="of both hidden layers"), Hyperparameter(beyond=True)] = 0.5
     """What part of the units of both hidden layers a training step leaves out."""
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    label_smoothing: Annotated[
+        float,
+        Field(ge=0, lt=1, description="part of a target that is spread over all classes"),
+        Hyperparameter(beyond=True),
+    ] = 0.0
     """What part of each target is spread evenly over all classes. Every loss that is reported is the one without it."""
-    augmentation: Augmentation = "none"
+    augmentation: Annotated[
+        Augmentation, Field(description='"none", "flip" or "flip_shift"'), Hyperparameter(beyond=True)
+    ] = "none"
     """What is done to each training image anew in every epoch: mirrored left to right half of the time; and shifted by
     up to 4 pixels each way, what comes in being the image's own reflection."""
-    seed: Annotated[int, Field(ge=0, lt=2**32, strict=True)] = 0
+    seed: Annotated[
+        int,
+        Field(ge=0, lt=2**32, strict=True, description="initial weights, order of the images, augmentation, dropout"),
+    ] = 0
     """Decides initial weights, the order of the images, augmentation and dropout: all derive from it statelessly."""
-    precision: Precision = "auto"
+    precision: Annotated[Precision, Field(description='"float32" or "bfloat16"; weights are always float32')] = "auto"
     """Compute precision; weights are always float32. "auto" is resolved by `model.device` before training starts."""
-
-    @field_validator("step_epochs")
-    @classmethod
-    def _milestones_rise(cls, value: int | tuple[int, ...] | None) -> int | tuple[int, ...] | None:
-        if isinstance(value, tuple) and (not value or list(value) != sorted(set(value))):
-            raise ValueError("a list of epochs must not be empty and must rise, as in [10, 20]")
-        return value
 
     @model_validator(mode="after")
     def _values_belong_together(self) -> Self:
@@ -93,14 +157,19 @@ class TrainConfig(Frozen):
         return self
 
 
-MOMENTUM_OPTIMIZERS = ("sgd", "nesterov")
-DECAY_OPTIMIZERS = ("sgd", "nesterov", "adamw")
-BEYOND = ("warmup_epochs", "optimizer", "momentum", "weight_decay", "dropout", "label_smoothing", "augmentation")
-"""What the report did not choose between. The defaults are its values: without them a configuration trains as there."""
+HYPERPARAMETERS: Mapping[str, Hyperparameter] = {
+    name: about
+    for name, field in TrainConfig.model_fields.items()
+    for about in field.metadata
+    if isinstance(about, Hyperparameter)
+}
+"""All that a search may choose, as the fields say it."""
+BEYOND = tuple(name for name, about in HYPERPARAMETERS.items() if about.beyond)
+"""What the paper did not choose between. The defaults are its values: without them a configuration trains as there."""
 
 
 def beyond(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What of these a configuration's values have otherwise than the report."""
+    """What of these a configuration's values have otherwise than the paper."""
     defaults = {name: TrainConfig.model_fields[name].default for name in BEYOND}
     return {name: config[name] for name in BEYOND if config.get(name, defaults[name]) != defaults[name]}
 

@@ -12,6 +12,7 @@ import optuna
 import pytest
 from fleet import Fleet, judge
 from null_worker import Orders
+from plain_optuna import suggested
 
 from search.base.mistakes import InputError
 from search.choosing.designs import grid, most_trials
@@ -37,7 +38,7 @@ def space_of(sampler: dict[str, Any], space: dict[str, Any] = SMALL, **more: Any
 
 def proposed(space: SearchSpace, number: int) -> dict[str, Any]:
     trial = optuna.create_study(sampler=build_sampler(space, number, 0)).ask()
-    space.suggest(trial, seed=0)
+    suggested(space, trial)
     return trial.params
 
 

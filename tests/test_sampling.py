@@ -8,9 +8,11 @@ import optuna
 import pytest
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
+from plain_optuna import suggested
 
 from search.base.seeds import sampler_seed, training_seed
 from search.choosing.proposing import GivenValuesError, Proposal, StudyOfLessons, propose
+from search.choosing.samplers import build_sampler
 from search.space.space import SearchSpace
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -105,16 +107,16 @@ def test_what_others_train_right_now_is_not_proposed_while_there_is_something_el
 
 
 @pytest.mark.parametrize(
-    ("state", "reason"), [(TrialState.PRUNED, ""), (TrialState.FAIL, "diverged: inf"), (TrialState.FAIL, "a crash")]
+    ("state", "failure"), [(TrialState.PRUNED, None), (TrialState.FAIL, "diverged"), (TrialState.FAIL, "crashed")]
 )
-def test_pruned_and_diverged_are_avoided_but_give_no_result(state: TrialState, reason: str) -> None:
+def test_pruned_and_diverged_are_avoided_but_give_no_result(state: TrialState, failure: str | None) -> None:
     study = Study(space_of(**THREE))
     for _ in range(3):
         study.ask()
-        study.storage.set_trial_user_attr(study.trial_id, "reason", reason)
+        study.storage.set_trial_user_attr(study.trial_id, "failure", failure)
         study.tell(None, state)
     tried = [trial.params["batch_size"] for trial in study.study.get_trials(deepcopy=False)]
-    assert (len(set(tried)) == 3) is (reason != "a crash")
+    assert (len(set(tried)) == 3) is (failure != "crashed")
     assert study.ask().twin is None
 
 
@@ -142,13 +144,68 @@ def test_trial_that_is_run_again_keeps_its_values() -> None:
     assert propose(study.study, study.trial_id, 0, study.space) == first
 
 
+def test_trial_that_is_run_again_keeps_the_seed_that_it_was_begun_with() -> None:
+    study = Study(space_of(**CONTINUOUS))
+    first = study.ask()
+    begun = first.config.model_copy(update={"seed": first.config.seed + 1})
+    study.storage.set_trial_user_attr(study.trial_id, "config", begun.model_dump(mode="json"))
+    assert propose(study.study, study.trial_id, 0, study.space).config == begun
+
+
+BRANCHED: dict[str, Any] = {
+    **CONTINUOUS,
+    "batch_size": {"low": 4, "high": 64, "log": True},
+    "schedule": {"choices": ["constant", "step"]},
+    "step_epochs": {"choices": [1, [1, 2]]},
+    "step_factor": {"low": 0.1, "high": 0.5, "step": 0.1},
+    "dropout": {"low": 0.3, "high": 0.3},
+    "optimizer": "nesterov",
+    "momentum": {"low": 0.0, "high": 0.9},
+}
+
+
+@pytest.mark.parametrize("sampler", ["gp", "tpe", "random", "qmc", "grid"])
+@pytest.mark.parametrize("given", [{}, {"schedule": "step", "step_epochs": "1,2"}, {"momentum": 0.5, "epochs": 4}])
+def test_proposals_are_what_a_trial_of_optunas_own_comes_to(sampler: str, given: dict[str, Any]) -> None:
+    ours, plain = (Study(space_of(sampler=sampler, repeats=True, **BRANCHED)) for _ in range(2))
+    for number in range(14):
+        proposal = ours.ask(**given)
+        sampler_of = build_sampler(plain.space, number, sampler_seed(7, number))
+        study = StudyOfLessons("s", plain.storage, sampler_of, optuna.pruners.NopPruner())
+        study.enqueue_trial(given)
+        trial = study.ask()
+        assert proposal.config == suggested(plain.space, trial, training_seed(7, number))
+        ours.tell(proposal.config.learning_rate)
+        study.tell(trial, proposal.config.learning_rate)
+    mine, theirs = (each.study.get_trials(deepcopy=False) for each in (ours, plain))
+    assert [(trial.params, trial.distributions) for trial in mine] == [
+        (trial.params, trial.distributions) for trial in theirs
+    ]
+
+
+def test_trial_that_has_some_of_its_values_is_given_the_others() -> None:
+    study = Study(space_of(**BRANCHED))
+    schedule = study.space.distributions()["schedule"]
+    trial_id = study.storage.create_new_trial(study.study_id)
+    study.storage.set_trial_param(trial_id, "schedule", schedule.to_internal_repr("step"), schedule)
+    config = propose(study.study, trial_id, 0, study.space).config
+    assert config.schedule == "step"
+    assert study.storage.get_trial(trial_id).params.keys() == study.space.distributions().keys()
+
+
+def test_enqueued_value_outside_of_the_space_is_trained_with_a_warning() -> None:
+    study = Study(space_of(**CONTINUOUS))
+    with pytest.warns(UserWarning, match="epochs = 40 was enqueued, but lies outside"):
+        assert study.ask(epochs=40).config.epochs == 40
+
+
 def test_seeds_of_sampling_and_training_are_apart_and_fit_32_bits() -> None:
     seeds = [f(study, number) for f in (sampler_seed, training_seed) for study in (0, 1, 2**31) for number in range(50)]
     assert len(set(seeds)) == len(seeds)
     assert all(0 <= seed < 2**32 for seed in seeds)
 
 
-def in_the_failing_half(study_class: type[optuna.Study], reason: str) -> int:
+def in_the_failing_half(study_class: type[optuna.Study], failure: str) -> int:
     """How many of 30 proposals are above 1 once 12 trials there have failed and 12 below it have not."""
     storage = optuna.storages.InMemoryStorage()
     optuna.create_study(study_name="s", storage=storage, direction="maximize")
@@ -158,7 +215,7 @@ def in_the_failing_half(study_class: type[optuna.Study], reason: str) -> int:
     for index in range(12):
         fine, failing = ({"learning_rate": 10 ** (power + index / 5)} for power in (-2.5, 0.2))
         study.add_trial(create_trial(value=0.5, params=fine, distributions=space))
-        why = {"reason": reason}
+        why = {"failure": failure}
         study.add_trial(create_trial(state=TrialState.FAIL, params=failing, distributions=space, user_attrs=why))
     proposals = []
     searched = space_of(learning_rate={"low": 1e-3, "high": 1e3, "log": True})
@@ -168,20 +225,18 @@ def in_the_failing_half(study_class: type[optuna.Study], reason: str) -> int:
     return sum(rate > 1 for rate in proposals)
 
 
-@pytest.mark.parametrize(
-    "reason", ["diverged: the loss became inf", "out-of-memory: the kernel killed it; the last of 4 crashes"]
-)
-def test_sampler_learns_to_avoid_what_failed_for_what_it_was(reason: str) -> None:
-    assert in_the_failing_half(StudyOfLessons, reason) < in_the_failing_half(optuna.Study, reason) / 2
+@pytest.mark.parametrize("failure", ["diverged", "out-of-memory"])
+def test_sampler_learns_to_avoid_what_failed_for_what_it_was(failure: str) -> None:
+    assert in_the_failing_half(StudyOfLessons, failure) < in_the_failing_half(optuna.Study, failure) / 2
 
 
-def test_sampler_sees_every_trial_and_lesson_whatever_the_pruner(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sampler_sees_every_trial_and_lesson_whatever_the_pruner() -> None:
     """Hyperband would show it the trials of one bracket only, as another class of study."""
     study = Study(space_of(**THREE))
     study.study.pruner = optuna.pruners.HyperbandPruner()
     for _ in range(8):
         study.ask()
-        study.storage.set_trial_user_attr(study.trial_id, "reason", "diverged: the loss became inf")
+        study.storage.set_trial_user_attr(study.trial_id, "failure", "diverged")
         study.tell(None, TrialState.FAIL)
     seen = []
 
@@ -190,8 +245,7 @@ def test_sampler_sees_every_trial_and_lesson_whatever_the_pruner(monkeypatch: py
             seen.append([each.state for each in study.get_trials(deepcopy=False) if each.number < trial.number])
             return super().infer_relative_search_space(study, trial)
 
-    monkeypatch.setattr("search.choosing.proposing.build_sampler", lambda *_: Looking(0))
-    study.ask()
+    propose(study.study, study.storage.create_new_trial(study.study_id), 8, study.space, lambda *_: Looking(0))
     assert seen[0] == [TrialState.PRUNED] * 8
 
 

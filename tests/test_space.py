@@ -13,6 +13,7 @@ import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain_optuna import suggested
 
 from model.config import BEYOND, DataSpec, TrainConfig, beyond
 from search.base.mistakes import InputError
@@ -339,7 +340,7 @@ def test_preset_loads_with_a_question_and_a_baseline_inside_it(name: str) -> Non
     params = space.baseline_params()
     assert baseline is not None
     assert params is not None
-    assert space.suggest(optuna.trial.FixedTrial(params), seed=5) == baseline
+    assert space.config(params, seed=5) == baseline
     questions = {preset.name: preset.question for preset in list_presets()}
     assert questions[name].endswith("?")
     assert not questions[name].startswith("#")
@@ -361,7 +362,7 @@ def test_suggested_configs_are_points_of_the_space_with_steps_only_where_they_be
     schedules = set()
     for number in range(60):
         trial = study.ask()
-        config = space.suggest(trial, seed=number)
+        config = suggested(space, trial, seed=number)
         assert config.seed == number
         assert config.batch_size in (16, 32)
         assert 1e-4 <= config.learning_rate <= 0.1
@@ -369,7 +370,7 @@ def test_suggested_configs_are_points_of_the_space_with_steps_only_where_they_be
         is_step = config.schedule == "step"
         assert (config.step_epochs in ((10, 20), 5, (10,))) is is_step
         assert ({"step_epochs", "step_factor"} <= trial.params.keys()) is is_step
-        assert space.suggest(study.get_trials()[-1], seed=number) == config  # as read back from the storage
+        assert space.config(study.get_trials()[-1].params, seed=number) == config  # as read back from the storage
         study.tell(trial, config.learning_rate)
         schedules.add(config.schedule)
     assert schedules == {"constant", "step"}
@@ -382,7 +383,7 @@ def test_an_enqueued_baseline_is_what_the_first_trial_trains() -> None:
     assert params["step_epochs"] == "10,"
     study = optuna.create_study()
     study.enqueue_trial(params)
-    config = space.suggest(study.ask(), seed=0)
+    config = suggested(space, study.ask())
     assert config == space.baseline_config(seed=0)
     assert config.step_epochs == (10,)
 
@@ -390,7 +391,7 @@ def test_an_enqueued_baseline_is_what_the_first_trial_trains() -> None:
 def test_fixed_values_are_not_asked_of_the_trial() -> None:
     space = space_of(changed("space.batch_size", "batch_size = 32"))
     trial = optuna.create_study().ask()
-    assert space.suggest(trial, seed=0).batch_size == 32
+    assert suggested(space, trial).batch_size == 32
     assert "batch_size" not in trial.params
     assert "batch_size" not in (space.baseline_params() or {})
 
@@ -400,7 +401,7 @@ def test_a_space_without_step_and_baseline_is_enough() -> None:
     space = space_of(text)
     assert space.baseline_params() is None
     assert space.baseline_config(seed=0) is None
-    config = space.suggest(optuna.create_study().ask(), seed=9)
+    config = suggested(space, optuna.create_study().ask(), seed=9)
     assert config == TrainConfig(batch_size=8, learning_rate=1.0, epochs=3, seed=9)
 
 
@@ -428,7 +429,7 @@ def test_what_the_report_left_alone_is_asked_where_it_is_opened_and_belongs() ->
     seen = set()
     for _ in range(40):
         trial = study.ask()
-        config = space.suggest(trial, seed=0)
+        config = suggested(space, trial)
         seen.add(config.optimizer)
         assert ("momentum" in trial.params) is (config.optimizer in ("sgd", "nesterov"))
         assert ("weight_decay" in trial.params) is (config.optimizer != "adam")
@@ -439,7 +440,7 @@ def test_what_the_report_left_alone_is_asked_where_it_is_opened_and_belongs() ->
 
 
 def test_space_that_opens_nothing_more_trains_as_the_report() -> None:
-    config = space_of().suggest(optuna.create_study().ask(), seed=0)
+    config = suggested(space_of(), optuna.create_study().ask())
     assert beyond(config.model_dump()) == {}
 
 
@@ -522,7 +523,7 @@ def test_any_table_makes_trials_or_mistakes(table: dict[str, Any]) -> None:
     except InputError as error:
         found = error.mistakes
     else:
-        space.suggest(optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask(), seed=0)
+        suggested(space, optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask())
         assert SearchSpace.from_dict(json.loads(json.dumps(space.to_dict()))) == space
         return
     assert found

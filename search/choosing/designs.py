@@ -8,22 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
+import optuna
 from optuna._transform import _SearchSpaceTransform
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
 from search.base.seeds import grid_order, scrambling
-from search.space.parameters import Choices, Range, combinations, encode
+from search.space.parameters import combinations, encode
 from search.space.samplers import GridSpec
-
-if TYPE_CHECKING:
-    import optuna
-
-    from search.space.space import SearchSpace
+from search.space.space import SearchSpace
 
 _RETRY = 2**20
 """A point that was asked again comes from so much further on in the sequence."""
@@ -56,7 +53,7 @@ def quasi_random(space: SearchSpace, number: int, attempt: int, sequence: Litera
     """Point `number` of a scrambled sequence over all searched parameters, one dimension each."""
     from scipy.stats import qmc
 
-    searched = [name for name, parameter in space.parameters().items() if isinstance(parameter, (Choices, Range))]
+    searched = list(space.searched())
     engine: Any = {"sobol": qmc.Sobol, "halton": qmc.Halton}[sequence](
         max(1, len(searched)), scramble=True, rng=scrambling(space.study.seed)
     )
@@ -91,11 +88,8 @@ def on_grid(space: SearchSpace, number: int) -> PlannedSampler:
 def grid(space: SearchSpace) -> tuple[Mapping[str, int | float | str], ...]:
     """The searched parameters of every combination but the baseline, in the order of the trials."""
     assert isinstance(space.sampler, GridSpec)  # noqa: S101 - for the type checker
-    searched = {
-        name: parameter for name, parameter in space.parameters().items() if isinstance(parameter, (Choices, Range))
-    }
     points = [
-        {name: encode(parameter, point[name]) for name, parameter in searched.items() if name in point}
+        {name: encode(parameter, point[name]) for name, parameter in space.searched().items() if name in point}
         for point in combinations(space.parameters(), space.sampler.points)
     ]
     left = [point for point in points if point != space.baseline_params()]
@@ -103,5 +97,5 @@ def grid(space: SearchSpace) -> tuple[Mapping[str, int | float | str], ...]:
 
 
 def most_trials(space: SearchSpace) -> int | None:
-    """How many trials the sampler has different values for; None where there is no such number."""
+    """How many trials the sampler has different values for; None if there is no such number."""
     return len(grid(space)) + (space.baseline is not None) if isinstance(space.sampler, GridSpec) else None

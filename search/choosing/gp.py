@@ -15,18 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from optuna.distributions import BaseDistribution
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from search.choosing.designs import quasi_random
-from search.space.parameters import Choices, Range, encode, suggest
+from search.space.space import SearchSpace
 
 if TYPE_CHECKING:
-    import optuna
     from sklearn.gaussian_process import GaussianProcessRegressor
-
-    from search.space.space import SearchSpace
 
 Floats = npt.NDArray[np.float64]
 
@@ -58,7 +56,7 @@ class CurveSampler(BaseSampler):
 
     def __init__(self, space: SearchSpace, number: int, seed: int, attempt: int, n_startup_trials: int) -> None:
         self._space = space
-        self._searched = {n: p for n, p in space.parameters().items() if isinstance(p, (Choices, Range))}
+        self._distributions = space.distributions()
         self._rng = np.random.default_rng(seed)
         self._attempt = attempt
         self._n_startup_trials = n_startup_trials
@@ -67,7 +65,7 @@ class CurveSampler(BaseSampler):
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """All that is searched, whether this trial will have it or not."""
         del study, trial
-        return {name: _distribution(parameter, name) for name, parameter in self._searched.items()}
+        return self._distributions
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -88,23 +86,25 @@ class CurveSampler(BaseSampler):
             pending = np.array([self._point(t.params, self._epochs(t.params)) for t in running])
             process = self._refitted(process, np.vstack([inputs, pending]), np.append(values, process.predict(pending)))
         best = sorted(range(len(seen)), key=lambda index: -means[index])[:BEST]
-        draws = [_Draw(self._rng) for _ in range(CANDIDATES)]
-        draws += [_Draw(self._rng, seen[index].params) for index in best for _ in range(NEIGHBOURS)]
-        for draw in draws:
-            self._space.suggest(draw, 0)  # type: ignore[arg-type]
+        draws = [self._drawn({}) for _ in range(CANDIDATES)]
+        draws += [self._drawn(seen[index].params) for index in best for _ in range(NEIGHBOURS)]
         if not self._space.study.repeats:
             tried = [t.params for t in trials]
-            draws = [draw for draw in draws if draw.params not in tried] or draws
-        points = np.array([self._point(draw.params, self._epochs(draw.params)) for draw in draws])
+            draws = [params for params in draws if params not in tried] or draws
+        points = np.array([self._point(params, self._epochs(params)) for params in draws])
         expected, deviations = process.predict(points, return_std=True)
         gain = _expected_improvement(expected, deviations, float(means.max()))
-        return draws[int(np.argsort(-gain)[min(self._attempt, len(gain) - 1)])].params
+        return draws[int(np.argsort(-gain)[min(self._attempt, len(gain) - 1)])]
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         """A point of the sequence that the study begins with."""
         return self._start.sample_independent(study, trial, param_name, param_distribution)
+
+    def _drawn(self, near: Mapping[str, Any]) -> dict[str, Any]:
+        """A point of the space by chance: near to these params, as far as there are any, else anywhere."""
+        return self._space.params(lambda name: _draw(self._rng, self._distributions[name], near.get(name)))
 
     def _observations(self, trials: Sequence[FrozenTrial]) -> tuple[Floats, Floats]:
         points, values = [], []
@@ -164,75 +164,59 @@ class CurveSampler(BaseSampler):
     def _point(self, params: Mapping[str, Any], epochs: int) -> Floats:
         """Hyperparameters and epochs as numbers from 0 to 1. What a trial lacks lies in the middle."""
         point = [math.log(epochs) / math.log(max(2, self._space.max_epochs))]
-        for name, parameter in self._searched.items():
+        for name, distribution in self._distributions.items():
             if name != "epochs":
-                point += _coordinates(parameter, params.get(name))
+                point += _coordinates(distribution, params.get(name))
         return np.array(point)
 
 
-def _coordinates(parameter: Choices | Range, value: Any) -> list[float]:
-    if isinstance(parameter, Range):
-        return [0.5 if value is None else _share(parameter, value)]
-    choices = [encode(parameter, choice) for choice in parameter.choices]
+def _draw(rng: np.random.Generator, distribution: BaseDistribution, near: Any) -> Any:
+    """A value by chance: about `NEAR` away from `near`, or anywhere if that is None."""
+    match distribution:
+        case CategoricalDistribution(choices=choices):
+            keep = near is not None and rng.random() > NEAR
+            return near if keep else choices[int(rng.integers(len(choices)))]
+        case IntDistribution(log=False, low=low, high=high, step=step):  # every whole number as likely
+            drawn = int(rng.integers((high - low) // step + 1)) * step + low
+            if near is None:
+                return drawn
+            moved = round(near + rng.standard_normal() * max(step, NEAR * (high - low)))
+            return low + step * round((min(high, max(low, moved)) - low) / step)
+        case IntDistribution():
+            return round(_draw_between(rng, distribution, near))
+        case FloatDistribution():
+            return _draw_between(rng, distribution, near)
+    raise TypeError(distribution)
+
+
+def _draw_between(rng: np.random.Generator, distribution: IntDistribution | FloatDistribution, near: Any) -> float:
+    low, high, step = distribution.low, distribution.high, distribution.step
+    share = float(rng.random())
+    if near is not None:
+        share = float(np.clip(_share(distribution, near) + NEAR * rng.standard_normal(), 0, 1))
+    value = low * (high / low) ** share if distribution.log else low + (high - low) * share
+    if step and not distribution.log:
+        value = low + step * round((value - low) / step)
+    return min(high, max(low, value))
+
+
+def _coordinates(distribution: BaseDistribution, value: Any) -> list[float]:
+    if isinstance(distribution, (IntDistribution, FloatDistribution)):
+        return [0.5 if value is None else _share(distribution, value)]
+    assert isinstance(distribution, CategoricalDistribution)  # noqa: S101 - for the type checker
+    choices: Sequence[Any] = distribution.choices
     if all(isinstance(choice, (int, float)) for choice in choices):  # numbers have an order
         return [0.5 if value is None else sorted(choices).index(value) / max(1, len(choices) - 1)]
     return [1 / len(choices) if value is None else float(choice == value) for choice in choices]
 
 
-def _share(parameter: Range, value: float) -> float:
-    low, high = float(parameter.low), float(parameter.high)
+def _share(distribution: IntDistribution | FloatDistribution, value: float) -> float:
+    low, high = float(distribution.low), float(distribution.high)
     if low == high:
         return 0.5
-    if parameter.log:
+    if distribution.log:
         return math.log(value / low) / math.log(high / low)
     return (value - low) / (high - low)
-
-
-class _Draw:
-    """Stands in for a trial: draws values evenly, or near those of another one."""
-
-    def __init__(self, rng: np.random.Generator, near: Mapping[str, Any] | None = None) -> None:
-        self.params: dict[str, Any] = {}
-        self._rng = rng
-        self._near = near
-
-    def suggest_float(
-        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
-    ) -> float:
-        parameter = Range(low=low, high=high, log=log, step=step)
-        share = float(self._rng.random())
-        if self._near and name in self._near:
-            share = float(np.clip(_share(parameter, self._near[name]) + NEAR * self._rng.standard_normal(), 0, 1))
-        value = low * (high / low) ** share if log else low + (high - low) * share
-        value = low + step * round((value - low) / step) if step else value
-        self.params[name] = min(high, max(low, value))
-        return float(self.params[name])
-
-    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
-        if not log:  # every whole number as likely, those at the ends too
-            drawn = int(self._rng.integers((high - low) // step + 1)) * step + low
-            if self._near and name in self._near:
-                moved = round(self._near[name] + self._rng.standard_normal() * max(step, NEAR * (high - low)))
-                drawn = low + step * round((min(high, max(low, moved)) - low) / step)
-            self.params[name] = min(drawn, low + (high - low) // step * step)
-        else:
-            self.params[name] = round(self.suggest_float(name, low, high, log=True))
-        return int(self.params[name])
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        keep = self._near and name in self._near and self._rng.random() > NEAR
-        self.params[name] = self._near[name] if keep and self._near else choices[int(self._rng.integers(len(choices)))]
-        return self.params[name]
-
-
-def _distribution(parameter: Choices | Range, name: str) -> BaseDistribution:
-    """What Optuna calls this parameter's distribution."""
-    from optuna.trial import FixedTrial
-
-    value = parameter.choices[0] if isinstance(parameter, Choices) else parameter.low
-    asked = FixedTrial({name: encode(parameter, value)})
-    suggest(parameter, name, asked)
-    return asked.distributions[name]
 
 
 def _expected_improvement(means: Floats, deviations: Floats, best: float) -> Floats:

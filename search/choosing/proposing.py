@@ -12,22 +12,22 @@ do spaces in which nothing is searched, and values that somebody put into the qu
 from __future__ import annotations
 
 import copy
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Any
 
 import optuna
+from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from model.config import TrainConfig
 from search.base.seeds import sampler_seed, training_seed
+from search.choosing.asking import asking
 from search.choosing.samplers import build_sampler
 from search.space.space import SearchSpace
 
 LESSONS = ("diverged", "out-of-memory")
-"""Reasons of a failure that the same values would bring about again."""
-
-
+"""Kinds of failure that the same values would bring about again."""
 ATTEMPTS = 10
 """How often the sampler is asked for values that were not tried yet."""
 
@@ -46,7 +46,7 @@ class StudyOfLessons(optuna.Study):
 
 
 def _as_lesson(trial: FrozenTrial) -> FrozenTrial:
-    if trial.state != TrialState.FAIL or not trial.user_attrs.get("reason", "").startswith(LESSONS):
+    if trial.state != TrialState.FAIL or trial.user_attrs.get("failure") not in LESSONS:
         return trial
     lesson = copy.copy(trial)
     lesson.state = TrialState.PRUNED  # and without a report: TPE ranks it below every other
@@ -67,8 +67,16 @@ class GivenValuesError(ValueError):
     """A trial that somebody enqueued has values that can't be trained with."""
 
 
-def propose(study: optuna.Study, trial_id: int, number: int, space: SearchSpace) -> Proposal:
+def propose(
+    study: optuna.Study,
+    trial_id: int,
+    number: int,
+    space: SearchSpace,
+    sampler_of: Callable[[SearchSpace, int, int, int], BaseSampler] = build_sampler,
+) -> Proposal:
     """Give the trial its values, and keep them. A trial that has some already, or was given them, keeps those.
+
+    `sampler_of` makes the sampler of each attempt from the space, the trial's number, a seed and the attempt's number.
 
     Raises:
         KeyError: the trial was deleted.
@@ -77,60 +85,42 @@ def propose(study: optuna.Study, trial_id: int, number: int, space: SearchSpace)
     """
     study = copy.copy(study)
     study.pruner = optuna.pruners.NopPruner()  # Hyperband's would hide the other brackets from the sampler, and lessons
+    storage, distributions = study._storage, space.distributions()
     # This also fills the cache, which must know the trial before it is asked for it.
-    trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
-    seed = _seed_of(trials, number, space)
-    chosen: tuple[dict[str, Any], FrozenTrial | None] | None = None
+    trials = storage.get_all_trials(study._study_id, deepcopy=False)
+    begun = copy.deepcopy(storage.get_trial(trial_id))  # some storages hand out their own
+    seed = _seed_of(begun, number, space)
+    given = bool(begun.params or begun.system_attrs.get("fixed_params"))
+    chosen: tuple[dict[str, Any], Proposal] | None = None
     for attempt in range(ATTEMPTS):
-        study.sampler = build_sampler(space, number, sampler_seed(space.study.seed, number, attempt), attempt)
-        draft = _Draft(study, trial_id)
+        sampler = sampler_of(space, number, sampler_seed(space.study.seed, number, attempt), attempt)
         try:
-            space.suggest(draft, seed)
+            params = space.params(asking(sampler, study, copy.deepcopy(begun), distributions))
+            config = space.config(params, seed)
         except ValueError as error:
-            if draft.given:
+            if given:
                 raise GivenValuesError(" ".join(str(error).split())) from None
             raise
-        twins = [] if draft.given or space.study.repeats else _twins(trials, number, draft.params)
+        twins = [] if given or space.study.repeats else _twins(trials, number, params)
         complete = next((twin for twin in twins if twin.state == TrialState.COMPLETE), None)
-        if not twins or chosen is None or (complete and not chosen[1]):
-            chosen = draft.params, complete
+        if not twins or chosen is None or (complete and not chosen[1].twin):
+            chosen = params, Proposal(config, complete)
         if not twins:
             break
     assert chosen is not None  # noqa: S101 - for the type checker
-    params, twin = chosen
-    trial = optuna.Trial(study, trial_id)
-    trial._fixed_params = {**params}
-    return Proposal(space.suggest(trial, seed), twin)
+    params, proposal = chosen
+    for name, param in params.items():
+        if name not in begun.params:
+            distribution = distributions[name]
+            storage.set_trial_param(trial_id, name, distribution.to_internal_repr(param), distribution)
+    return proposal
 
 
-class _Draft(optuna.Trial):
-    """A trial whose values are asked of the sampler, but not written down."""
-
-    def __init__(self, study: optuna.Study, trial_id: int) -> None:
-        super().__init__(study, trial_id)
-        self._cached_frozen_trial = copy.deepcopy(self._cached_frozen_trial)  # some storages hand out their own
-        self.given = bool(self._cached_frozen_trial.params or self._fixed_params)
-        self.storage: Any = _Unwritten(self.storage)
-
-
-class _Unwritten:
-    """A storage that keeps no parameters."""
-
-    def __init__(self, storage: optuna.storages.BaseStorage) -> None:
-        self._storage = storage
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._storage, name)
-
-    def set_trial_param(self, *_: Any) -> None:
-        pass
-
-
-def _seed_of(trials: list[FrozenTrial], number: int, space: SearchSpace) -> int:
-    """The seed that the trial trains with: where it was begun before, the one it was begun with."""
-    config = next((trial.user_attrs.get("config") for trial in trials if trial.number == number), None)
-    begun: int | None = config.get("seed") if isinstance(config, dict) else None
-    return training_seed(space.study.seed, number) if begun is None else begun
+def _seed_of(trial: FrozenTrial, number: int, space: SearchSpace) -> int:
+    """The seed that the trial trains with: if it was begun before, the one it was begun with."""
+    config = trial.user_attrs.get("config")
+    seed: int | None = config.get("seed") if isinstance(config, dict) else None
+    return training_seed(space.study.seed, number) if seed is None else seed
 
 
 def _twins(trials: list[FrozenTrial], number: int, params: dict[str, Any]) -> list[FrozenTrial]:

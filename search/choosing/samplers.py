@@ -7,31 +7,24 @@ one worker can be repeated exactly, and no two workers propose the same first tr
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
 
+from optuna import samplers
+
+from search.choosing import designs
+from search.choosing.gp import CurveSampler
 from search.space.samplers import GpSpec, GridSpec, QmcSpec, RandomSpec, TpeSpec
-
-if TYPE_CHECKING:
-    from optuna.samplers import BaseSampler
-
-    from search.space.space import SearchSpace
+from search.space.space import SearchSpace
 
 
-def build_sampler(space: SearchSpace, number: int, seed: int, attempt: int = 0) -> BaseSampler:
-    """The sampler that proposes the values of trial `number`, at the how manieth attempt, from 0.
+def build_sampler(space: SearchSpace, number: int, seed: int, attempt: int = 0) -> samplers.BaseSampler:
+    """The sampler that proposes the values of trial `number`. `attempt` counts from 0 how often it was asked before.
 
     `seed` is the trial's and the attempt's own. Grid goes by the study's seed and the number, QMC by the attempt too.
     """
-    from optuna import samplers
-
-    from search.choosing import designs
-
     with warnings.catch_warnings():  # "multivariate" and "group" call themselves experimental since 2020
         warnings.simplefilter("ignore")
         match space.sampler:
             case GpSpec() as spec:
-                from search.choosing.gp import CurveSampler
-
                 return CurveSampler(space, number, seed, attempt, spec.n_startup_trials)
             case TpeSpec() as spec:
                 # `group` lets it model parameters together that exist in some trials only, and `constant_liar` keeps

@@ -9,7 +9,6 @@ from search.base.mistakes import InputError
 from search.choosing.designs import most_trials
 from search.run.request import RunRequest
 from search.space.budget import MOST_TRIALS
-from search.space.parameters import largest
 from search.space.space import SearchSpace, differences
 from search.training.messages import DataFound
 from studies.queue.queue import Queue
@@ -81,10 +80,9 @@ def open_matching(request: RunRequest, data: DataFound) -> StudyRecord:
         InputError: it has other ones.
     """
     space = request.space
-    largest_batch = int(largest(space.space.batch_size))
-    if largest_batch > data.train_images:
+    if space.max_batch_size > data.train_images:
         raise InputError(
-            f"[space.batch_size]: {largest_batch} is more than the {data.train_images} training images. "
+            f"[space.batch_size]: {space.max_batch_size} is more than the {data.train_images} training images. "
             "Use smaller batches or more train_images."
         )
     attributes = {"space": space.to_dict(), "data": data.model_dump()}

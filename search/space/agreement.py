@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from model.config import DataSpec
+from model.config import HYPERPARAMETERS, DataSpec
 from search.base.toml import as_toml
 from search.space.parameters import (
     DEFAULTS,
@@ -32,8 +32,6 @@ from search.space.pruners import HyperbandSpec, PrunerSpec, SuccessiveHalvingSpe
 from search.space.samplers import GridSpec, SamplerSpec
 
 Parameters = Mapping[str, Parameter | None]
-
-_EXAMPLES = {"step_epochs": "[10, 20]", "step_factor": "0.1", "momentum": "0.9", "weight_decay": "0.01"}
 
 
 def disagreements(
@@ -74,7 +72,8 @@ def _dependents_alone(parameters: Parameters) -> list[str]:
         if (above := _of_parent(parent, parameters)) is None or not contains(above, value):
             continue
         lines += [
-            f'[space]: {name} is missing, but {parent} can be "{value}". Add it, e.g. {name} = {_EXAMPLES[name]}.'
+            f'[space]: {name} is missing, but {parent} can be "{value}". Add it, e.g. {name} = '
+            f"{as_toml(HYPERPARAMETERS[name].example)}."
             for name in names
             if name in parameters and parameters[name] is None
         ]
@@ -82,7 +81,8 @@ def _dependents_alone(parameters: Parameters) -> list[str]:
         above = _of_parent(parent, parameters)
         if above is None or parameters.get(name) is None or any(contains(above, value) for value in allowed):
             continue
-        way_in = as_toml({"choices": (DEFAULTS[parent], allowed[-1])}) if parent == "schedule" else as_toml(allowed[0])
+        usual = DEFAULTS[parent]
+        way_in = as_toml(usual if usual in allowed else {"choices": (usual, allowed[-1])})
         lines.append(
             f"[space.{name}]: belongs to {_one_of(parent, allowed)}, which this space never takes. Remove it, or "
             f"search {parent} = {way_in}."

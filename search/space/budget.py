@@ -11,6 +11,8 @@ from model.config import Frozen
 from search.base.home import TAKEN
 
 Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
+Count = Annotated[int, Field(ge=0, le=1_000_000, strict=True)]
+CountFromOne = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
 
 _UNITS = {"d": 86400, "h": 3600, "min": 60, "m": 60, "s": 1}
 _DURATION = re.compile(rf"\s*(\d+(?:\.\d+)?)\s*({'|'.join(_UNITS)})")

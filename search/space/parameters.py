@@ -1,72 +1,78 @@
-"""One hyperparameter of a space: a fixed value, choices, or a range; read, checked, and asked of an Optuna trial.
+"""One hyperparameter of a space: a fixed value, choices, or a range; read, checked, and in Optuna's terms.
 
     batch_size    = 32
     schedule      = { choices = ["constant", "step"] }
     learning_rate = { low = 1e-5, high = 0.1, log = true }
     epochs        = { low = 5, high = 50, step = 5 }
 
-What a value may be is written in `model.config.TrainConfig` alone: every fixed value, choice and bound is put into one
-and validated there.
+Which hyperparameters there are, and what their values may be, is written in `model.config.TrainConfig` alone: the
+tables below derive from it, and every fixed value, choice and bound is validated by its field.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import ValidationError
+from pydantic import ValidationError, create_model
 
-from model.config import (
-    BEYOND,
-    DECAY_OPTIMIZERS,
-    MOMENTUM_OPTIMIZERS,
-    Augmentation,
-    Frozen,
-    Optimizer,
-    Schedule,
-    TrainConfig,
-)
+from model.config import HYPERPARAMETERS, Frozen, TrainConfig
 from search.base.mistakes import findings, sentences
 from search.base.toml import as_toml
 
 if TYPE_CHECKING:
-    from optuna.trial import BaseTrial
+    from optuna.distributions import BaseDistribution
 
 Value = int | float | str | tuple[int, ...]
 
-NAMES = ("batch_size", "learning_rate", "schedule", "epochs", "step_epochs", "step_factor", *BEYOND)
+
+def _asked_in_order() -> tuple[str, ...]:
+    names = list(HYPERPARAMETERS)
+    for name, about in HYPERPARAMETERS.items():
+        if about.after:
+            names.remove(name)
+            names.insert(names.index(about.after) + 1, name)
+    return tuple(names)
+
+
+NAMES = _asked_in_order()
 """The parameters in the order in which a trial is asked for them: each before what depends on it."""
-WHOLE = frozenset({"batch_size", "epochs", "step_epochs", "warmup_epochs"})
+FIELDS = {name: TrainConfig.model_fields[name] for name in NAMES}
+_KINDS = {name: (field.annotation, *get_args(field.annotation)) for name, field in FIELDS.items()}
 WORDS: Mapping[str, tuple[str, ...]] = {
-    "schedule": get_args(Schedule),
-    "optimizer": get_args(Optimizer),
-    "augmentation": get_args(Augmentation),
+    name: get_args(field.annotation) for name, field in FIELDS.items() if get_origin(field.annotation) is Literal
 }
+"""Those whose values are words, and these."""
+WHOLE = frozenset(name for name in NAMES if float not in _KINDS[name] and name not in WORDS)
+"""Those whose values are whole numbers."""
+_LISTS = frozenset(name for name in NAMES if any(get_origin(kind) is tuple for kind in _KINDS[name]))
+"""Those whose values may be lists of them."""
 DEPENDENT: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "step_epochs": ("schedule", ("step",)),
-    "step_factor": ("schedule", ("step",)),
-    "momentum": ("optimizer", MOMENTUM_OPTIMIZERS),
-    "weight_decay": ("optimizer", DECAY_OPTIMIZERS),
+    name: (about.parent, about.allowed) for name in NAMES if (about := HYPERPARAMETERS[name]).parent
 }
 """Parameters that exist only where another one has one of these values."""
 NEEDED: Mapping[tuple[str, str], tuple[str, ...]] = {
-    ("schedule", "step"): ("step_epochs", "step_factor"),
-    ("optimizer", "nesterov"): ("momentum",),
-    ("optimizer", "adamw"): ("weight_decay",),
+    (about.parent, value): tuple(
+        name for name in DEPENDENT if DEPENDENT[name][0] == about.parent and value in HYPERPARAMETERS[name].needed
+    )
+    for about in HYPERPARAMETERS.values()
+    for value in about.needed
 }
 """Parameters that a space must have where another one can have this value."""
-DEFAULTS: Mapping[str, Value] = {name: TrainConfig.model_fields[name].default for name in ("schedule", *BEYOND)}
-"""What a space that doesn't name them has: the report's values."""
+DEFAULTS: Mapping[str, Value] = {
+    name: field.default for name, field in FIELDS.items() if not field.is_required() and field.default is not None
+}
+"""What a space that doesn't name them has: the paper's values."""
 
 LARGEST_GRID = 100_000
 MOST_STEPS = 1_000_000_000
 """Of a range with a step: decimals are exact so far."""
 LARGEST_WHOLE = 2**31 - 1  # Optuna keeps parameters as floats, which hold every whole number only up to 2**53
 
-_PLAIN: dict[str, Any] = {"batch_size": 1, "learning_rate": 0.1, "epochs": 100_000}
-_STEP: dict[str, Any] = {**_PLAIN, "schedule": "step", "step_epochs": 1, "step_factor": 0.5}
-_BASES: Mapping[str, dict[str, Any]] = {"step_epochs": _STEP, "step_factor": _STEP}
+_apart: dict[str, Any] = {name: (Annotated[field.annotation, *field.metadata], None) for name, field in FIELDS.items()}
+_Apart = create_model("_Apart", __base__=Frozen, **_apart)
+"""Each field by itself: whether values belong together is asked of a whole space."""
 
 
 class Choices(Frozen):
@@ -106,7 +112,7 @@ def parse_parameter(name: str, raw: object) -> Parameter:
             raise sentences([finding.sentence() for finding in findings(error, kind)]) from None
         check = _checked_choices if isinstance(table, Choices) else _checked_range
         parameter = check(name, table, mistakes)  # type: ignore[arg-type]
-    elif isinstance(raw, tuple) and name != "step_epochs":
+    elif isinstance(raw, tuple) and name not in _LISTS:
         mistakes.append(
             f"must be one value, but is a list. For a choice write {name} = {as_toml({'choices': raw}, 60)}."
         )
@@ -119,14 +125,10 @@ def parse_parameter(name: str, raw: object) -> Parameter:
 
 def checked_value(name: str, raw: object, called: str, mistakes: list[str]) -> Value:
     """`raw` as the value of hyperparameter `name`, in its own type; what is wrong goes to `mistakes`."""
-    base = _STEP if raw == "step" else _BASES.get(name, _PLAIN)
     try:
-        value: Value = getattr(TrainConfig.model_validate({**base, name: raw}, strict=True), name)
+        value: Value = getattr(_Apart.model_validate({name: raw}, strict=True), name)
     except ValidationError as error:
-        found = findings(error, TrainConfig)
-        mistakes += [
-            finding.sentence(finding.name.replace(name, called)) for finding in found if finding.keys[:1] == (name,)
-        ]
+        mistakes += [finding.sentence(finding.name.replace(name, called)) for finding in findings(error, _Apart)]
         return 0
     largest = max(value, default=0) if isinstance(value, tuple) else value
     if name in WHOLE and isinstance(largest, int) and largest > LARGEST_WHOLE:
@@ -287,17 +289,20 @@ def encode(parameter: Parameter, value: Value) -> int | float | str:
     return str(value) if as_text else value
 
 
-def suggest(parameter: Parameter, name: str, trial: BaseTrial) -> Value:
-    """The value that `trial` takes. A fixed one is not asked of it."""
+def decode(name: str, parameter: Parameter, param: Any) -> Value:
+    """The value that Optuna holds as `param`. Raises KeyError where it is none of the choices."""
     if isinstance(parameter, Choices):
-        values: dict[int | float | str | None, Value] = {
-            encode(parameter, choice): choice for choice in parameter.choices
-        }
-        return values[trial.suggest_categorical(name, list(values))]
-    if not isinstance(parameter, Range):
-        return parameter
+        return {encode(parameter, choice): choice for choice in parameter.choices}[param]
+    value: Value = int(param) if name in WHOLE else param
+    return value
+
+
+def distribution(name: str, parameter: Choices | Range) -> BaseDistribution:
+    """What Optuna calls the parameter."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if isinstance(parameter, Choices):
+        return CategoricalDistribution([encode(parameter, choice) for choice in parameter.choices])
     if name in WHOLE:
-        return trial.suggest_int(
-            name, int(parameter.low), int(parameter.high), step=int(parameter.step or 1), log=parameter.log
-        )
-    return trial.suggest_float(name, parameter.low, parameter.high, step=parameter.step, log=parameter.log)
+        return IntDistribution(int(parameter.low), int(parameter.high), parameter.log, int(parameter.step or 1))
+    return FloatDistribution(parameter.low, parameter.high, parameter.log, parameter.step)

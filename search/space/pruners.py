@@ -23,9 +23,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from model.config import Frozen
+from search.space.budget import Count, CountFromOne
 
-Count = Annotated[int, Field(ge=0, le=1_000_000, strict=True)]
-CountFromOne = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
 Factor = Annotated[int, Field(ge=2, le=1_000, strict=True)]
 
 

@@ -12,9 +12,7 @@ from pydantic import Field
 from model.config import Frozen
 from search.base.mistakes import sentences
 from search.base.toml import as_toml
-
-Count = Annotated[int, Field(ge=0, le=1_000_000, strict=True)]
-CountFromOne = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
+from search.space.budget import Count, CountFromOne
 
 
 class GpSpec(Frozen):

@@ -1,7 +1,7 @@
 """The search space of a study: a TOML file in, a frozen and wholly checked `SearchSpace` out.
 
     space = load_space("quick")                  # a preset's name, or the path of a TOML file
-    config = space.suggest(trial, seed=7)        # what this Optuna trial trains
+    config = space.config(trial.params, seed=7)  # what this Optuna trial trains
 
 A file has six tables: `[study]` name, seed, number of trials and other limits (see `space.budget`); `[data]` as in
 `model.config.DataSpec`; `[space]` with a fixed value, choices or a range for each hyperparameter (see
@@ -17,19 +17,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from pydantic import Field, TypeAdapter, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, ValidationInfo, create_model, field_validator, model_validator
 
-from model.config import BUNDLED_IMAGES, DataSpec, Frozen, TrainConfig
+from model.config import BUNDLED_IMAGES, HYPERPARAMETERS, DataSpec, Frozen, TrainConfig
 from search.base.mistakes import InputError, closest, explain, read_toml, sentences
 from search.base.toml import as_toml, with_tuples
 from search.space.agreement import completed, disagreements
 from search.space.budget import StudySpec
 from search.space.parameters import (
+    FIELDS,
     NAMES,
     Choices,
     Parameter,
@@ -37,16 +38,17 @@ from search.space.parameters import (
     Value,
     applies,
     checked_value,
+    decode,
+    distribution,
     encode,
     largest,
     parse_parameter,
-    suggest,
 )
 from search.space.pruners import PrunerSpec, ReachSpec
 from search.space.samplers import GpSpec, SamplerSpec, refuse_pickling
 
 if TYPE_CHECKING:
-    from optuna.trial import BaseTrial
+    from optuna.distributions import BaseDistribution
 
 _OPTIONS: dict[tuple[str | int, ...], str] = {
     ("study", "name"): "--study",
@@ -59,22 +61,8 @@ _OPTIONS: dict[tuple[str | int, ...], str] = {
 }
 
 
-class SpaceTable(Frozen):
+class _SpaceTable(Frozen):
     """What is searched."""
-
-    batch_size: Parameter = Field(examples=[32])
-    learning_rate: Parameter = Field(examples=[{"low": 1e-4, "high": 0.1, "log": True}])
-    schedule: Parameter = "constant"
-    epochs: Parameter = Field(examples=[{"low": 5, "high": 50}])
-    step_epochs: Parameter | None = Field(default=None, examples=[[10, 20]])
-    step_factor: Parameter | None = Field(default=None, examples=[0.1])
-    warmup_epochs: Parameter | None = None
-    optimizer: Parameter | None = None
-    momentum: Parameter | None = None
-    weight_decay: Parameter | None = None
-    dropout: Parameter | None = None
-    label_smoothing: Parameter | None = None
-    augmentation: Parameter | None = None
 
     @field_validator("*", mode="before")
     @classmethod
@@ -82,22 +70,8 @@ class SpaceTable(Frozen):
         return None if raw is None else parse_parameter(str(info.field_name), raw)
 
 
-class Baseline(Frozen):
+class _Baseline(Frozen):
     """The configuration that is tried first. What the space fixes may be left out."""
-
-    batch_size: Value | None = None
-    learning_rate: Value | None = None
-    schedule: Value | None = None
-    epochs: Value | None = None
-    step_epochs: Value | None = None
-    step_factor: Value | None = None
-    warmup_epochs: Value | None = None
-    optimizer: Value | None = None
-    momentum: Value | None = None
-    weight_decay: Value | None = None
-    dropout: Value | None = None
-    label_smoothing: Value | None = None
-    augmentation: Value | None = None
 
     @field_validator("*", mode="before")
     @classmethod
@@ -112,6 +86,22 @@ class Baseline(Frozen):
     def given(self) -> dict[str, Value]:
         """The values that it has."""
         return {name: value for name in NAMES if (value := getattr(self, name)) is not None}
+
+
+def _entry(name: str) -> tuple[Any, Any]:
+    """Type and default of a hyperparameter in `[space]`. What the paper left alone is stored only if it is opened."""
+    field, about = FIELDS[name], HYPERPARAMETERS[name]
+    if field.is_required():
+        return Parameter, Field(examples=[about.example])
+    return (Parameter | None, None) if about.beyond or field.default is None else (Parameter, field.default)
+
+
+if TYPE_CHECKING:
+    SpaceTable = _SpaceTable
+    Baseline = _Baseline
+else:  # their fields are the hyperparameters, whichever `TrainConfig` has
+    SpaceTable = create_model("SpaceTable", __base__=_SpaceTable, **{name: _entry(name) for name in NAMES})
+    Baseline = create_model("Baseline", __base__=_Baseline, **dict.fromkeys(NAMES, (Value | None, None)))
 
 
 class SearchSpace(Frozen):
@@ -143,19 +133,57 @@ class SearchSpace(Frozen):
     @property
     def max_epochs(self) -> int:
         """The largest number of epochs that a trial can have."""
-        return int(largest(self.space.epochs))
+        return self._largest("epochs")
 
-    def suggest(self, trial: BaseTrial, seed: int) -> TrainConfig:
-        """The configuration that `trial` trains with `seed`: only what is searched is asked of the trial.
+    @property
+    def max_batch_size(self) -> int:
+        """The largest batch that a trial can have, in images."""
+        return self._largest("batch_size")
 
-        The parameters have the names of TrainConfig. Some exist only where another one allows them, as step_epochs and
-        step_factor do where schedule is "step".
+    def _largest(self, name: str) -> int:
+        parameter = self.parameters()[name]
+        assert parameter is not None  # noqa: S101 - for the type checker: every space has it
+        return int(largest(parameter))
+
+    def searched(self) -> dict[str, Choices | Range]:
+        """What of the hyperparameters is searched, in the order in which a trial is asked for them."""
+        return {name: each for name, each in self.parameters().items() if isinstance(each, (Choices, Range))}
+
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """What Optuna calls that which is searched, in the same order."""
+        return {name: distribution(name, parameter) for name, parameter in self.searched().items()}
+
+    def params(self, choose: Callable[[str], Any]) -> dict[str, Any]:
+        """What one trial of Optuna's has as its `params`: of what is searched, all that its other values allow.
+
+        `choose` gives each by its name, in order and as Optuna holds it. Some exist only where another one has a
+        certain value, as step_epochs and step_factor do where schedule is "step".
         """
-        values: dict[str, Any] = {}
-        for name, parameter in self.parameters().items():
-            if parameter is not None and applies(name, values):
-                values[name] = suggest(parameter, name, trial)
+        return self._chosen(choose)[0]
+
+    def config(self, params: Mapping[str, Any], seed: int) -> TrainConfig:
+        """The configuration of a trial that has these `params`, with what the space fixes.
+
+        Raises:
+            KeyError: one is missing, or is not among its choices.
+            ValueError: nothing can be trained with them.
+        """
+        values: dict[str, Any] = dict(self._chosen(params.__getitem__)[1])
         return TrainConfig(**values, seed=seed)
+
+    def _chosen(self, choose: Callable[[str], Any]) -> tuple[dict[str, Any], dict[str, Value]]:
+        """What `choose` gave, and the values of all parameters that apply."""
+        params: dict[str, Any] = {}
+        values: dict[str, Value] = {}
+        for name, parameter in self.parameters().items():
+            if parameter is None or not applies(name, values):
+                continue
+            if isinstance(parameter, (Choices, Range)):
+                params[name] = choose(name)
+                values[name] = decode(name, parameter, params[name])
+            else:
+                values[name] = parameter
+        return params, values
 
     def baseline_config(self, seed: int) -> TrainConfig | None:
         """The baseline with all its values, those the space fixes included."""
@@ -168,12 +196,8 @@ class SearchSpace(Frozen):
         """The baseline's searched parameters, as `study.enqueue_trial` takes them; None without a baseline."""
         if self.baseline is None:
             return None
-        parameters = self.parameters()
-        return {
-            name: encode(parameter, value)
-            for name, value in completed(self.baseline.given(), parameters).items()
-            if isinstance(parameter := parameters[name], (Choices, Range))
-        }
+        values = completed(self.baseline.given(), self.parameters())
+        return {name: encode(each, values[name]) for name, each in self.searched().items() if name in values}
 
     def to_dict(self) -> dict[str, Any]:
         """The space as JSON holds it: stored with the study, and read back by workers that have no file."""

@@ -8,6 +8,7 @@ from typing import Any
 import optuna
 from benchmarks.curve_table import Job, Table
 from optuna.trial import TrialState
+from plain_optuna import suggested
 
 from search.choosing.proposing import StudyOfLessons, propose
 from search.choosing.pruning import build_pruner, is_spared
@@ -80,7 +81,7 @@ class PlainOptuna:
 
     def ask(self) -> Job:
         trial = self._study.ask()
-        config = self._space.suggest(trial, 0)
+        config = suggested(self._space, trial)
         return Job(config.model_dump(mode="json", exclude_none=True), tag=trial)
 
     def report(self, job: Job, epoch: int, accuracy: float) -> bool:
