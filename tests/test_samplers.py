@@ -13,8 +13,10 @@ import pytest
 from fleet import Fleet, judge
 from null_worker import Orders
 from plain_optuna import suggested
+from scipy.stats import qmc
 
 from search.base.mistakes import InputError
+from search.base.seeds import scrambling
 from search.choosing.designs import grid, most_trials
 from search.choosing.samplers import build_sampler
 from search.space.pruners import MedianSpec, PatientSpec, PercentileSpec, PrunerSpec
@@ -91,6 +93,18 @@ def test_quasi_random_points_fill_the_space_more_evenly_than_chance(sequence: st
     assert 5 <= Counter(point["batch_size"] for point in points)[8] <= 11
     assert any("step_epochs" in point for point in points)
     assert points[3] == proposed(space, 3)
+
+
+@pytest.mark.parametrize("attempt", [0, 1])
+def test_halton_goes_at_once_to_the_point_that_its_sequence_comes_to(attempt: int) -> None:
+    space = space_of(
+        {"name": "qmc", "sequence": "halton"},
+        {"batch_size": 8, "learning_rate": {"low": 0.0001, "high": 1.0001}, "epochs": 3},
+    )
+    points = qmc.Halton(1, scramble=True, rng=scrambling(4)).fast_forward(attempt * 2**20).random(4)[:, 0]
+    for number, point in enumerate(points):
+        trial = optuna.create_study(sampler=build_sampler(space, number, 0, attempt)).ask()
+        assert suggested(space, trial).learning_rate == pytest.approx(0.0001 + point)
 
 
 @pytest.mark.parametrize("name", ["cmaes", "CMA-ES", "CmaEsSampler"])

@@ -54,11 +54,15 @@ def quasi_random(space: SearchSpace, number: int, attempt: int, sequence: Litera
     from scipy.stats import qmc
 
     searched = list(space.searched())
-    engine: Any = {"sobol": qmc.Sobol, "halton": qmc.Halton}[sequence](
-        max(1, len(searched)), scramble=True, rng=scrambling(space.study.seed)
-    )
-    if index := number + attempt * _RETRY:  # Sobol's refuses to skip none
-        engine.fast_forward(index)
+    dimensions, random, index = max(1, len(searched)), scrambling(space.study.seed), number + attempt * _RETRY
+    engine: Any
+    if sequence == "sobol":
+        engine = qmc.Sobol(dimensions, scramble=True, rng=random)
+        if index:  # it refuses to skip none
+            engine.fast_forward(index)
+    else:
+        engine = qmc.Halton(dimensions, scramble=True, rng=random)
+        engine.num_generated = index  # its `fast_forward` makes every point on the way: seconds for a retry's millions
     point = dict(zip(searched, engine.random(1)[0].tolist(), strict=False))
 
     def plan(name: str, distribution: BaseDistribution) -> Any:
