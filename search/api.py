@@ -211,11 +211,13 @@ def retrain(
     trials_per_gpu: int | None = 1,
     home: str | Path = HOME,
     storage: str | None = None,
+    quiet: bool = False,
 ) -> Mapping[str, Any]:
     """Train a recipe, or the one in a file, on all training images, then open the test set; as `alexsearch retrain`.
 
     With `validate` the search's split is kept and the test set stays closed. The score is written to the recipe's
-    study where the database has it. Returns what is written to metrics.json: searched, mean, spread, interval ...
+    study where the database has it. `quiet` prints nothing. Returns what is written to metrics.json: searched, mean,
+    spread, interval ...
 
     Raises:
         InputError, DataError: the recipe, the folder or the data is wrong.
@@ -226,6 +228,8 @@ def retrain(
     from search.base.terminal import Output
     from search.retraining.recipe import read_recipe
     from search.retraining.retrain import Means, retrain_recipe
+    from search.screen.outcomes import print_retrained
+    from search.screen.progress import Bars
     from studies.store.storage import StorageError, open_storage, storage_url
 
     found = read_recipe(Path(recipe)) if isinstance(recipe, (str, Path)) else recipe
@@ -237,8 +241,14 @@ def retrain(
             raise
         opened = None  # a recipe alone is enough
     means = Means(Home(home), data, workers, gpus, trials_per_gpu, opened)
-    out = Path(out) if out else None
-    return retrain_recipe(found, seeds=seeds, out=out, means=means, console=Output(), validate=validate).document
+    output = Output()
+    output.quiet = quiet
+    with Bars(output) as view:
+        outcome = retrain_recipe(
+            found, seeds=seeds, out=Path(out) if out else None, means=means, validate=validate, view=view
+        )
+    print_retrained(output, outcome)
+    return outcome.document
 
 
 def verify(
@@ -251,8 +261,11 @@ def verify(
     workers: int | None = None,
     gpus: str = "all",
     trials_per_gpu: int | None = 1,
+    quiet: bool = False,
 ) -> Verification:
     """Compare a study's best trials on fresh seeds, and retrain the best of them; as `alexsearch verify`.
+
+    `quiet` prints nothing.
 
     Raises:
         StudyError: no trial is complete yet.
@@ -263,10 +276,18 @@ def verify(
     from search.base.terminal import Output
     from search.retraining.retrain import Means
     from search.retraining.verify import verify_study
+    from search.screen.outcomes import print_retrained
+    from search.screen.progress import Bars
 
     means = Means(Home(study.home), data, workers, gpus, trials_per_gpu, study.storage)
-    out = Path(out) if out else None
-    return verify_study(study.storage, study.name, top=top, seeds=seeds, out=out, means=means, console=Output())
+    output = Output()
+    output.quiet = quiet
+    with Bars(output) as view:
+        found = verify_study(
+            study.storage, study.name, top=top, seeds=seeds, out=Path(out) if out else None, means=means, view=view
+        )
+    print_retrained(output, found.outcome)
+    return found
 
 
 def figure(study: Study, name: str = "learning-curves") -> Figure:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from rich.console import Console
 from study_maker import make_foreign, make_study
 
 from model.config import DataSpec
@@ -17,7 +15,10 @@ from model.device import Device
 from model.train import Engine
 from search.base.home import Home
 from search.base.mistakes import InputError
-from search.retraining.audit import audit_study, choose, print_audit
+from search.base.terminal import Output
+from search.retraining.audit import audit_study, choose
+from search.screen.outcomes import print_audit
+from search.screen.progress import Bars
 from studies.record.audit import interval, judge
 from studies.record.catalog import best_trial, find_study
 from studies.store.storage import Storage, open_storage
@@ -88,11 +89,11 @@ def engine() -> Engine:
 
 
 def audited(storage: Storage, count: int, home: Path) -> tuple[dict[str, Any], str]:
-    output = Console(file=io.StringIO(), width=160)
-    document = audit_study(storage, None, count, None, Home(home), output)
-    print_audit(output, document)
-    assert isinstance(output.file, io.StringIO)
-    return document, output.file.getvalue()
+    output = Output()
+    with output.capture() as printed:
+        document = audit_study(storage, None, count, None, Home(home), Bars(output))
+        print_audit(output, document)
+    return document, printed.get()
 
 
 def test_audited_trial_is_trained_to_its_end_and_stays_pruned(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import subprocess
 import sys
@@ -13,7 +12,6 @@ from typing import Any
 
 import pytest
 from optuna.trial import TrialState
-from rich.console import Console
 from study_maker import SPACE, make_foreign, make_study
 
 from model.config import DataSpec, EpochMetrics, TrainConfig
@@ -23,6 +21,7 @@ from model.train import Engine
 from search.base.home import Home
 from search.base.mistakes import InputError
 from search.base.provenance import provenance
+from search.base.terminal import Output
 from search.retraining.recipe import Recipe
 from search.retraining.recipes import recipe_of
 from search.retraining.replay import (
@@ -35,6 +34,8 @@ from search.retraining.replay import (
     replay_trial,
     verdict_of,
 )
+from search.screen.outcomes import print_replayed
+from search.screen.progress import Bars
 from search.space.space import SearchSpace
 from studies.queue.queue import Queue
 from studies.record.catalog import StudyError, find_study, open_study, trial_by_number
@@ -78,10 +79,11 @@ def replayed(storage: Storage, home: Path, monkeypatch: pytest.MonkeyPatch) -> t
     monkeypatch.setattr("search.retraining.replay.quiet_tensorflow", lambda _log: None)
     device = Device("cpu", cpu_name(), "float32", False, available_cores())
     monkeypatch.setattr("model.device.configure", lambda **_: device)
-    output = Console(file=io.StringIO(), width=200)
-    document = replay_trial(storage, None, 0, None, Home(home), output)
-    assert isinstance(output.file, io.StringIO)
-    return document, output.file.getvalue()
+    output = Output()
+    with output.capture() as printed:
+        document = replay_trial(storage, None, 0, None, Home(home), Bars(output))
+        print_replayed(output, document)
+    return document, printed.get()
 
 
 @pytest.mark.slow
@@ -188,8 +190,8 @@ def test_trial_without_a_record_is_refused_before_anything_starts(tmp_path: Path
     storage = open_storage(f"sqlite:///{tmp_path / 'study.db'}")
     make_study(storage, 0.4, TrialState.FAIL)
     make_foreign(storage, "theirs", (1.0,), directions=["maximize"])
-    home, quiet = Home(tmp_path / "home"), Console(quiet=True)
+    home = Home(tmp_path / "home")
     for name, number, error in (("small", 1, StudyError), ("small", 9, StudyError), ("theirs", 0, InputError)):
         with pytest.raises(error):
-            replay_trial(storage, name, number, None, home, quiet)
+            replay_trial(storage, name, number, None, home)
     assert not home.folder.exists()

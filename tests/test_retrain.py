@@ -34,6 +34,8 @@ from search.retraining.recipe import read_recipe, write_recipe
 from search.retraining.recipes import find_recipes
 from search.retraining.retrain import Means, retrain_recipe
 from search.retraining.verify import Verification, verify_study
+from search.screen.outcomes import print_retrained
+from search.screen.progress import Bars
 from studies.record.catalog import StudyRecord, find_study
 from studies.record.retrained import Retrained, read, record, reproduced, summarised, verified
 from studies.store.storage import Storage, open_storage
@@ -121,8 +123,12 @@ Retrain = Callable[..., Retrained]
 def retrain(recipe: Path, home: Home, storage: Storage, tmp_path: Path, played: Played) -> Retrain:
     def run(path: Path = recipe, **changes: Any) -> Retrained:
         means = Means(home, storage=storage, start=played.start)
-        asked = {"seeds": 2, "out": tmp_path / "out", "means": means, "console": Output(), **changes}
-        return retrain_recipe(read_recipe(path), **asked).retrained
+        output = Output()
+        with Bars(output) as view:
+            asked = {"seeds": 2, "out": tmp_path / "out", "means": means, "view": view, **changes}
+            outcome = retrain_recipe(read_recipe(path), **asked)
+        print_retrained(output, outcome)
+        return outcome.retrained
 
     return run
 
@@ -394,8 +400,12 @@ def test_without_a_database_the_score_is_in_the_folder_only(
 def verify(home: Home, storage: Storage, study: StudyRecord, played: Played) -> Callable[..., Verification]:
     def run(**changes: Any) -> Verification:
         means = Means(home, storage=storage, start=played.start)
-        asked = {"top": 3, "seeds": 2, "out": None, "means": means, "console": Output(), **changes}
-        return verify_study(storage, study.name, **asked)
+        output = Output()
+        with Bars(output) as view:
+            asked = {"top": 3, "seeds": 2, "out": None, "means": means, "view": view, **changes}
+            found = verify_study(storage, study.name, **asked)
+        print_retrained(output, found.outcome)
+        return found
 
     return run
 
@@ -551,11 +561,24 @@ def test_trials_that_differ_in_the_seed_alone_are_one_candidate(
 
 
 def test_test_set_that_was_opened_for_another_trial_is_mentioned(
-    verify: Callable[..., Verification], storage: Storage, study: StudyRecord
+    verify: Callable[..., Verification], played: Played, storage: Storage, study: StudyRecord
 ) -> None:
+    played.accuracy = fresh(0.3, 0.5, 0.6)
     scores = {1: 0.6}
     earlier = summarised(
         trial=0, searched=0.5, split="test", scores=scores, images=2000, finished="2026-01-31T12:00:00Z"
     )
     record(storage, study, earlier)
     assert "The test set was opened for trial 0 of this study before" in verify().text
+
+
+def test_what_is_quiet_prints_nothing_and_gives_the_same(
+    study: StudyRecord, home: Home, storage: Storage, played: Played, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    means = Means(home, storage=storage, start=played.start)
+    recipe = find_recipes(storage, study.name)[0]
+    outcome = retrain_recipe(recipe, seeds=1, out=tmp_path / "out", means=means)
+    found = verify_study(storage, study.name, top=2, seeds=1, out=None, means=means)
+    assert outcome.written.startswith("written to study small")
+    assert (found.outcome.folder / "index.html").exists()
+    assert capsys.readouterr().out == ""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from model.config import TrainConfig
 from model.data import load_test, load_training
@@ -18,8 +16,11 @@ from model.images import ImageSet
 from model.saved import load_model, read_class_names
 from search.base.home import Home
 from search.base.mistakes import InputError
+from search.base.terminal import Output
 from search.retraining import seed_report
 from search.retraining.seed_report import report_config, reproduce_report
+from search.screen.outcomes import print_seed_report
+from search.screen.progress import Bars
 
 FIGURES = {f"{name}.{kind}" for name in ("loss", "accuracy", "score") for kind in ("png", "svg")}
 
@@ -48,11 +49,12 @@ def small_and_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def train(tmp_path: Path, epochs: int, **changes: Any) -> tuple[dict[str, Any], str]:
-    output = Console(file=io.StringIO(), width=200)
-    asked = {"seed": 3, "out": None, "source": "synthetic", "home": Home(tmp_path), **changes}
-    document = reproduce_report(epochs=epochs, console=output, **asked)
-    assert isinstance(output.file, io.StringIO)
-    return document, output.file.getvalue()
+    output, out = Output(), tmp_path / "seed-report"
+    asked = {"seed": 3, "out": out, "source": "synthetic", "home": Home(tmp_path), **changes}
+    with output.capture() as printed:
+        document = reproduce_report(epochs=epochs, view=Bars(output), **asked)
+        print_seed_report(output, document, str(out))
+    return document, printed.get()
 
 
 def test_settings_are_the_reports() -> None:

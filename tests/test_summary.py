@@ -172,7 +172,7 @@ def test_what_another_program_keeps_under_our_names_is_not_read_as_ours(storage:
     print_best(sheet, storage, document, "")
     assert sheet.lines()[0] == "study theirs: trial 0, value 0.5000"
     with pytest.raises(InputError, match="not made by alexsearch"):
-        verify_study(storage, "theirs", top=1, seeds=2, out=None, means=SimpleNamespace(), console=Sheet())  # type: ignore[arg-type]
+        verify_study(storage, "theirs", top=1, seeds=2, out=None, means=SimpleNamespace())  # type: ignore[arg-type]
 
 
 def test_best_document_holds_all_of_the_configuration(storage: Storage) -> None:

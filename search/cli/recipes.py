@@ -150,11 +150,15 @@ def retrain(
     from search.base.home import Home
     from search.retraining.recipe import read_recipe
     from search.retraining.retrain import Means, retrain_recipe
+    from search.screen.outcomes import print_retrained
+    from search.screen.progress import Bars
 
     found = read_recipe(recipe)
     means = Means(Home(home), data, workers, gpus, trials_per_gpu, _database_if_there(home, storage))
-    with _going_on_later():
-        retrain_recipe(found, seeds=seeds, out=out, means=means, console=console(), validate=validate)
+    output = console()
+    with _going_on_later(), Bars(output) as view:
+        outcome = retrain_recipe(found, seeds=seeds, out=out, means=means, validate=validate, view=view)
+    print_retrained(output, outcome)
 
 
 def _database_if_there(home: Path, storage: str | None) -> Storage | None:
@@ -206,11 +210,15 @@ def verify(
     from search.base.home import Home
     from search.retraining.retrain import Means
     from search.retraining.verify import verify_study
+    from search.screen.outcomes import print_retrained
+    from search.screen.progress import Bars
 
     opened = open_database(home, storage)
     means = Means(Home(home), data, workers, gpus, trials_per_gpu, opened)
-    with _going_on_later():
-        verify_study(opened, study, top=top, seeds=seeds, out=out, means=means, console=console())
+    output = console()
+    with _going_on_later(), Bars(output) as view:
+        found = verify_study(opened, study, top=top, seeds=seeds, out=out, means=means, view=view)
+    print_retrained(output, found.outcome)
 
 
 RECIPES = (export, retrain, verify)

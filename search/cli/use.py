@@ -37,7 +37,8 @@ def evaluate(model: Path, data: str, home: Path, as_json: bool) -> None:
     alexsearch evaluate runs/quick/retrain/trial-00003/seed-0.keras
     """
     from search.base.home import Home
-    from search.retraining.using import evaluate_model, print_evaluation
+    from search.retraining.using import evaluate_model
+    from search.screen.outcomes import print_evaluation
 
     document = evaluate_model(model, data, Home(home))
     if as_json:
@@ -66,7 +67,8 @@ def predict(model: Path, images: tuple[Path, ...], top: int, home: Path, as_json
     alexsearch predict seed-0.keras --top 3 cat.jpg
     """
     from search.base.home import Home
-    from search.retraining.using import predict_images, print_predictions
+    from search.retraining.using import predict_images
+    from search.screen.outcomes import print_predictions
 
     document = predict_images(model, images, Home(home))
     if as_json:
@@ -103,7 +105,8 @@ def convert(model: Path, kind: str, output: Path | None, data: str | None, home:
     alexsearch convert seed-0.keras --to litert --data cifar10.npz
     """
     from search.base.home import Home
-    from search.retraining.using import convert_model, print_conversion
+    from search.retraining.using import convert_model
+    from search.screen.outcomes import print_conversion
 
     document = convert_model(model, kind, output, data, Home(home))
     if as_json:
@@ -134,10 +137,14 @@ def replay(study: str | None, home: Path, storage: str | None, trial: int, data:
     """
     from search.base.home import Home
     from search.retraining.replay import replay_trial
+    from search.screen.outcomes import print_replayed
+    from search.screen.progress import Bars
 
     output = console()
     output.quiet = as_json
-    document = replay_trial(open_database(home, storage), study, trial, data, Home(home), output)
+    with Bars(output) as view:
+        document = replay_trial(open_database(home, storage), study, trial, data, Home(home), view)
+    print_replayed(output, document)
     if as_json:
         print_json(document)
     sys.exit(0 if document["reproduced"] else EXIT_FAILED)
@@ -165,15 +172,17 @@ def audit(count: int, study: str | None, home: Path, storage: str | None, data: 
     alexsearch audit 10 --study wide --data cifar10.npz
     """
     from search.base.home import Home
-    from search.retraining.audit import audit_study, print_audit
+    from search.retraining.audit import audit_study
+    from search.screen.outcomes import print_audit
+    from search.screen.progress import Bars
 
     output = console()
     output.quiet = as_json
-    document = audit_study(open_database(home, storage), study, count, data, Home(home), output)
+    with Bars(output) as view:
+        document = audit_study(open_database(home, storage), study, count, data, Home(home), view)
+    print_audit(output, document)
     if as_json:
         print_json(document)
-    else:
-        print_audit(output, document)
 
 
 @click.command()
@@ -204,10 +213,15 @@ def seed_report(epochs: int | None, seed: int, out: Path | None, data: str, home
     """
     from search.base.home import Home
     from search.retraining.seed_report import reproduce_report
+    from search.screen.outcomes import print_seed_report
+    from search.screen.progress import Bars
 
     output = console()
     output.quiet = as_json
-    document = reproduce_report(epochs=epochs, seed=seed, out=out, source=data, home=Home(home), console=output)
+    out = out or Home(home).seed_report
+    with Bars(output) as view:
+        document = reproduce_report(epochs=epochs, seed=seed, out=out, source=data, home=Home(home), view=view)
+    print_seed_report(output, document, str(out))
     if as_json:
         print_json(document)
 

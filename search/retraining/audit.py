@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from optuna.trial import FrozenTrial, TrialState
-from rich.console import Console
 
 from model.config import DataSpec, DivergedError, EpochMetrics, TrainConfig
 from search.base.configs import short
 from search.base.home import Home
 from search.base.mistakes import InputError
 from search.base.seeds import audit_order
-from search.base.terminal import plain_table, quiet_tensorflow
+from search.base.terminal import quiet_tensorflow
+from search.retraining.view import SILENT, View
 from studies.record.audit import AUDIT, Judgement, interval, judge, record
 from studies.record.catalog import StudyRecord, find_study
 from studies.store.storage import Storage
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def audit_study(
-    storage: Storage, name: str | None, count: int, source: str | None, home: Home, console: Console
+    storage: Storage, name: str | None, count: int, source: str | None, home: Home, view: View = SILENT
 ) -> dict[str, Any]:
     """Train pruned trials until `count` of them are audited; `alexsearch audit --help` documents the keys.
 
@@ -48,7 +48,7 @@ def audit_study(
         quiet_tensorflow(home.tensorflow_log)
         engine = _engine(study, source, home)
         for trial in chosen:
-            _finish(storage, study, trial, engine, home, console)
+            _finish(storage, study, trial, engine, home, view)
         judgement = _judged(study, storage.get_all_trials(study.study_id, deepcopy=False))
     audited = len(judgement.audited)
     return {
@@ -102,19 +102,15 @@ def _engine(study: StudyRecord, source: str | None, home: Home) -> Engine:
     return Engine(parts.train, parts.validation, device)
 
 
-def _finish(
-    storage: Storage, study: StudyRecord, trial: FrozenTrial, engine: Engine, home: Home, console: Console
-) -> None:
+def _finish(storage: Storage, study: StudyRecord, trial: FrozenTrial, engine: Engine, home: Home, view: View) -> None:
     config = TrainConfig(**trial.user_attrs["config"])
-    console.print(
-        f"trial {trial.number}, pruned after epoch {trial.last_step}: {short(config.model_dump())}", soft_wrap=True
-    )
+    view.note(f"trial {trial.number}, pruned after epoch {trial.last_step}: {short(config.model_dump())}")
     checkpoints = home.checkpoints(study.name, study.attributes["uid"], trial.number)
     history: Sequence[EpochMetrics] = ()
     try:
         history = engine.train(config, lambda _metrics: True, checkpoints=checkpoints).history
     except DivergedError as error:
-        console.print(f"  diverged: {error}", soft_wrap=True)
+        view.note(f"  diverged: {error}")
     value = history[-1].val_accuracy if history else None
     seconds = sum(epoch.seconds for epoch in history)
     finished = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -125,34 +121,5 @@ def _finish(
     )
     if value is not None:
         pruned = "no value" if trial.value is None else f"{trial.value:.4f} when pruned"
-        console.print(f"  val_accuracy {value:.4f} after {config.epochs} epochs, {pruned}; {duration(seconds)}")
+        view.note(f"  val_accuracy {value:.4f} after {config.epochs} epochs, {pruned}; {duration(seconds)}")
     shutil.rmtree(checkpoints, ignore_errors=True)
-
-
-def print_audit(console: Console, document: dict[str, Any]) -> None:
-    """The document of `audit_study` for people."""
-    table = plain_table()
-    for column in ("trial", "pruned after", "value then", "at its end", ""):
-        table.add_column(column)
-    for trial in document["audited"]:
-        then, end = ("-" if value is None else f"{value:.4f}" for value in (trial["value_when_pruned"], trial["value"]))
-        verdict = "better than the best" if trial["better_than_best"] else "among the best tenth"
-        table.add_row(
-            str(trial["number"]),
-            f"{trial['pruned_after']} of {trial['planned']}",
-            then,
-            end,
-            verdict if trial["among_best_tenth"] else "rightly pruned",
-        )
-    console.print(table)
-    audited = len(document["audited"])
-    console.print(
-        f"{audited} of {document['pruned']} pruned trials were trained to their end. Wrongly pruned:", soft_wrap=True
-    )
-    for key, words in (
-        ("wrong", f"would be among the best tenth ({document['best_tenth']:.4f} or more)"),
-        ("better", f"would be better than the best ({document['best']:.4f})"),
-    ):
-        low, high = document[f"{key}_interval"]
-        share = document[key] / audited if audited else 0.0
-        console.print(f"  {document[key]} {words}: {share:.0%}, 95% interval {low:.0%} to {high:.0%}", soft_wrap=True)

@@ -11,9 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from rich.console import Console
-from rich.text import Text
-
 from model.config import EpochMetrics
 from search.base.configs import short
 from search.base.home import Home
@@ -22,6 +19,7 @@ from search.base.provenance import provenance
 from search.base.terminal import quiet_tensorflow
 from search.retraining.recipe import Recipe
 from search.retraining.recipes import recipe_of
+from search.retraining.view import SILENT, View
 from studies.record.catalog import find_study, trial_by_number
 from studies.store.storage import Storage
 from studies.words import duration
@@ -61,11 +59,11 @@ class Here:
 
 
 def replay_trial(
-    storage: Storage, name: str | None, number: int, source: str | None, home: Home, console: Console
+    storage: Storage, name: str | None, number: int, source: str | None, home: Home, view: View = SILENT
 ) -> dict[str, Any]:
     """Train trial `number` again and compare; `alexsearch replay --help` documents the keys.
 
-    `source` says where the same images are on this machine. `console` shows the epochs as they come.
+    `source` says where the same images are on this machine.
 
     Raises:
         StudyError: no such study or trial, or it is not finished.
@@ -93,16 +91,16 @@ def replay_trial(
     here = Here(device.name, device.kind, device.threads, fingerprint(training), now["versions"], now["git_commit"])
     differences = differences_of(recipe, trial.user_attrs, here)
     demanded = demanded_of(recipe, here, differences)
-    _introduce(console, study.shown, recipe, here, differences, demanded)
+    _introduce(view, study.shown, recipe, here, differences, demanded)
     compared: list[dict[str, Any]] = []
 
     def on_epoch(metrics: EpochMetrics) -> bool:
         compared.append(compare_epoch(recipe.history[metrics.epoch - 1], metrics))
-        console.print(_line(compared[-1]))
+        view.note(_line(compared[-1]))
         return metrics.epoch < len(recipe.history)
 
     Engine(parts.train, parts.validation, device).train(recipe.config, on_epoch)
-    document = {
+    return {
         "study": study.name,
         "trial": number,
         **verdict_of(compared, demanded),
@@ -113,8 +111,6 @@ def replay_trial(
         "threads": here.threads,
         "epochs": compared,
     }
-    console.print(_conclusion(document))
-    return document
 
 
 def differences_of(recipe: Recipe, stored: Mapping[str, Any], here: Here) -> list[Difference]:
@@ -176,22 +172,20 @@ def verdict_of(compared: Sequence[Mapping[str, Any]], demanded: str) -> dict[str
 
 
 def _introduce(
-    console: Console, study: str, recipe: Recipe, here: Here, differences: Sequence[Difference], demanded: str
+    view: View, study: str, recipe: Recipe, here: Here, differences: Sequence[Difference], demanded: str
 ) -> None:
     took = sum(epoch.seconds for epoch in recipe.history)
-    console.print(
+    view.note(
         f"trial {recipe.trial} of study {study}: {short(recipe.config.model_dump())}; its {len(recipe.history)} epochs "
-        f"took {duration(took)}",
-        soft_wrap=True,
+        f"took {duration(took)}"
     )
-    console.print(f"again on {here.device}, {here.threads} threads, {recipe.config.precision}", soft_wrap=True)
+    view.note(f"again on {here.device}, {here.threads} threads, {recipe.config.precision}")
     for difference in differences:
-        text = f"differs: {difference.what}: then {difference.recorded}, now {difference.here}"
-        console.print(Text(text, "yellow"), soft_wrap=True)
+        view.note(f"differs: {difference.what}: then {difference.recorded}, now {difference.here}", "yellow")
     if demanded == "bit-equal":
-        console.print("nothing differs, on a CPU in float32: the same is every bit")
+        view.note("nothing differs, on a CPU in float32: every bit must be the same")
     else:
-        console.print(f"demanded: within {', '.join(f'{TOLERANCE[name]:g} ({name})' for name in METRICS)}")
+        view.note(f"demanded: within {', '.join(f'{TOLERANCE[name]:g} ({name})' for name in METRICS)}")
 
 
 def _line(epoch: Mapping[str, Any]) -> str:
@@ -200,18 +194,3 @@ def _line(epoch: Mapping[str, Any]) -> str:
         return f"epoch {epoch['epoch']}: {now}: bit-equal"
     furthest = max(METRICS, key=lambda name: epoch["apart"][name] / TOLERANCE[name])
     return f"epoch {epoch['epoch']}: {now}: {furthest} {epoch['apart'][furthest]:.2g} apart"
-
-
-def _conclusion(document: Mapping[str, Any]) -> str:
-    count = len(document["epochs"])
-    epochs = f"{count} epoch{'s' * (count > 1)}"
-    if document["verdict"] == "bit-equal":
-        return f"reproduced: all metrics of {epochs} are equal, bit for bit"
-    since = f"unequal from epoch {document['first_unequal_epoch']} on"
-    if document["reproduced"]:
-        return f"reproduced: {epochs} within tolerance ({since})"
-    if document["verdict"] == "within tolerance":
-        return (
-            f"NOT reproduced: {since}, though within tolerance; nothing is known to differ, so every bit should agree"
-        )
-    return f"NOT reproduced: {since}, further apart than the tolerance"

@@ -12,14 +12,10 @@ measured on its validation images, with seeds that no trial of the search had, a
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
-
-from rich.console import Console
-from rich.text import Text
 
 from model.config import ModelError, TrainConfig, TrainError
 from search.base.artifacts import keep_retrained
@@ -27,12 +23,12 @@ from search.base.configs import short
 from search.base.home import Home
 from search.base.mistakes import InputError
 from search.base.seeds import fresh_seed
-from search.base.terminal import Output, quiet_tensorflow
+from search.base.terminal import quiet_tensorflow
 from search.base.toml import as_shown
 from search.retraining.jobs import Job, Record, Workshop, claimed
 from search.retraining.recipe import Recipe, read_recipe, write_recipe
 from search.retraining.results import Images, Network, metrics_document, summed_up, write_results
-from search.screen.progress import Bars
+from search.retraining.view import SILENT, View
 from search.training.child import Child, Start
 from search.training.places import chosen_gpus, visible_gpus
 from studies.record.catalog import all_studies
@@ -63,9 +59,9 @@ class Means:
 
 
 def retrain_recipe(
-    recipe: Recipe, *, seeds: int, out: Path | None, means: Means, console: Output, validate: bool = False
+    recipe: Recipe, *, seeds: int, out: Path | None, means: Means, validate: bool = False, view: View = SILENT
 ) -> Outcome:
-    """Retrain a recipe and say plainly what its score came to.
+    """Retrain a recipe, and keep its score with its study where the database has it.
 
     Raises:
         InputError: `out` holds another retraining, or a setting is wrong.
@@ -76,16 +72,13 @@ def retrain_recipe(
     means.home.check_writable()
     split: Split = "validation" if validate else "test"
     out = out or (means.home.reproduce if validate else means.home.retrain)(recipe.study, recipe.trial)
-    with claimed(out), Bars(console) as bars:
-        shop, images = open_workshop(recipe, split, means, bars)
+    with claimed(out):
+        shop, images = open_workshop(recipe, split, means, view)
         jobs = seed_jobs(recipe, seeds, out, fresh_from=0 if validate else None)
-        bars.note(f"training trial {recipe.trial} of study {recipe.study} again: {short(recipe.config.model_dump())}")
-        bars.note(f"{images.train:,} training images of {images.source}, {seeds} seed{'s' * (seeds > 1)}")
+        view.note(f"training trial {recipe.trial} of study {recipe.study} again: {short(recipe.config.model_dump())}")
+        view.note(f"{images.train:,} training images of {images.source}, {seeds} seed{'s' * (seeds > 1)}")
         outcome = retrain(recipe, jobs, shop, images, means.home)
-    print_outcome(console, outcome, out)
-    console.print(write_back(means.storage, recipe, outcome, means.home, out), soft_wrap=True)
-    console.print(f"next: alexsearch evaluate {shlex.quote(as_shown(out / 'best.keras'))}", soft_wrap=True)
-    return outcome
+    return written_back(recipe, outcome, means)
 
 
 @dataclass(frozen=True)
@@ -95,11 +88,15 @@ class Outcome:
     retrained: Retrained
     document: Mapping[str, Any]
     """What metrics.json holds."""
+    folder: Path
+    """Where its models, metrics, figures and page are."""
     same_images: bool
     """Whether the images were those of the search."""
+    written: str = ""
+    """In words, whether its score was written to the recipe's study."""
 
 
-def open_workshop(recipe: Recipe, split: Split, means: Means, bars: Bars) -> tuple[Workshop, Images]:
+def open_workshop(recipe: Recipe, split: Split, means: Means, view: View) -> tuple[Workshop, Images]:
     """Look at the training images, and at where to train on them. The test images stay closed.
 
     Raises:
@@ -131,8 +128,8 @@ def open_workshop(recipe: Recipe, split: Split, means: Means, bars: Bars) -> tup
         gpus=gpus,
         workers=means.workers,
         trials_per_gpu=means.trials_per_gpu,
-        tell=bars.tell,
-        note=lambda text: bars.note(text, "yellow"),
+        tell=view.tell,
+        note=lambda text: view.note(text, "yellow"),
         start=means.start,
     )
     return shop, images
@@ -201,7 +198,7 @@ def retrain(
     retrained = summed_up(recipe, shop.split, networks, images, out)
     document = metrics_document(recipe, retrained, networks, images, comparison)
     write_results(document, out)
-    return Outcome(retrained, document, images.fingerprint == recipe.data_fingerprint)
+    return Outcome(retrained, document, out, images.fingerprint == recipe.data_fingerprint)
 
 
 def _measured(jobs: Sequence[Job], records: Sequence[Record], shop: Workshop, home: Home) -> list[Network]:
@@ -231,34 +228,12 @@ def _measured(jobs: Sequence[Job], records: Sequence[Record], shop: Workshop, ho
     return networks
 
 
-def print_outcome(console: Console, outcome: Outcome, out: Path) -> None:
-    """Say plainly what the search's score came to on images that nobody chose by."""
-    document, retrained = outcome.document, outcome.retrained
-    console.print()
-    console.print(retrained.in_words(), soft_wrap=True)
-    if retrained.interval:
-        low, high = retrained.interval
-        console.print(f"the mean lies between {low:.4f} and {high:.4f} (95%, Student's t)")
-    else:
-        console.print("one seed has no spread and no interval: use --seeds 3 or more to have them")
-    console.print(
-        f"measured on {document['measured_images']:,} {retrained.split} images of {document['data']['source']}"
-    )
-    if document["reproduces"]:
-        console.print(f"does it reproduce? {document['reproduces']['text']}", soft_wrap=True)
-    for told in document["told"]:
-        console.print(Text(told, style="yellow"), soft_wrap=True)
-    best = document["seeds"][document["best_seed"]]
-    console.print(f"by class, seed {best['seed']}:" if len(document["seeds"]) > 1 else "by class:")
-    for name, accuracy in best["class_accuracy"].items():
-        console.print(
-            f"  {name:12} {accuracy:.4f}" if accuracy is not None else f"  {name:12} no image", soft_wrap=True
-        )
-    console.print(f"page, models, metrics and figures: {as_shown(out / 'index.html')}", soft_wrap=True)
+def written_back(recipe: Recipe, outcome: Outcome, means: Means) -> Outcome:
+    """Keep the score with the study that the recipe is of, where the database has it; the outcome says whether."""
+    return replace(outcome, written=_write_back(recipe, outcome, means.storage, means.home))
 
 
-def write_back(storage: Storage | None, recipe: Recipe, outcome: Outcome, home: Home, folder: Path) -> str:
-    """Keep the score with the study that the recipe is of, where it is in the database, and say whether it was."""
+def _write_back(recipe: Recipe, outcome: Outcome, storage: Storage | None, home: Home) -> str:
     problem = ""
     if storage is None:
         problem = "there is no database here"
@@ -280,7 +255,7 @@ def write_back(storage: Storage | None, recipe: Recipe, outcome: Outcome, home: 
         return f"not written to a study: {error}"
     written = f"written to study {study.shown} in {storage.name}"
     try:
-        keep_retrained(storage, study, home.artifacts, outcome.retrained, folder)
+        keep_retrained(storage, study, home.artifacts, outcome.retrained, outcome.folder)
     except (OSError, StorageError) as error:
         return f"{written}, but the page and the model can't be kept beside it: {error}"
     return written

@@ -18,16 +18,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from model.config import EpochMetrics, TrainConfig
 from model.files import written_aside
 from search.base.home import Home
 from search.base.mistakes import InputError
 from search.base.terminal import quiet_tensorflow
+from search.retraining.view import SILENT, View
 from search.space.space import load_space
 from studies.record.published import CIFAR10_SHAPE, PAPER_ACCURACY, PAPER_LOSS, PAPER_SCORE
-from studies.words import duration
 
 
 def report_config(epochs: int | None, seed: int) -> TrainConfig:
@@ -38,7 +36,7 @@ def report_config(epochs: int | None, seed: int) -> TrainConfig:
 
 
 def reproduce_report(
-    *, epochs: int | None, seed: int, out: Path | None, source: str, home: Home, console: Console
+    *, epochs: int | None, seed: int, out: Path, source: str, home: Home, view: View = SILENT
 ) -> dict[str, Any]:
     """Train the report's configuration as it did and draw its figures; `alexsearch seed-report --help` has the keys.
 
@@ -50,7 +48,6 @@ def reproduce_report(
     """
     config = report_config(epochs, seed)
     home.check_writable()
-    out = out or home.seed_report
     _check_continues(out, config, None)
     quiet_tensorflow(home.tensorflow_log)
     from model.data import fingerprint, load_test, load_training
@@ -64,17 +61,16 @@ def reproduce_report(
     device = configure()
     from model.train import Engine
 
-    console.print(
+    view.note(
         f"the report's settings on {len(training):,} images of {source}, validated on its {len(test):,} test images as "
-        f"the report did, on {device.name}, {device.resolve(config.precision)}",
-        soft_wrap=True,
+        f"the report did, on {device.name}, {device.resolve(config.precision)}"
     )
-    console.print(f"{'epoch':>5}  accuracy  report    loss  report  seconds")
+    view.note(f"{'epoch':>5}  accuracy  report    loss  report  seconds")
     history: list[EpochMetrics] = []
 
     def on_epoch(metrics: EpochMetrics) -> bool:
         history.append(metrics)
-        console.print(_row(metrics, is_cifar10=is_cifar10))
+        view.note(_row(metrics, is_cifar10=is_cifar10))
         _write(out / "metrics.json", _document(config, data, history, source, len(test), is_cifar10=is_cifar10))
         return True
 
@@ -86,9 +82,7 @@ def reproduce_report(
     engine.train(config, on_epoch, checkpoints=out / "checkpoints", on_start=on_start)
     save_model(engine.network, out / "net.keras", training.class_names)
     _draw(history, seed, out, is_cifar10=is_cifar10)
-    document = _document(config, data, history, source, len(test), is_cifar10=is_cifar10)
-    _conclude(document, out, console)
-    return document
+    return _document(config, data, history, source, len(test), is_cifar10=is_cifar10)
 
 
 def _check_continues(out: Path, config: TrainConfig, data: str | None) -> None:
@@ -150,16 +144,6 @@ def _draw(history: Sequence[EpochMetrics], seed: int, out: Path, *, is_cifar10: 
         title=f"the report's settings, best of {len(history)} epochs on the test images",
         paper=is_cifar10,
     )
-
-
-def _conclude(document: Mapping[str, Any], out: Path, console: Console) -> None:
-    count, seconds = len(document["history"]), sum(epoch["seconds"] for epoch in document["history"])
-    console.print(f"{count} epochs in {duration(seconds)}")
-    console.print(f"best epoch  {document['best_accuracy']:.4f}, epoch {document['best_epoch']}")
-    console.print(f"last epoch  {document['last_accuracy']:.4f}")
-    if document["report_score"] is not None:
-        console.print(f"report      {document['report_score']:.4f}, its best of 50 epochs")
-    console.print(f"figures 10 to 12 are loss.png, accuracy.png and score.png in {out}", soft_wrap=True)
 
 
 def _write(path: Path, document: Mapping[str, Any]) -> None:

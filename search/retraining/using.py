@@ -5,11 +5,9 @@ All that can be wrong with a file is told before TensorFlow is started, which ta
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from rich.console import Console
 
 from search.base.home import Home
 from search.base.mistakes import InputError
@@ -53,14 +51,6 @@ def evaluate_model(path: Path, source: str, home: Home) -> dict[str, Any]:
     }
 
 
-def print_evaluation(console: Console, document: Mapping[str, Any]) -> None:
-    """The document of `evaluate_model` for people."""
-    console.print(f"{document['model']} on {document['images']} test images of {document['data']}:", soft_wrap=True)
-    console.print(f"accuracy {document['accuracy']:.4f}, loss {document['loss']:.4f}")
-    for name, accuracy in document["classes"].items():
-        console.print(f"  {name:12} {accuracy:.4f}" if accuracy is not None else f"  {name:12} no test image")
-
-
 def predict_images(path: Path, pictures: Sequence[Path], home: Home) -> dict[str, Any]:
     """What a `.keras` file sees in pictures; `alexsearch predict --help` documents the keys.
 
@@ -81,14 +71,6 @@ def predict_images(path: Path, pictures: Sequence[Path], home: Home) -> dict[str
         best = next(iter(classes))
         seen.append({"image": str(picture), "class": best, "probability": classes[best], "classes": classes})
     return {"model": str(path), "images": seen}
-
-
-def print_predictions(console: Console, document: Mapping[str, Any], top: int) -> None:
-    """The document of `predict_images` for people, a line a picture, with its `top` most probable classes."""
-    width = max(len(seen["image"]) for seen in document["images"])
-    for seen in document["images"]:
-        shown = [f"{name} {probability:.4f}" for name, probability in list(seen["classes"].items())[:top]]
-        console.print(f"{seen['image']:{width}}  {', '.join(shown)}", soft_wrap=True)
 
 
 def convert_model(path: Path, kind: str, output: Path | None, source: str | None, home: Home) -> dict[str, Any]:
@@ -137,19 +119,6 @@ def convert_model(path: Path, kind: str, output: Path | None, source: str | None
         "classes_seen": agreement.classes,
         "largest_difference": agreement.largest_difference,
     }
-
-
-def print_conversion(console: Console, document: Mapping[str, Any]) -> None:
-    """The document of `convert_model` for people."""
-    where = (
-        f"test images of {document['checked_on']}" if document["checked_on"] != "made-up images" else "made-up images"
-    )
-    console.print(f"{document['output']}: {document['bytes'] / 1e6:.1f} MB", soft_wrap=True)
-    console.print(
-        f"the same classes as {document['model']} on {document['images']} {where} ({document['classes_seen']} classes "
-        f"among them), probabilities at most {document['largest_difference']:.1e} apart",
-        soft_wrap=True,
-    )
 
 
 def _load(path: Path, home: Home) -> tuple[Any, tuple[str, ...]]:

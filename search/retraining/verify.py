@@ -11,7 +11,6 @@ and only its networks meet the test set.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -22,14 +21,12 @@ from optuna.trial import FrozenTrial
 
 from model.config import TrainError
 from search.base.mistakes import InputError
-from search.base.terminal import Output, plain_table
-from search.base.toml import as_shown
 from search.retraining.jobs import Job, Record, Workshop, claimed
 from search.retraining.recipe import Recipe
 from search.retraining.recipes import recipe_of
 from search.retraining.results import Images
-from search.retraining.retrain import Means, Outcome, open_workshop, print_outcome, retrain, seed_jobs, write_back
-from search.screen.progress import Bars
+from search.retraining.retrain import Means, Outcome, open_workshop, retrain, seed_jobs, written_back
+from search.retraining.view import SILENT, View
 from studies.record.catalog import StudyRecord, best_trial, find_study, top_trials
 from studies.record.retrained import SIGNIFICANT, Retrained, Verified, read, record, record_verified, summarised, welch
 from studies.store.storage import Storage
@@ -63,7 +60,7 @@ class Verification:
 
 
 def verify_study(
-    storage: Storage, name: str | None, *, top: int, seeds: int, out: Path | None, means: Means, console: Output
+    storage: Storage, name: str | None, *, top: int, seeds: int, out: Path | None, means: Means, view: View = SILENT
 ) -> Verification:
     """Compare the best `top` trials of a study on `seeds` fresh seeds each, and retrain the best of them.
 
@@ -84,31 +81,26 @@ def verify_study(
     recipes = [recipe_of(storage, study, trial) for trial in trials]
     means.home.check_writable()
     out = out or means.home.verify(study.name, study.attributes["uid"])
-    with claimed(out), Bars(console) as bars:
-        shop, images = open_workshop(recipes[0], "validation", means, bars)
+    with claimed(out):
+        shop, images = open_workshop(recipes[0], "validation", means, view)
         _check_images(study, recipes, images)
-        bars.note(_plan(study, trials, seeds))
+        view.note(_plan(study, trials, seeds))
         compared = _compare(recipes, seeds, out, shop, images)
         for candidate in compared:
             if candidate.retrained:
                 record(storage, study, candidate.retrained)
         verified, text = _conclusion(compared, out)
         text += _opened_before(study, verified.picked)
-        print_candidates(console, compared, verified)
-        bars.note(text)
+        view.compared(compared, verified)
+        view.note(text)
         picked = compared[0].recipe
-        shop, images = open_workshop(picked, "test", means, bars)
+        shop, images = open_workshop(picked, "test", means, view)
         # Not the seeds it was picked by, and not the search's own; the same ones for any number of seeds.
         jobs = seed_jobs(picked, seeds, out / f"picked-{picked.trial:05d}", fresh_from=PICKED_FROM)
         comparison = {**asdict(verified), "text": text, "candidates": [_row(candidate) for candidate in compared]}
         outcome = retrain(picked, jobs, shop, images, means.home, comparison)
-    folder = jobs[0].folder
     record_verified(storage, study, verified)
-    written = write_back(storage, picked, outcome, means.home, folder)
-    print_outcome(console, outcome, folder)
-    console.print(written, soft_wrap=True)
-    console.print(f"next: alexsearch evaluate {shlex.quote(as_shown(folder / 'best.keras'))}", soft_wrap=True)
-    return Verification(compared, verified, text, outcome)
+    return Verification(compared, verified, text, written_back(picked, outcome, means))
 
 
 def _distinct(storage: Storage, study: StudyRecord, top: int) -> list[FrozenTrial]:
@@ -224,24 +216,6 @@ def _row(candidate: Candidate) -> Mapping[str, Any]:
         "scores": one.scores if one else (),
         "failure": candidate.failure,
     }
-
-
-def print_candidates(console: Output, candidates: Sequence[Candidate], verified: Verified) -> None:
-    """The candidates as a table, in the order of their fresh scores."""
-    table = plain_table()
-    for column in ("trial", "searched", "fresh seeds", "spread", "optimism"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("")
-    for candidate in candidates:
-        one, trial = candidate.retrained, str(candidate.recipe.trial)
-        searched = f"{candidate.recipe.value:.4f}"
-        if one is None:
-            table.add_row(trial, searched, "-", "-", "-", candidate.failure)
-        else:
-            spread = "-" if one.spread is None else f"{one.spread:.4f}"
-            note = "picked" if one.trial == verified.picked else ""
-            table.add_row(trial, searched, f"{one.mean:.4f}", spread, f"{one.optimism:+.4f}", note)
-    console.print(table)
 
 
 def _now() -> str:

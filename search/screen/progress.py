@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from types import TracebackType
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from search.base.terminal import Output
+from search.base.terminal import Output, plain_table
 from search.retraining.jobs import Step
+from search.retraining.verify import Candidate
 from search.screen.live import PLAIN_EPOCH_SECONDS
+from studies.record.retrained import Verified
 from studies.words import duration
 
 
 class Bars:
-    """Shows what `search.retraining.jobs.Workshop` tells. Use as a context manager: it gives the terminal back.
+    """Implements `search.retraining.view.View`. Use as a context manager: it gives the terminal back.
 
     A terminal or log that can't be written to any more ends the printing, never a training.
     """
@@ -46,11 +49,9 @@ class Bars:
             self._console.go_silent()
 
     def note(self, text: str, style: str = "") -> None:
-        """A line to be read."""
         self._console.say(text, style)
 
     def tell(self, step: Step) -> None:
-        """Show what happened to a job; called by several threads."""
         name, epochs = step.job.name, step.job.config.epochs
         match step.kind:
             case "started":
@@ -71,6 +72,22 @@ class Bars:
                 self.note(step.text, "yellow")
             case _:
                 self._ended(step)
+
+    def compared(self, candidates: Sequence[Candidate], verified: Verified) -> None:
+        table = plain_table()
+        for column in ("trial", "searched", "fresh seeds", "spread", "optimism"):
+            table.add_column(column, justify="right", no_wrap=True)
+        table.add_column("")
+        for candidate in candidates:
+            one, trial = candidate.retrained, str(candidate.recipe.trial)
+            searched = f"{candidate.recipe.value:.4f}"
+            if one is None:
+                table.add_row(trial, searched, "-", "-", "-", candidate.failure)
+            else:
+                spread = "-" if one.spread is None else f"{one.spread:.4f}"
+                note = "picked" if one.trial == verified.picked else ""
+                table.add_row(trial, searched, f"{one.mean:.4f}", spread, f"{one.optimism:+.4f}", note)
+        self._console.print(table)
 
     def _ended(self, step: Step) -> None:
         name = step.job.name
