@@ -31,6 +31,12 @@ def written_aside(path: Path) -> Iterator[Path]:
     _sync_folder(path.parent)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` as UTF-8, whole or not at all. Raises OSError as `written_aside` does."""
+    with written_aside(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 @contextmanager
 def folder_written_aside(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, not there yet, for a folder that takes its place when the block ends well.

@@ -1,4 +1,4 @@
-"""What it takes to run a trial again, beside its configuration and data."""
+"""What it takes to run a trial again, beside its configuration and data; and when something was made."""
 
 from __future__ import annotations
 
@@ -7,10 +7,16 @@ import os
 import platform
 import socket
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 VERSIONED = ("alexsearch", "tensorflow", "keras", "numpy", "optuna")
+
+
+def utc(when: datetime | None = None) -> str:
+    """`when`, or now, as it is stored: "2026-01-31T12:00:00Z"."""
+    return (when or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def provenance() -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from optuna.trial import FrozenTrial, TrialState
@@ -14,6 +13,7 @@ from model.config import DataSpec, DivergedError, EpochMetrics, TrainConfig
 from search.base.configs import short
 from search.base.home import Home
 from search.base.mistakes import InputError
+from search.base.provenance import utc
 from search.base.seeds import audit_order
 from search.base.terminal import quiet_tensorflow
 from search.retraining.view import SILENT, View
@@ -113,11 +113,10 @@ def _finish(storage: Storage, study: StudyRecord, trial: FrozenTrial, engine: En
         view.note(f"  diverged: {error}")
     value = history[-1].val_accuracy if history else None
     seconds = sum(epoch.seconds for epoch in history)
-    finished = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     record(
         storage,
         trial._trial_id,
-        {"value": value, "epochs": config.epochs, "seconds": round(seconds, 3), "finished": finished},
+        {"value": value, "epochs": config.epochs, "seconds": round(seconds, 3), "finished": utc()},
     )
     if value is not None:
         pruned = "no value" if trial.value is None else f"{trial.value:.4f} when pruned"

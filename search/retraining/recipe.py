@@ -14,15 +14,16 @@ import hashlib
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, field_validator
 
 from model.config import DataSpec, EpochMetrics, Frozen, TrainConfig
-from model.files import written_aside
+from model.files import write_text
 from search.base.mistakes import InputError, explain, read_json, read_toml
+from search.base.provenance import utc
 from search.base.toml import as_shown, as_toml, toml_key, with_tuples
 
 FORMAT_VERSION = 1
@@ -125,14 +126,13 @@ def make_recipe(
 
     Raises InputError where the trial's record can't make a recipe.
     """
-    when = (created or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     try:
         return Recipe(
             study=study,
             study_uid=study_uid,
             trial=trial,
             value=value,
-            created=when,
+            created=utc(created),
             git_commit=git_commit,
             device=device,
             data_fingerprint=data_fingerprint,
@@ -216,12 +216,10 @@ def write_recipe(recipe: Recipe, path: Path) -> None:
             f"{shown}: a recipe is a .toml or a .json file. Name it so, e.g. {as_shown(path.with_suffix('.toml'))}."
         )
     try:
-        with written_aside(target) as temporary:
-            if is_json(path):
-                text = json.dumps(recipe.document(), indent=2, ensure_ascii=False) + "\n"
-            else:
-                text = recipe_toml(recipe, path.name)
-            temporary.write_text(text, encoding="utf-8")
+        if is_json(path):
+            write_text(target, json.dumps(recipe.document(), indent=2, ensure_ascii=False) + "\n")
+        else:
+            write_text(target, recipe_toml(recipe, path.name))
     except (PermissionError, NotADirectoryError, FileExistsError) as error:
         raise InputError(f"{shown}: can't be written ({error.strerror}). Name a file in another folder.") from error
     except OSError as error:

@@ -14,13 +14,12 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from model.config import EpochMetrics
-from model.files import written_aside
-from search.base.provenance import provenance
+from model.files import write_text, written_aside
+from search.base.provenance import provenance, utc
 from search.base.toml import as_shown
 from search.retraining.jobs import Record
 from search.retraining.recipe import Recipe
@@ -72,7 +71,7 @@ def summed_up(
         split=split,
         scores={network.seed: network.accuracy for network in networks},
         images=images.train,
-        finished=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        finished=utc(),
         folder=str(out.resolve()),
         is_cifar10=(images.available, len(images.classes)) == CIFAR10_SHAPE,
     )
@@ -164,11 +163,11 @@ def write_results(document: Mapping[str, Any], out: Path) -> None:
     from studies.show.retraining_page import retraining_page
 
     try:
-        _write(out / "metrics.json", json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-        _write(out / "metrics.csv", _metrics_csv(document))
-        _write(out / "curves.csv", _curves_csv(document))
+        write_text(out / "metrics.json", json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        write_text(out / "metrics.csv", _metrics_csv(document))
+        write_text(out / "curves.csv", _curves_csv(document))
         _draw(document, out)
-        _write(out / "index.html", retraining_page(document))
+        write_text(out / "index.html", retraining_page(document))
         with written_aside(out / "best.keras") as temporary:
             shutil.copyfile(out / document["seeds"][document["best_seed"]]["model"], temporary)
     except OSError as error:
@@ -177,11 +176,6 @@ def write_results(document: Mapping[str, Any], out: Path) -> None:
             f"{as_shown(out)}: the results can't be written ({error.strerror}). The trained networks are kept: make "
             "room and run the same command again.",
         ) from error
-
-
-def _write(path: Path, text: str) -> None:
-    with written_aside(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def _metrics_csv(document: Mapping[str, Any]) -> str:

@@ -14,12 +14,12 @@ and only this: it is what makes the numbers comparable, and what makes them too 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from model.config import EpochMetrics, TrainConfig
-from model.files import written_aside
+from model.files import write_text
 from search.base.home import Home
 from search.base.mistakes import InputError
 from search.base.terminal import quiet_tensorflow
@@ -71,7 +71,8 @@ def reproduce_report(
     def on_epoch(metrics: EpochMetrics) -> bool:
         history.append(metrics)
         view.note(_row(metrics, is_cifar10=is_cifar10))
-        _write(out / "metrics.json", _document(config, data, history, source, len(test), is_cifar10=is_cifar10))
+        document = _document(config, data, history, source, len(test), is_cifar10=is_cifar10)
+        write_text(out / "metrics.json", json.dumps(document, indent=1) + "\n")
         return True
 
     def on_start(before: tuple[EpochMetrics, ...]) -> None:
@@ -144,8 +145,3 @@ def _draw(history: Sequence[EpochMetrics], seed: int, out: Path, *, is_cifar10: 
         title=f"the report's settings, best of {len(history)} epochs on the test images",
         paper=is_cifar10,
     )
-
-
-def _write(path: Path, document: Mapping[str, Any]) -> None:
-    with written_aside(path) as temporary:
-        temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from optuna.trial import FrozenTrial
 
 from model.config import TrainError
 from search.base.mistakes import InputError
+from search.base.provenance import utc
 from search.retraining.jobs import Job, Record, Workshop, claimed
 from search.retraining.recipe import Recipe
 from search.retraining.recipes import recipe_of
@@ -159,7 +159,7 @@ def _candidate(recipe: Recipe, records: Sequence[Record], jobs: Sequence[Job], i
             split="validation",
             scores=scores,
             images=images.train,
-            finished=_now(),
+            finished=utc(),
             folder=str(jobs[0].folder.resolve()),
         ),
     )
@@ -176,7 +176,7 @@ def _conclusion(candidates: Sequence[Candidate], out: Path) -> tuple[Verified, s
         second=second.trial if second else None,
         p_value=p_value,
         told_apart=p_value is not None and p_value < SIGNIFICANT,
-        finished=_now(),
+        finished=utc(),
         folder=str(out.resolve()),
     )
     text = f"Trial {first.trial} is picked"
@@ -216,7 +216,3 @@ def _row(candidate: Candidate) -> Mapping[str, Any]:
         "scores": one.scores if one else (),
         "failure": candidate.failure,
     }
-
-
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
