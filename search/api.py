@@ -226,8 +226,9 @@ def retrain(
     """
     from search.base.home import Home
     from search.base.terminal import Output
+    from search.retraining.jobs import Means
     from search.retraining.recipe import read_recipe
-    from search.retraining.retrain import Means, retrain_recipe
+    from search.retraining.retrain import retrain_recipe
     from search.screen.outcomes import print_retrained
     from search.screen.progress import Bars
     from studies.store.storage import StorageError, open_storage, storage_url
@@ -274,7 +275,7 @@ def verify(
     """
     from search.base.home import Home
     from search.base.terminal import Output
-    from search.retraining.retrain import Means
+    from search.retraining.jobs import Means
     from search.retraining.verify import verify_study
     from search.screen.outcomes import print_retrained
     from search.screen.progress import Bars

@@ -31,6 +31,7 @@ from search.training.messages import (
     ToTrainer,
     Train,
     Validation,
+    Verdict,
 )
 from search.training.places import Place
 
@@ -53,6 +54,9 @@ class Played:
     """Place and configuration of every training that was begun."""
     openings: list[Validation] = field(default_factory=list)
     """Of each child, what it validates on."""
+    asked: list[Train] = field(default_factory=list)
+    verdicts: dict[int, bool] = field(default_factory=dict)
+    """By epoch, whether to go on. Nobody heeds it here: a real process may be an epoch late."""
     places: list[Place] = field(default_factory=list)
     """Of each child, where it is."""
     killed: int = 0
@@ -96,11 +100,14 @@ class NullChild:
         )
 
     def send(self, message: ToTrainer) -> None:
+        if isinstance(message, Verdict):
+            self._played.verdicts[message.epoch] = message.go
         if not isinstance(message, Train):
             return
         played, config, trial = self._played, message.config.model_dump(), message.trial
         with played.lock:
             played.trained.append((self.place.name, config))
+            played.asked.append(message)
             attempt = sum(config == earlier for _, earlier in played.trained)
         played.gate()
         self._messages.put(Started(trial=trial, config=message.config, history=()))

@@ -287,6 +287,7 @@ class NullChild:
         self._killed.set()
 
     def _train(self, message: Train) -> None:
+        assert message.checkpoints is not None
         trial, file = message.trial, message.checkpoints / "history.json"
         history = [EpochMetrics(**one) for one in json.loads(file.read_text())] if file.exists() else []
         self._told.put(Started(trial=trial, config=message.config, history=tuple(history)))

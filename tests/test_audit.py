@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import io
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from null_child import Played, fails
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from study_maker import make_foreign, make_study
 
-from model.config import DataSpec
-from model.data import fingerprint, load_training, split
-from model.device import Device
-from model.train import Engine
 from search.base.home import Home
 from search.base.mistakes import InputError
 from search.base.terminal import Output
 from search.retraining.audit import audit_study, choose
+from search.retraining.jobs import Means
 from search.screen.outcomes import print_audit
 from search.screen.progress import Bars
 from studies.record.audit import interval, judge
-from studies.record.catalog import best_trial, find_study
+from studies.record.catalog import best_trial
 from studies.store.storage import Storage, open_storage
 
 
@@ -80,68 +81,101 @@ def storage(tmp_path: Path) -> Storage:
     return open_storage(f"sqlite:///{tmp_path / 'study.db'}")
 
 
-@pytest.fixture(scope="module")
-def engine() -> Engine:
-    parts = split(
-        load_training("synthetic", Path()), DataSpec(source="synthetic", train_images=64, validation_images=50)
-    )
-    return Engine(parts.train, parts.validation, Device("cpu", "this CPU", "float32", xla=False, threads=2))
+Audit = Callable[..., tuple[dict[str, Any], str]]
 
 
-def audited(storage: Storage, count: int, home: Path) -> tuple[dict[str, Any], str]:
-    output = Output()
-    with output.capture() as printed:
-        document = audit_study(storage, None, count, None, Home(home), Bars(output))
+@pytest.fixture
+def played() -> Played:
+    return Played(fingerprint="f" * 16)
+
+
+@pytest.fixture
+def audited(storage: Storage, played: Played, tmp_path: Path) -> Audit:
+    """Audits so many trials in all; what is found, and what is printed."""
+
+    def run(count: int, **more: Any) -> tuple[dict[str, Any], str]:
+        output, means = Output(), Means(Home(tmp_path), start=played.start, visible=lambda: (), cores=4, **more)
+        output.file = printed = io.StringIO()
+        document = audit_study(storage, None, count, means, Bars(output))
         print_audit(output, document)
-    return document, printed.get()
+        return document, printed.getvalue()
+
+    return run
 
 
 def test_audited_trial_is_trained_to_its_end_and_stays_pruned(
-    storage: Storage, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    storage: Storage, played: Played, audited: Audit, tmp_path: Path
 ) -> None:
     study = make_study(storage, 0.01, TrialState.PRUNED, 0.0, TrialState.PRUNED)
-    monkeypatch.setattr("search.retraining.audit.quiet_tensorflow", lambda _log: None)
-    monkeypatch.setattr("search.retraining.audit._engine", lambda *_: engine)
     before = storage.get_all_trials(study.study_id)
-    document, printed = audited(storage, 1, tmp_path)
-    (trial,) = document["audited"]
-    history = engine.train(config_of(storage, trial["number"]), lambda _metrics: True).history
-    assert trial["value"] == history[-1].val_accuracy
+    document, printed = audited(1)
+    (trial,), (asked,) = document["audited"], played.asked
+    assert played.openings == ["held-out"]
+    assert asked.config.model_dump(exclude_none=True).items() >= before[trial["number"]].user_attrs["config"].items()
+    assert asked.checkpoints == Home(tmp_path).checkpoints("small", study.attributes["uid"], trial["number"])
+    assert trial["value"] == played.accuracy(asked.config.model_dump())
     assert (trial["pruned_after"], trial["planned"], document["pruned"]) == (1, 3, 2)
     assert document["better"] == document["wrong"] == 1
+    assert f"trial {trial['number']}, pruned after epoch 1 at 0.2000: batch_size 32" in printed
+    assert f"trial {trial['number']}: 3 epochs in 6 s, val_accuracy {trial['value']:.4f}" in printed
     assert "1 of 2 pruned trials were trained to their end" in printed
     assert "1 would be better than the best (0.0100): 100%, 95% interval 21% to 100%" in printed
     after = storage.get_all_trials(study.study_id)
     for old, new in zip(before, after, strict=True):
         assert (old.state, old.value, old.intermediate_values) == (new.state, new.value, new.intermediate_values)
     assert best_trial(storage, study).number == 0
-    assert not list(tmp_path.rglob("*.checkpoint"))
-    monkeypatch.setattr("search.retraining.audit._engine", lambda *_: pytest.fail("trained again"))
-    assert audited(storage, 1, tmp_path)[0] == document
+    assert audited(1)[0] == document
+    assert len(played.trained) == 1
 
 
-def config_of(storage: Storage, number: int) -> Any:
-    from model.config import TrainConfig
+def test_several_are_audited_side_by_side_and_an_interrupted_audit_goes_on(
+    storage: Storage, played: Played, audited: Audit
+) -> None:
+    make_study(storage, 0.01, *[TrialState.PRUNED] * 3)
 
-    study = find_study(storage, None)
-    return TrainConfig(**storage.get_all_trials(study.study_id)[number].user_attrs["config"])
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    played.gate = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        audited(1)
+    together = threading.Barrier(2, timeout=30)
+    played.gate = together.wait
+    assert len(audited(2, workers=2)[0]["audited"]) == 2
+    assert {place for place, _ in played.trained[1:]} == {"slot-0", "slot-1"}
 
 
-def test_other_images_are_refused(storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_crash_is_told_and_the_audit_goes_on_and_a_trial_that_diverges_has_no_value(
+    storage: Storage, played: Played, audited: Audit, tmp_path: Path
+) -> None:
+    study = make_study(storage, 0.01, TrialState.PRUNED)
+    checkpoints = Home(tmp_path).checkpoints("small", study.attributes["uid"], 1)
+    checkpoints.mkdir(parents=True)
+    played.trouble = lambda _config, attempt: "crash" if attempt == 1 else fails("diverged", "The loss became nan.")
+    document, printed = audited(1)
+    assert "trial 1 goes on from its last epoch: training process was killed by signal 9" in printed
+    assert "trial 1 failed: diverged: The loss became nan." in printed
+    assert document["audited"][0]["value"] is None
+    assert not checkpoints.exists()
+
+
+def test_other_images_are_refused(storage: Storage, played: Played, audited: Audit) -> None:
     make_study(storage, 0.5, TrialState.PRUNED)
-    monkeypatch.setattr("search.retraining.audit.quiet_tensorflow", lambda _log: None)
-    here = fingerprint(load_training("synthetic", Path()))
-    with pytest.raises(InputError, match=f"trained on other images: their fingerprint is f+, but that of .* is {here}"):
-        audited(storage, 1, tmp_path)
+    played.fingerprint = "sha256:other"
+    with pytest.raises(
+        InputError, match=r"trained on other images: their fingerprint is f+, but that of .* is sha256:"
+    ):
+        audited(1)
+    assert not played.trained
 
 
-def test_study_without_anything_to_audit_says_what_is_missing(storage: Storage, tmp_path: Path) -> None:
+def test_study_without_anything_to_audit_says_what_is_missing(storage: Storage, audited: Audit) -> None:
     make_study(storage, 0.5)
     with pytest.raises(InputError, match="has no pruned trial yet"):
-        audited(storage, 1, tmp_path)
+        audited(1)
 
 
-def test_study_of_another_program_is_not_audited(storage: Storage, tmp_path: Path) -> None:
+def test_study_of_another_program_is_not_audited(storage: Storage, audited: Audit) -> None:
     make_foreign(storage, "other", (1.0,), directions=["maximize"])
     with pytest.raises(InputError, match="was not made by alexsearch"):
-        audited(storage, 1, tmp_path)
+        audited(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -11,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from null_child import Played, fails
 from optuna.trial import TrialState
 from study_maker import SPACE, make_foreign, make_study
 
-from model.config import DataSpec, EpochMetrics, TrainConfig
+from model.config import DataSpec, EpochMetrics, TrainConfig, TrainError
 from model.data import fingerprint, load_training, split
 from model.device import Device, available_cores, cpu_name
 from model.train import Engine
@@ -22,6 +24,7 @@ from search.base.home import Home
 from search.base.mistakes import InputError
 from search.base.provenance import provenance
 from search.base.terminal import Output
+from search.retraining.jobs import Means
 from search.retraining.recipe import Recipe
 from search.retraining.recipes import recipe_of
 from search.retraining.replay import (
@@ -45,6 +48,11 @@ DATA = DataSpec(source="synthetic", train_images=160, validation_images=100)
 CONFIG = TrainConfig(batch_size=32, learning_rate=0.01, epochs=4, seed=7, precision="float32")
 EPOCH = EpochMetrics(epoch=1, loss=1.5, accuracy=0.3, val_loss=1.4, val_accuracy=0.41, learning_rate=0.01, seconds=7.0)
 HERE = Here("cpu", "cpu", 2, "f" * 16, {"python": "3.11"}, "abc")
+
+
+PLAYED = {"accuracy": 0.6, "val_loss": 1.0, "val_accuracy": 0.507, "learning_rate": 0.1, "seconds": 2.0}
+AGAIN = [EpochMetrics(epoch=epoch, loss=1 / epoch, **PLAYED) for epoch in (1, 2)]
+"""What a played training comes to."""
 
 
 @pytest.fixture(scope="module")
@@ -74,16 +82,13 @@ def record(home: Path, history: Sequence[EpochMetrics], **changes: Any) -> Stora
     return storage
 
 
-def replayed(storage: Storage, home: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, Any], str]:
-    """What replaying it in this process gives and prints; TensorFlow, at work already, keeps its threads."""
-    monkeypatch.setattr("search.retraining.replay.quiet_tensorflow", lambda _log: None)
-    device = Device("cpu", cpu_name(), "float32", False, available_cores())
-    monkeypatch.setattr("model.device.configure", lambda **_: device)
-    output = Output()
-    with output.capture() as printed:
-        document = replay_trial(storage, None, 0, None, Home(home), Bars(output))
-        print_replayed(output, document)
-    return document, printed.get()
+def replayed(storage: Storage, home: Path, played: Played) -> tuple[dict[str, Any], str]:
+    """What replaying it gives and prints."""
+    output, means = Output(), Means(Home(home), start=played.start, visible=lambda: ())
+    output.file = printed = io.StringIO()
+    document = replay_trial(storage, None, 0, means, Bars(output))
+    print_replayed(output, document)
+    return document, printed.getvalue()
 
 
 @pytest.mark.slow
@@ -103,26 +108,45 @@ def test_another_process_trains_the_same_bits(trained: tuple[EpochMetrics, ...],
     assert document["demanded"] == ("within tolerance" if named else "bit-equal")
 
 
-def test_what_differs_is_named_and_then_a_tolerance_holds(
-    trained: tuple[EpochMetrics, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    nearly = [metrics.model_copy(update={"loss": metrics.loss + 1e-4}) for metrics in trained]
+def test_training_is_replayed_with_its_threads_up_to_its_last_recorded_epoch(tmp_path: Path) -> None:
+    played = Played(fingerprint=fingerprint(load_training(DATA.source, Path())))
+    document, printed = replayed(record(tmp_path, AGAIN, threads=1, device="null 0"), tmp_path, played)
+    assert [place.threads for place in played.places] == [1]
+    assert played.openings == ["held-out"]
+    assert (played.asked[0].config, played.asked[0].checkpoints) == (CONFIG, None)
+    assert played.verdicts == {1: True, 2: False, 3: False, 4: False}
+    assert [epoch["epoch"] for epoch in document["epochs"]] == [1, 2]
+    assert {difference["what"] for difference in document["differences"]} <= {"git commit"}
+    assert "epoch 2: loss 0.5000, accuracy 0.6000, val_loss 1.0000, val_accuracy 0.5070: bit-equal" in printed
+    assert "reproduced: all metrics of 2 epochs are equal, bit for bit" in printed
+
+
+def test_crash_begins_again_and_compares_no_epoch_twice_and_divergence_is_an_error(tmp_path: Path) -> None:
+    played = Played(trouble=lambda _config, attempt: "crash" if attempt == 1 else None)
+    storage = record(tmp_path, AGAIN)
+    document, printed = replayed(storage, tmp_path, played)
+    assert "trial 0 begins again: training process was killed by signal 9" in printed
+    assert len(document["epochs"]) == 2
+    with pytest.raises(TrainError, match=r"The loss became nan\."):
+        replayed(storage, tmp_path, Played(trouble=lambda *_: fails("diverged", "The loss became nan.")))
+
+
+def test_what_differs_is_named_and_then_a_tolerance_holds(tmp_path: Path) -> None:
+    nearly = [metrics.model_copy(update={"loss": metrics.loss + 1e-4}) for metrics in AGAIN]
     changes = {"device": "another CPU", "versions": {"tensorflow": "2.20.0"}, "data_fingerprint": "sha256:1"}
-    document, printed = replayed(record(tmp_path, nearly, **changes), tmp_path, monkeypatch)
+    document, printed = replayed(record(tmp_path, nearly, **changes), tmp_path, Played())
     assert (document["reproduced"], document["verdict"], document["demanded"]) == (True, *["within tolerance"] * 2)
     assert document["first_unequal_epoch"] == 1
     assert document["largest_difference"]["loss"] == pytest.approx(1e-4)
     assert {"device", "tensorflow", "data fingerprint"} <= {each["what"] for each in document["differences"]}
-    assert f"differs: device: then another CPU, now {cpu_name()}" in printed
+    assert "differs: device: then another CPU, now null 0" in printed
     assert "differs: tensorflow: then 2.20.0, now 2.21" in printed
     assert "reproduced: 2 epochs within tolerance (unequal from epoch 1 on)" in printed
 
 
-def test_other_numbers_are_not_reproduced(
-    trained: tuple[EpochMetrics, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    other = [*trained[:-1], trained[-1].model_copy(update={"val_accuracy": 0.99})]
-    document, printed = replayed(record(tmp_path, other), tmp_path, monkeypatch)
+def test_other_numbers_are_not_reproduced(tmp_path: Path) -> None:
+    other = [AGAIN[0], AGAIN[1].model_copy(update={"val_accuracy": 0.99})]
+    document, printed = replayed(record(tmp_path, other), tmp_path, Played())
     assert (document["reproduced"], document["verdict"], document["first_unequal_epoch"]) == (False, "different", 2)
     assert "NOT reproduced: unequal from epoch 2 on, further apart than the tolerance" in printed
 
@@ -193,5 +217,5 @@ def test_trial_without_a_record_is_refused_before_anything_starts(tmp_path: Path
     home = Home(tmp_path / "home")
     for name, number, error in (("small", 1, StudyError), ("small", 9, StudyError), ("theirs", 0, InputError)):
         with pytest.raises(error):
-            replay_trial(storage, name, number, None, home)
+            replay_trial(storage, name, number, Means(home))
     assert not home.folder.exists()

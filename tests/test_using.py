@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +23,17 @@ from model.images import read_image
 from model.saved import probabilities_of, save_model
 from search.base.home import Home
 from search.base.mistakes import InputError
-from search.retraining.using import convert_model, evaluate_model, predict_images
+from search.retraining import using
 
 NAMES = tuple(f"name{number}" for number in range(10))
 PICTURES = {"wide.png": (300, 20), "small.jpg": (3, 5), "exact.bmp": (32, 32), "pale.webp": (64, 64)}
 
 
-@pytest.fixture(autouse=True)
-def streams_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.retraining.using.quiet_tensorflow", lambda _log: None)
-
-
-@pytest.fixture(autouse=True)
-def tensorflow_is_at_work_already(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("model.device.configure", lambda: None)
+# TensorFlow is at work in this process already.
+convert_model, evaluate_model, predict_images = (
+    partial(call, start=lambda _home: None)
+    for call in (using.convert_model, using.evaluate_model, using.predict_images)
+)
 
 
 @pytest.fixture(scope="module")

@@ -148,8 +148,9 @@ def retrain(
     alexsearch retrain best.toml --seeds 5 --validate
     """
     from search.base.home import Home
+    from search.retraining.jobs import Means
     from search.retraining.recipe import read_recipe
-    from search.retraining.retrain import Means, retrain_recipe
+    from search.retraining.retrain import retrain_recipe
     from search.screen.outcomes import print_retrained
     from search.screen.progress import Bars
 
@@ -208,7 +209,7 @@ def verify(
     alexsearch verify --study quick --top 3 --seeds 5
     """
     from search.base.home import Home
-    from search.retraining.retrain import Means
+    from search.retraining.jobs import Means
     from search.retraining.verify import verify_study
     from search.screen.outcomes import print_retrained
     from search.screen.progress import Bars

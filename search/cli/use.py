@@ -12,12 +12,15 @@ from search.cli.options import (
     EXIT_FAILED,
     console,
     data_option,
+    gpus_option,
     home_option,
     json_option,
     open_database,
     print_json,
     storage_options,
     study_option,
+    trials_per_gpu_option,
+    workers_option,
 )
 
 _model_argument = click.argument("model", type=click.Path(path_type=Path))
@@ -119,9 +122,12 @@ def convert(model: Path, kind: str, output: Path | None, data: str | None, home:
 @study_option
 @storage_options
 @click.option("--trial", type=click.IntRange(min=0), metavar="N", required=True, help="Number of the trial.")
+@gpus_option
 @data_option("the study's")
 @json_option
-def replay(study: str | None, home: Path, storage: str | None, trial: int, data: str | None, as_json: bool) -> None:
+def replay(
+    study: str | None, home: Path, storage: str | None, trial: int, gpus: str, data: str | None, as_json: bool
+) -> None:
     """Train one trial again and compare it epoch by epoch.
 
     On the same CPU, in float32, every bit must agree; where a device, a version or something else differs, which is
@@ -136,14 +142,15 @@ def replay(study: str | None, home: Path, storage: str | None, trial: int, data:
     alexsearch replay --study wide --trial 0 --data cifar10.npz
     """
     from search.base.home import Home
+    from search.retraining.jobs import Means
     from search.retraining.replay import replay_trial
     from search.screen.outcomes import print_replayed
     from search.screen.progress import Bars
 
-    output = console()
+    opened, output = open_database(home, storage), console()
     output.quiet = as_json
     with Bars(output) as view:
-        document = replay_trial(open_database(home, storage), study, trial, data, Home(home), view)
+        document = replay_trial(opened, study, trial, Means(Home(home), data, gpus=gpus), view)
     print_replayed(output, document)
     if as_json:
         print_json(document)
@@ -154,9 +161,22 @@ def replay(study: str | None, home: Path, storage: str | None, trial: int, data:
 @click.argument("count", metavar="N", type=click.IntRange(min=1))
 @study_option
 @storage_options
+@workers_option
+@gpus_option
+@trials_per_gpu_option
 @data_option("the study's")
 @json_option
-def audit(count: int, study: str | None, home: Path, storage: str | None, data: str | None, as_json: bool) -> None:
+def audit(
+    count: int,
+    study: str | None,
+    home: Path,
+    storage: str | None,
+    workers: int | None,
+    gpus: str,
+    trials_per_gpu: int | None,
+    data: str | None,
+    as_json: bool,
+) -> None:
     """Train N pruned trials to their end: was pruning right?
 
     They are chosen at random, trained from what is stored with them, and held against the complete trials. They stay
@@ -173,13 +193,15 @@ def audit(count: int, study: str | None, home: Path, storage: str | None, data: 
     """
     from search.base.home import Home
     from search.retraining.audit import audit_study
+    from search.retraining.jobs import Means
     from search.screen.outcomes import print_audit
     from search.screen.progress import Bars
 
-    output = console()
+    opened, output = open_database(home, storage), console()
     output.quiet = as_json
+    means = Means(Home(home), data, workers, gpus, trials_per_gpu)
     with Bars(output) as view:
-        document = audit_study(open_database(home, storage), study, count, data, Home(home), view)
+        document = audit_study(opened, study, count, means, view)
     print_audit(output, document)
     if as_json:
         print_json(document)
@@ -195,10 +217,13 @@ def audit(count: int, study: str | None, home: Path, storage: str | None, data: 
     show_default="HOME/seed-report",
     help="Folder to write to.",
 )
+@gpus_option
 @data_option("cifar10")
 @home_option
 @json_option
-def seed_report(epochs: int | None, seed: int, out: Path | None, data: str, home: Path, as_json: bool) -> None:
+def seed_report(
+    epochs: int | None, seed: int, out: Path | None, gpus: str, data: str, home: Path, as_json: bool
+) -> None:
     """Train the report's one configuration, draw its figures.
 
     As the report did, this validates on the test images after every epoch, and its score is the best epoch's. Nothing
@@ -212,15 +237,17 @@ def seed_report(epochs: int | None, seed: int, out: Path | None, data: str, home
     alexsearch seed-report --epochs 3 --data cifar10.npz
     """
     from search.base.home import Home
+    from search.retraining.jobs import Means
     from search.retraining.seed_report import reproduce_report
     from search.screen.outcomes import print_seed_report
     from search.screen.progress import Bars
 
     output = console()
     output.quiet = as_json
-    out = out or Home(home).seed_report
+    means = Means(Home(home), data, gpus=gpus)
+    out = out or means.home.seed_report
     with Bars(output) as view:
-        document = reproduce_report(epochs=epochs, seed=seed, out=out, source=data, home=Home(home), view=view)
+        document = reproduce_report(epochs=epochs, seed=seed, out=out, means=means, view=view)
     print_seed_report(output, document, str(out))
     if as_json:
         print_json(document)

@@ -3,35 +3,27 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from model.config import DataSpec, DivergedError, EpochMetrics, TrainConfig
+from model.config import DataSpec, TrainConfig
 from search.base.configs import short
-from search.base.home import Home
 from search.base.mistakes import InputError
 from search.base.provenance import utc
 from search.base.seeds import audit_order
-from search.base.terminal import quiet_tensorflow
+from search.retraining.jobs import Client, Happening, Job, Means, Trained, Workshop
 from search.retraining.view import SILENT, View
+from search.training.messages import Ready
 from studies.record.audit import AUDIT, Judgement, interval, judge, record
 from studies.record.catalog import StudyRecord, find_study
 from studies.store.storage import Storage
-from studies.words import duration
-
-if TYPE_CHECKING:
-    from model.train import Engine
 
 
-def audit_study(
-    storage: Storage, name: str | None, count: int, source: str | None, home: Home, view: View = SILENT
-) -> dict[str, Any]:
+def audit_study(storage: Storage, name: str | None, count: int, means: Means, view: View = SILENT) -> dict[str, Any]:
     """Train pruned trials until `count` of them are audited; `alexsearch audit --help` documents the keys.
-
-    `source` says where the same images are on this machine.
 
     Raises:
         StudyError: there is no such study.
@@ -44,11 +36,8 @@ def audit_study(
     judgement = _judged(study, trials)
     chosen = choose(trials, count, study.attributes["space"]["study"].get("seed", 0))
     if chosen:
-        home.check_writable()
-        quiet_tensorflow(home.tensorflow_log)
-        engine = _engine(study, source, home)
-        for trial in chosen:
-            _finish(storage, study, trial, engine, home, view)
+        means.home.check_writable()
+        _train(storage, study, chosen, means, view)
         judgement = _judged(study, storage.get_all_trials(study.study_id, deepcopy=False))
     audited = len(judgement.audited)
     return {
@@ -82,43 +71,56 @@ def _judged(study: StudyRecord, trials: Sequence[FrozenTrial]) -> Judgement:
     raise InputError(f"study {study.shown!r} has no {missing} trial yet: there is nothing to audit.")
 
 
-def _engine(study: StudyRecord, source: str | None, home: Home) -> Engine:
-    from model.data import fingerprint, load_training, split
-    from model.device import configure
-
-    spec = DataSpec(**study.attributes["space"]["data"])
-    spec = spec.model_copy(update={"source": source or spec.source})
-    training = load_training(spec.source, home.data)
-    stored, found = study.attributes["data"]["fingerprint"], fingerprint(training)
-    if stored != found:
-        raise InputError(
-            f"study {study.shown!r} was trained on other images: their fingerprint is {stored}, but that of "
-            f"{spec.source} is {found}. Name the same with --data."
-        )
-    parts = split(training, spec)
-    device = configure()
-    from model.train import Engine
-
-    return Engine(parts.train, parts.validation, device)
-
-
-def _finish(storage: Storage, study: StudyRecord, trial: FrozenTrial, engine: Engine, home: Home, view: View) -> None:
-    config = TrainConfig(**trial.user_attrs["config"])
-    view.note(f"trial {trial.number}, pruned after epoch {trial.last_step}: {short(config.model_dump())}")
-    checkpoints = home.checkpoints(study.name, study.attributes["uid"], trial.number)
-    history: Sequence[EpochMetrics] = ()
-    try:
-        history = engine.train(config, lambda _metrics: True, checkpoints=checkpoints).history
-    except DivergedError as error:
-        view.note(f"  diverged: {error}")
-    value = history[-1].val_accuracy if history else None
-    seconds = sum(epoch.seconds for epoch in history)
-    record(
-        storage,
-        trial._trial_id,
-        {"value": value, "epochs": config.epochs, "seconds": round(seconds, 3), "finished": utc()},
+def _train(storage: Storage, study: StudyRecord, trials: Sequence[FrozenTrial], means: Means, view: View) -> None:
+    """Train these trials to their end, from their checkpoints if those are still there, and record each at its end."""
+    data = DataSpec(**study.attributes["space"]["data"])
+    data = data.model_copy(update={"source": means.source or data.source})
+    jobs = {}
+    for trial in trials:
+        config = TrainConfig(**trial.user_attrs["config"])
+        checkpoints = means.home.checkpoints(study.name, study.attributes["uid"], trial.number)
+        jobs[Job(f"trial {trial.number}", config, checkpoints)] = trial
+        then = "" if trial.value is None else f" at {trial.value:.4f}"
+        view.note(f"trial {trial.number}, pruned after epoch {trial.last_step}{then}: {short(config.model_dump())}")
+    shop = Workshop(
+        means=means,
+        data=data,
+        validation="held-out",
+        log=lambda place: means.home.log(study.name, f"audit-{place.name}"),
+        note=lambda text: view.note(text, "yellow"),
     )
-    if value is not None:
-        pruned = "no value" if trial.value is None else f"{trial.value:.4f} when pruned"
-        view.note(f"  val_accuracy {value:.4f} after {config.epochs} epochs, {pruned}; {duration(seconds)}")
-    shutil.rmtree(checkpoints, ignore_errors=True)
+    shop.train(list(jobs), _Auditor(storage, study, data.source, jobs, view))
+
+
+@dataclass(frozen=True)
+class _Auditor(Client):
+    storage: Storage
+    study: StudyRecord
+    source: str
+    trials: Mapping[Job, FrozenTrial]
+    view: View
+
+    def opened(self, ready: Ready) -> None:
+        stored, found = self.study.attributes["data"]["fingerprint"], ready.data.fingerprint
+        if stored != found:
+            raise InputError(
+                f"study {self.study.shown!r} was trained on other images: their fingerprint is {stored}, but that of "
+                f"{self.source} is {found}. Name the same with --data."
+            )
+
+    def told(self, job: Job, happening: Happening) -> None:
+        if isinstance(happening, Trained):
+            self._record(job, happening)
+        self.view.tell(job, happening)
+
+    def _record(self, job: Job, trained: Trained) -> None:
+        value = None if trained.failure else trained.history[-1].val_accuracy
+        audited = {
+            "value": value,
+            "epochs": job.config.epochs,
+            "seconds": round(sum(epoch.seconds for epoch in trained.history), 3),
+            "finished": utc(),
+        }
+        record(self.storage, self.trials[job]._trial_id, audited)
+        if job.checkpoints:
+            shutil.rmtree(job.checkpoints, ignore_errors=True)

@@ -8,18 +8,18 @@ from step to step: what comes out then is held against `TOLERANCE`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
-from model.config import EpochMetrics
+from model.config import DivergedError, EpochMetrics, Failure
 from search.base.configs import short
-from search.base.home import Home
 from search.base.mistakes import InputError
 from search.base.provenance import provenance
-from search.base.terminal import quiet_tensorflow
+from search.retraining.jobs import Client, Happening, Job, Means, Trained, Workshop
 from search.retraining.recipe import Recipe
 from search.retraining.recipes import recipe_of
 from search.retraining.view import SILENT, View
+from search.training.messages import Epoch, Ready
 from studies.record.catalog import find_study, trial_by_number
 from studies.store.storage import Storage
 from studies.words import duration
@@ -52,18 +52,14 @@ class Here:
     device: str
     kind: str
     """cpu or gpu"""
-    threads: int
+    threads: int | None
     data_fingerprint: str
     versions: Mapping[str, str]
     git_commit: str | None
 
 
-def replay_trial(
-    storage: Storage, name: str | None, number: int, source: str | None, home: Home, view: View = SILENT
-) -> dict[str, Any]:
+def replay_trial(storage: Storage, name: str | None, number: int, means: Means, view: View = SILENT) -> dict[str, Any]:
     """Train trial `number` again and compare; `alexsearch replay --help` documents the keys.
-
-    `source` says where the same images are on this machine.
 
     Raises:
         StudyError: no such study or trial, or it is not finished.
@@ -76,41 +72,63 @@ def replay_trial(
     recipe = recipe_of(storage, study, trial)
     if not recipe.history:
         raise InputError(f"trial {number} of study {study.shown!r} has no epoch recorded: there is nothing to compare.")
-    home.check_writable()
-    quiet_tensorflow(home.tensorflow_log)
-    from model.data import fingerprint, load_training, split
-    from model.device import configure
-
-    spec = recipe.data.model_copy(update={"source": source or recipe.data.source})
-    training = load_training(spec.source, home.data)
-    parts = split(training, spec)
-    device = configure(threads=trial.user_attrs.get("threads"))
-    from model.train import Engine
-
-    now = provenance()
-    here = Here(device.name, device.kind, device.threads, fingerprint(training), now["versions"], now["git_commit"])
-    differences = differences_of(recipe, trial.user_attrs, here)
-    demanded = demanded_of(recipe, here, differences)
-    _introduce(view, study.shown, recipe, here, differences, demanded)
-    compared: list[dict[str, Any]] = []
-
-    def on_epoch(metrics: EpochMetrics) -> bool:
-        compared.append(compare_epoch(recipe.history[metrics.epoch - 1], metrics))
-        view.note(_line(compared[-1]))
-        return metrics.epoch < len(recipe.history)
-
-    Engine(parts.train, parts.validation, device).train(recipe.config, on_epoch)
+    means.home.check_writable()
+    replaying = _Replaying(study.shown, recipe, trial.user_attrs, view)
+    shop = Workshop(
+        means=replace(means, workers=1),
+        data=recipe.data.model_copy(update={"source": means.source or recipe.data.source}),
+        validation="held-out",
+        log=lambda place: means.home.log(study.name, f"replay-{place.name}"),
+        note=lambda text: view.note(text, "yellow"),
+        threads=trial.user_attrs.get("threads"),
+    )
+    shop.train([Job(f"trial {number}", recipe.config)], replaying)
     return {
         "study": study.name,
         "trial": number,
-        **verdict_of(compared, demanded),
+        **verdict_of(replaying.compared, replaying.demanded),
         "tolerance": TOLERANCE,
-        "differences": [asdict(difference) for difference in differences],
-        "device": here.device,
+        "differences": [asdict(difference) for difference in replaying.differences],
+        "device": replaying.here.device,
         "precision": recipe.config.precision,
-        "threads": here.threads,
-        "epochs": compared,
+        "threads": replaying.here.threads,
+        "epochs": replaying.compared,
     }
+
+
+class _Replaying(Client):
+    """Compares the epochs as they come."""
+
+    here: Here
+    differences: Sequence[Difference]
+    demanded: str
+
+    def __init__(self, study: str, recipe: Recipe, stored: Mapping[str, Any], view: View) -> None:
+        self._study, self._recipe, self._stored, self._view = study, recipe, stored, view
+        self.compared: list[dict[str, Any]] = []
+
+    def opened(self, ready: Ready) -> None:
+        device, ours = ready.device, provenance()
+        self.here = Here(
+            device.name, device.kind, device.threads, ready.data.fingerprint, ours["versions"], ours["git_commit"]
+        )
+        self.differences = differences_of(self._recipe, self._stored, self.here)
+        self.demanded = demanded_of(self._recipe, self.here, self.differences)
+        if not self.compared:  # else another process goes on where one crashed
+            _introduce(self._view, self._study, self._recipe, self.here, self.differences, self.demanded)
+
+    def told(self, job: Job, happening: Happening) -> None:
+        del job
+        match happening:
+            case Epoch(metrics=metrics) if len(self.compared) < metrics.epoch <= len(self._recipe.history):
+                self.compared.append(compare_epoch(self._recipe.history[metrics.epoch - 1], metrics))
+                self._view.note(_line(self.compared[-1]))
+            case Trained(failure=Failure(text=text)):
+                raise DivergedError(text)
+
+    def goes_on(self, job: Job, epoch: int) -> bool:
+        del job
+        return epoch < len(self._recipe.history)
 
 
 def differences_of(recipe: Recipe, stored: Mapping[str, Any], here: Here) -> list[Difference]:

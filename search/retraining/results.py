@@ -15,14 +15,14 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from model.config import EpochMetrics
 from model.files import write_text, written_aside
 from search.base.provenance import provenance, utc
 from search.base.toml import as_shown
-from search.retraining.jobs import Record
 from search.retraining.recipe import Recipe
+from search.retraining.records import Record, Split
 from studies.record.published import CIFAR10_SHAPE
 from studies.record.retrained import Retrained, reproduces, summarised
 
@@ -61,9 +61,7 @@ class Images:
     classes: tuple[str, ...]
 
 
-def summed_up(
-    recipe: Recipe, split: Literal["test", "validation"], networks: Sequence[Network], images: Images, out: Path
-) -> Retrained:
+def summed_up(recipe: Recipe, split: Split, networks: Sequence[Network], images: Images, out: Path) -> Retrained:
     """What the networks came to, as it is kept with the study."""
     return summarised(
         trial=recipe.trial,

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from model.config import ModelError, TrainConfig, TrainError
 from search.base.artifacts import keep_retrained
@@ -23,39 +23,16 @@ from search.base.configs import short
 from search.base.home import Home
 from search.base.mistakes import InputError
 from search.base.seeds import fresh_seed
-from search.base.terminal import quiet_tensorflow
 from search.base.toml import as_shown
-from search.retraining.jobs import Job, Record, Workshop, claimed
+from search.retraining.jobs import Means
 from search.retraining.recipe import Recipe, read_recipe, write_recipe
+from search.retraining.records import KeptJob, Record, RecordingWorkshop, Split, claimed
 from search.retraining.results import Images, Network, metrics_document, summed_up, write_results
 from search.retraining.view import SILENT, View
-from search.training.child import Child, Start
-from search.training.places import chosen_gpus, visible_gpus
 from studies.record.catalog import all_studies
 from studies.record.retrained import Retrained, record
 from studies.show.notes import refresh_notes
 from studies.store.storage import Storage, StorageError
-
-Split = Literal["test", "validation"]
-
-
-@dataclass(frozen=True)
-class Means:
-    """What a retraining has to work with."""
-
-    home: Home
-    source: str | None = None
-    """Where the images are on this machine; None is where the search had them."""
-    workers: int | None = None
-    """Trainings at a time; None is one a place that `gpus` and `trials_per_gpu` give."""
-    gpus: str = "all"
-    """ "all", "none", or indices as in "0,2"."""
-    trials_per_gpu: int | None = 1
-    """None chooses by the GPU's memory."""
-    storage: Storage | None = None
-    """Where the study is, to write its score down; None where there is none."""
-    start: Start = Child
-    """Starts the training processes."""
 
 
 def retrain_recipe(
@@ -77,7 +54,7 @@ def retrain_recipe(
         jobs = seed_jobs(recipe, seeds, out, fresh_from=0 if validate else None)
         view.note(f"training trial {recipe.trial} of study {recipe.study} again: {short(recipe.config.model_dump())}")
         view.note(f"{images.train:,} training images of {images.source}, {seeds} seed{'s' * (seeds > 1)}")
-        outcome = retrain(recipe, jobs, shop, images, means.home)
+        outcome = retrain(recipe, jobs, shop, images)
     return written_back(recipe, outcome, means)
 
 
@@ -96,7 +73,7 @@ class Outcome:
     """In words, whether its score was written to the recipe's study."""
 
 
-def open_workshop(recipe: Recipe, split: Split, means: Means, view: View) -> tuple[Workshop, Images]:
+def open_workshop(recipe: Recipe, split: Split, means: Means, view: View) -> tuple[RecordingWorkshop, Images]:
     """Look at the training images, and at where to train on them. The test images stay closed.
 
     Raises:
@@ -106,7 +83,7 @@ def open_workshop(recipe: Recipe, split: Split, means: Means, view: View) -> tup
     from model.data import fingerprint, load_training
     from model.data import split as split_of
 
-    gpus = chosen_gpus(visible_gpus(), means.gpus)
+    means.places(1)  # a wrong --gpus is told before the images are read
     data = recipe.data.model_copy(update={"source": means.source or recipe.data.source})
     training = load_training(data.source, means.home.data)
     available = len(training)
@@ -119,23 +96,22 @@ def open_workshop(recipe: Recipe, split: Split, means: Means, view: View) -> tup
         available=available,
         classes=training.class_names,
     )
-    shop = Workshop(
+    shop = RecordingWorkshop(
+        means=means,
         data=data,
-        fingerprint=images.fingerprint,
-        split=split,
-        cache=means.home.data,
+        validation="none" if split == "test" else "held-out",
         log=lambda place: means.home.log(recipe.study, f"retrain-{place.name}"),
-        gpus=gpus,
-        workers=means.workers,
-        trials_per_gpu=means.trials_per_gpu,
-        tell=view.tell,
         note=lambda text: view.note(text, "yellow"),
-        start=means.start,
+        split=split,
+        fingerprint=images.fingerprint,
+        view=view,
     )
     return shop, images
 
 
-def seed_jobs(recipe: Recipe, seeds: int, out: Path, *, fresh_from: int | None, keeps_models: bool = True) -> list[Job]:
+def seed_jobs(
+    recipe: Recipe, seeds: int, out: Path, *, fresh_from: int | None, keeps_models: bool = True
+) -> list[KeptJob]:
     """A training for each seed, in `out`, which is taken for this recipe.
 
     The seeds count up from the recipe's own; or, from `fresh_from` on, are those that no trial of the search had.
@@ -150,7 +126,7 @@ def seed_jobs(recipe: Recipe, seeds: int, out: Path, *, fresh_from: int | None, 
     else:
         wanted = [fresh_seed(own, fresh_from + place) for place in places]
     return [
-        Job(
+        KeptJob(
             f"trial {recipe.trial}, seed {seed}",
             TrainConfig(**{**recipe.config.model_dump(), "seed": seed}),
             out,
@@ -179,21 +155,20 @@ def _keep_recipe(out: Path, recipe: Recipe) -> None:
 
 def retrain(
     recipe: Recipe,
-    jobs: Sequence[Job],
-    shop: Workshop,
+    jobs: Sequence[KeptJob],
+    shop: RecordingWorkshop,
     images: Images,
-    home: Home,
     comparison: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Train what is not trained yet, then measure all networks, on the test images if so, and write the results.
 
     Raises what `retrain_recipe` does.
     """
-    records = shop.train(jobs)
+    records = shop.train_kept(jobs)
     for job, trained in zip(jobs, records, strict=True):
         if trained.failure:
             raise TrainError(f"{job.name} {trained.failure} What was trained so far is kept in {as_shown(job.folder)}.")
-    networks = _measured(jobs, records, shop, home)
+    networks = _measured(jobs, records, shop)
     out = jobs[0].folder
     retrained = summed_up(recipe, shop.split, networks, images, out)
     document = metrics_document(recipe, retrained, networks, images, comparison)
@@ -201,20 +176,18 @@ def retrain(
     return Outcome(retrained, document, out, images.fingerprint == recipe.data_fingerprint)
 
 
-def _measured(jobs: Sequence[Job], records: Sequence[Record], shop: Workshop, home: Home) -> list[Network]:
+def _measured(jobs: Sequence[KeptJob], records: Sequence[Record], shop: RecordingWorkshop) -> list[Network]:
     """All networks, classifying the images they are measured on: here the test set is opened, and nowhere before."""
-    quiet_tensorflow(home.tensorflow_log)
+    shop.means.tensorflow(shop.means.home)
     from model.data import load_test, load_training
     from model.data import split as split_of
-    from model.device import configure
     from model.evaluate import evaluate
     from model.saved import load_model
 
-    configure()
     if shop.split == "test":
-        images = load_test(shop.data.source, shop.cache)
+        images = load_test(shop.data.source, shop.means.home.data)
     else:
-        images = split_of(load_training(shop.data.source, shop.cache), shop.data).validation
+        images = split_of(load_training(shop.data.source, shop.means.home.data), shop.data).validation
     networks = []
     for job, trained in zip(jobs, records, strict=True):
         try:

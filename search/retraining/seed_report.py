@@ -15,16 +15,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from model.config import EpochMetrics, TrainConfig
+from model.config import DataSpec, DivergedError, EpochMetrics, Failure, TrainConfig
 from model.files import write_text
-from search.base.home import Home
 from search.base.mistakes import InputError
-from search.base.terminal import quiet_tensorflow
+from search.retraining.jobs import Client, Happening, Job, Means, Trained, Workshop
 from search.retraining.view import SILENT, View
 from search.space.space import load_space
+from search.training.messages import Epoch, Ready, Started
 from studies.record.published import CIFAR10_SHAPE, PAPER_ACCURACY, PAPER_LOSS, PAPER_SCORE
 
 
@@ -35,9 +36,7 @@ def report_config(epochs: int | None, seed: int) -> TrainConfig:
     return config if epochs is None else TrainConfig(**{**config.model_dump(), "epochs": epochs})
 
 
-def reproduce_report(
-    *, epochs: int | None, seed: int, out: Path, source: str, home: Home, view: View = SILENT
-) -> dict[str, Any]:
+def reproduce_report(*, epochs: int | None, seed: int, out: Path, means: Means, view: View = SILENT) -> dict[str, Any]:
     """Train the report's configuration as it did and draw its figures; `alexsearch seed-report --help` has the keys.
 
     Raises:
@@ -47,43 +46,79 @@ def reproduce_report(
         OSError: `out` can't be written.
     """
     config = report_config(epochs, seed)
-    home.check_writable()
+    means.home.check_writable()
     _check_continues(out, config, None)
-    quiet_tensorflow(home.tensorflow_log)
-    from model.data import fingerprint, load_test, load_training
-    from model.device import configure
-    from model.saved import save_model
-
-    training, test = load_training(source, home.data), load_test(source, home.data)
-    data = fingerprint(training)
-    _check_continues(out, config, data)
-    is_cifar10 = (len(training), len(training.class_names)) == CIFAR10_SHAPE
-    device = configure()
-    from model.train import Engine
-
-    view.note(
-        f"the report's settings on {len(training):,} images of {source}, validated on its {len(test):,} test images as "
-        f"the report did, on {device.name}, {device.resolve(config.precision)}"
+    data = DataSpec(source=means.source or "cifar10")
+    reporting = _Reporting(data.source, out, config, view)
+    shop = Workshop(
+        means=replace(means, workers=1),
+        data=data,
+        validation="test",
+        log=lambda _place: means.home.tensorflow_log,
+        note=lambda text: view.note(text, "yellow"),
     )
-    view.note(f"{'epoch':>5}  accuracy  report    loss  report  seconds")
-    history: list[EpochMetrics] = []
+    shop.train([Job("seed-report", config, out / "checkpoints", out / "net.keras")], reporting)
+    _draw(reporting.history, seed, out, is_cifar10=reporting.is_cifar10)
+    return reporting.document()
 
-    def on_epoch(metrics: EpochMetrics) -> bool:
-        history.append(metrics)
-        view.note(_row(metrics, is_cifar10=is_cifar10))
-        document = _document(config, data, history, source, len(test), is_cifar10=is_cifar10)
-        write_text(out / "metrics.json", json.dumps(document, indent=1) + "\n")
-        return True
 
-    def on_start(before: tuple[EpochMetrics, ...]) -> None:
-        for metrics in before:
-            on_epoch(metrics)
+class _Reporting(Client):
+    """Tells and writes the epochs as they come."""
 
-    engine = Engine(training, test, device)
-    engine.train(config, on_epoch, checkpoints=out / "checkpoints", on_start=on_start)
-    save_model(engine.network, out / "net.keras", training.class_names)
-    _draw(history, seed, out, is_cifar10=is_cifar10)
-    return _document(config, data, history, source, len(test), is_cifar10=is_cifar10)
+    ready: Ready
+
+    def __init__(self, source: str, out: Path, config: TrainConfig, view: View) -> None:
+        self._source, self._out, self._config, self._view = source, out, config, view
+        self.history: list[EpochMetrics] = []
+
+    @property
+    def is_cifar10(self) -> bool:
+        return (self.ready.data.train_images, len(self.ready.data.classes)) == CIFAR10_SHAPE
+
+    def opened(self, ready: Ready) -> None:
+        self.ready = ready
+        _check_continues(self._out, self._config, ready.data.fingerprint)
+
+    def told(self, job: Job, happening: Happening) -> None:
+        del job
+        match happening:
+            case Started(history=history):
+                if not self.history:  # else it goes on where its process crashed
+                    self._introduce(happening.config.precision)
+                for metrics in history[len(self.history) :]:
+                    self._add(metrics)
+            case Epoch(metrics=metrics) if metrics.epoch > len(self.history):
+                self._add(metrics)
+            case Trained(failure=Failure(text=text)):
+                raise DivergedError(text)
+
+    def _introduce(self, precision: str) -> None:
+        data, device = self.ready.data, self.ready.device
+        self._view.note(
+            f"the report's settings on {data.train_images:,} images of {self._source}, validated on its "
+            f"{data.validation_images:,} test images as the report did, on {device.name}, {precision}"
+        )
+        self._view.note(f"{'epoch':>5}  accuracy  report    loss  report  seconds")
+
+    def _add(self, metrics: EpochMetrics) -> None:
+        self.history.append(metrics)
+        self._view.note(_row(metrics, is_cifar10=self.is_cifar10))
+        write_text(self._out / "metrics.json", json.dumps(self.document(), indent=1) + "\n")
+
+    def document(self) -> dict[str, Any]:
+        """What metrics.json holds."""
+        best, data = max(self.history, key=lambda metrics: metrics.val_accuracy or 0.0), self.ready.data
+        return {
+            "validated_on": f"the {data.validation_images:,} test images of {self._source}, every epoch, as the report "
+            "did",
+            "best_epoch": best.epoch,
+            "best_accuracy": best.val_accuracy,
+            "last_accuracy": self.history[-1].val_accuracy,
+            "report_score": PAPER_SCORE if self.is_cifar10 else None,
+            "config": self._config.model_dump(exclude_none=True),
+            "data_fingerprint": data.fingerprint,
+            "history": [metrics.model_dump() for metrics in self.history],
+        }
 
 
 def _check_continues(out: Path, config: TrainConfig, data: str | None) -> None:
@@ -99,28 +134,6 @@ def _check_continues(out: Path, config: TrainConfig, data: str | None) -> None:
         raise InputError(f"{out}: holds the training of another seed or data. Name another folder with --out.")
     if there > config.epochs:
         raise InputError(f"{out}: holds {there} epochs, more than {config.epochs}. Name another folder with --out.")
-
-
-def _document(
-    config: TrainConfig,
-    data: str,
-    history: Sequence[EpochMetrics],
-    source: str,
-    test_images: int,
-    *,
-    is_cifar10: bool,
-) -> dict[str, Any]:
-    best = max(history, key=lambda metrics: metrics.val_accuracy or 0.0)
-    return {
-        "validated_on": f"the {test_images:,} test images of {source}, every epoch, as the report did",
-        "best_epoch": best.epoch,
-        "best_accuracy": best.val_accuracy,
-        "last_accuracy": history[-1].val_accuracy,
-        "report_score": PAPER_SCORE if is_cifar10 else None,
-        "config": config.model_dump(exclude_none=True),
-        "data_fingerprint": data,
-        "history": [metrics.model_dump() for metrics in history],
-    }
 
 
 def _row(metrics: EpochMetrics, *, is_cifar10: bool) -> str:

@@ -5,7 +5,7 @@ All that can be wrong with a file is told before TensorFlow is started, which ta
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,19 @@ CHECKED_IMAGES = 1000
 """On how many a converted model is compared with the original."""
 
 
-def evaluate_model(path: Path, source: str, home: Home) -> dict[str, Any]:
+Starting = Callable[[Home], object]
+"""Starts TensorFlow in this process."""
+
+
+def start_tensorflow(home: Home) -> None:
+    """Start TensorFlow in this process, once; what its C++ prints goes to the home's log."""
+    quiet_tensorflow(home.tensorflow_log)
+    from model.device import configure
+
+    configure()
+
+
+def evaluate_model(path: Path, source: str, home: Home, start: Starting = start_tensorflow) -> dict[str, Any]:
     """Measure a `.keras` file on the test images of `source`; `alexsearch evaluate --help` documents the keys.
 
     Raises:
@@ -29,7 +41,7 @@ def evaluate_model(path: Path, source: str, home: Home) -> dict[str, Any]:
         ModelError: the file is missing, damaged or unsafe, or does not fit the data.
         DataError: the data can't be used.
     """
-    model, names = _load(path, home)
+    model, names = _load(path, home, start)
     from model.data import load_test
     from model.evaluate import evaluate
 
@@ -51,7 +63,9 @@ def evaluate_model(path: Path, source: str, home: Home) -> dict[str, Any]:
     }
 
 
-def predict_images(path: Path, pictures: Sequence[Path], home: Home) -> dict[str, Any]:
+def predict_images(
+    path: Path, pictures: Sequence[Path], home: Home, start: Starting = start_tensorflow
+) -> dict[str, Any]:
     """What a `.keras` file sees in pictures; `alexsearch predict --help` documents the keys.
 
     Raises:
@@ -62,7 +76,7 @@ def predict_images(path: Path, pictures: Sequence[Path], home: Home) -> dict[str
 
     check_file(path)
     images = _read_all(pictures)
-    model, names = _load(path, home)
+    model, names = _load(path, home, start)
     probabilities = probabilities_of(model, images).astype(float)
     seen = []
     for picture, row in zip(pictures, probabilities, strict=True):
@@ -73,7 +87,14 @@ def predict_images(path: Path, pictures: Sequence[Path], home: Home) -> dict[str
     return {"model": str(path), "images": seen}
 
 
-def convert_model(path: Path, kind: str, output: Path | None, source: str | None, home: Home) -> dict[str, Any]:
+def convert_model(
+    path: Path,
+    kind: str,
+    output: Path | None,
+    source: str | None,
+    home: Home,
+    start: Starting = start_tensorflow,
+) -> dict[str, Any]:
     """Write a `.keras` file in another format, checked; `alexsearch convert --help` documents the keys.
 
     Raises:
@@ -100,7 +121,7 @@ def convert_model(path: Path, kind: str, output: Path | None, source: str | None
             f"--to {kind} needs {', '.join(missing)}, not installed here. Install requirements.lock, or alexsearch "
             "with its extra: pip install 'alexsearch[export]'."
         )
-    model, names = _load(path, home)
+    model, names = _load(path, home, start)
     if source:
         from model.data import load_test
 
@@ -121,15 +142,12 @@ def convert_model(path: Path, kind: str, output: Path | None, source: str | None
     }
 
 
-def _load(path: Path, home: Home) -> tuple[Any, tuple[str, ...]]:
+def _load(path: Path, home: Home, start: Starting) -> tuple[Any, tuple[str, ...]]:
     """The network and the names of its classes; TensorFlow is started."""
     from model.saved import check_file, load_model, read_class_names
 
     check_file(path)
-    quiet_tensorflow(home.tensorflow_log)
-    from model.device import configure
-
-    configure()
+    start(home)
     model = load_model(path)
     return model, read_class_names(path, model.output_shape[1])
 

@@ -21,11 +21,12 @@ from optuna.trial import FrozenTrial
 from model.config import TrainError
 from search.base.mistakes import InputError
 from search.base.provenance import utc
-from search.retraining.jobs import Job, Record, Workshop, claimed
+from search.retraining.jobs import Means
 from search.retraining.recipe import Recipe
 from search.retraining.recipes import recipe_of
+from search.retraining.records import KeptJob, Record, RecordingWorkshop, claimed
 from search.retraining.results import Images
-from search.retraining.retrain import Means, Outcome, open_workshop, retrain, seed_jobs, written_back
+from search.retraining.retrain import Outcome, open_workshop, retrain, seed_jobs, written_back
 from search.retraining.view import SILENT, View
 from studies.record.catalog import StudyRecord, best_trial, find_study, top_trials
 from studies.record.retrained import SIGNIFICANT, Retrained, Verified, read, record, record_verified, summarised, welch
@@ -98,7 +99,7 @@ def verify_study(
         # Not the seeds it was picked by, and not the search's own; the same ones for any number of seeds.
         jobs = seed_jobs(picked, seeds, out / f"picked-{picked.trial:05d}", fresh_from=PICKED_FROM)
         comparison = {**asdict(verified), "text": text, "candidates": [_row(candidate) for candidate in compared]}
-        outcome = retrain(picked, jobs, shop, images, means.home, comparison)
+        outcome = retrain(picked, jobs, shop, images, comparison)
     record_verified(storage, study, verified)
     return Verification(compared, verified, text, written_back(picked, outcome, means))
 
@@ -130,13 +131,15 @@ def _plan(study: StudyRecord, trials: Sequence[FrozenTrial], seeds: int) -> str:
     )
 
 
-def _compare(recipes: Sequence[Recipe], seeds: int, out: Path, shop: Workshop, images: Images) -> tuple[Candidate, ...]:
+def _compare(
+    recipes: Sequence[Recipe], seeds: int, out: Path, shop: RecordingWorkshop, images: Images
+) -> tuple[Candidate, ...]:
     """Train all candidates on the search's split; the best mean first. Raises TrainError where all diverged."""
-    jobs: list[list[Job]] = [
+    jobs: list[list[KeptJob]] = [
         seed_jobs(recipe, seeds, out / f"trial-{recipe.trial:05d}", fresh_from=0, keeps_models=False)
         for recipe in recipes
     ]
-    records = iter(shop.train([job for of_one in jobs for job in of_one]))
+    records = iter(shop.train_kept([job for of_one in jobs for job in of_one]))
     candidates = [
         _candidate(recipe, [next(records) for _ in of_one], of_one, images)
         for recipe, of_one in zip(recipes, jobs, strict=True)
@@ -146,7 +149,7 @@ def _compare(recipes: Sequence[Recipe], seeds: int, out: Path, shop: Workshop, i
     return tuple(sorted(candidates, key=lambda one: -one.retrained.mean if one.retrained else 1.0))
 
 
-def _candidate(recipe: Recipe, records: Sequence[Record], jobs: Sequence[Job], images: Images) -> Candidate:
+def _candidate(recipe: Recipe, records: Sequence[Record], jobs: Sequence[KeptJob], images: Images) -> Candidate:
     for job, trained in zip(jobs, records, strict=True):
         if trained.failure:
             return Candidate(recipe, None, f"seed {job.config.seed} {trained.failure}")

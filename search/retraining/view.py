@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from search.retraining.jobs import Step
+    from search.retraining.jobs import Happening, Job
     from search.retraining.verify import Candidate
     from studies.record.retrained import Verified
 
@@ -17,7 +17,7 @@ class View(Protocol):
     def note(self, text: str, style: str = "", /) -> None:
         """A line to be read; `style` is rich's, as in "yellow"."""
 
-    def tell(self, step: Step, /) -> None:
+    def tell(self, job: Job, happening: Happening, /) -> None:
         """Something happened to a training."""
 
     def compared(self, candidates: Sequence[Candidate], verified: Verified, /) -> None:
@@ -29,7 +29,7 @@ class Silent:
 
     def note(self, _text: str, _style: str = "") -> None: ...
 
-    def tell(self, _step: Step) -> None: ...
+    def tell(self, _job: Job, _happening: Happening) -> None: ...
 
     def compared(self, _candidates: Sequence[Candidate], _verified: Verified) -> None: ...
 

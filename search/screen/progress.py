@@ -6,14 +6,17 @@ import time
 from collections.abc import Sequence
 from types import TracebackType
 
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+import rich.progress
+from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 
+from model.config import EpochMetrics
 from search.base.terminal import Output, plain_table
-from search.retraining.jobs import Step
+from search.retraining.jobs import Happening, Job, Trained
 from search.retraining.verify import Candidate
 from search.screen.live import PLAIN_EPOCH_SECONDS
+from search.training.messages import Epoch, Progress, Started
 from studies.record.retrained import Verified
-from studies.words import duration
+from studies.words import duration, failure_in_words
 
 
 class Bars:
@@ -24,7 +27,7 @@ class Bars:
 
     def __init__(self, console: Output) -> None:
         self._console = console
-        self._progress = Progress(
+        self._progress = rich.progress.Progress(
             TextColumn("{task.description}"),
             BarColumn(24),
             TextColumn("{task.fields[said]}"),
@@ -51,27 +54,26 @@ class Bars:
     def note(self, text: str, style: str = "") -> None:
         self._console.say(text, style)
 
-    def tell(self, step: Step) -> None:
-        name, epochs = step.job.name, step.job.config.epochs
-        match step.kind:
-            case "started":
+    def tell(self, job: Job, happening: Happening) -> None:
+        name, epochs = job.name, job.config.epochs
+        match happening:
+            case Started():
                 if name not in self._bars:
                     self._bars[name] = self._progress.add_task(name, total=1.0, said="")
                     self._printed[name] = time.monotonic()
-            case "progress":
-                said = f"epoch {step.epoch}/{epochs}  {step.images_per_second:.0f} images/s"
-                self._progress.update(self._bars[name], completed=step.share, said=said)
-            case "epoch":
-                said = f"epoch {step.epoch}/{epochs}  {_scores(step)}"
-                self._progress.update(self._bars[name], completed=step.share, said=said)
+            case Progress(epoch=epoch):
+                share = (epoch - 1 + happening.step / happening.steps) / epochs
+                said = f"epoch {epoch}/{epochs}  {happening.images_per_second:.0f} images/s"
+                self._progress.update(self._bars[name], completed=share, said=said)
+            case Epoch(metrics=metrics):
+                said = f"epoch {metrics.epoch}/{epochs}  {_scores(metrics)}"
+                self._progress.update(self._bars[name], completed=metrics.epoch / epochs, said=said)
                 now = time.monotonic()
                 if not self._console.is_interactive and now - self._printed[name] > PLAIN_EPOCH_SECONDS:
                     self._printed[name] = now
                     self.note(f"{name} {said}")
-            case "note":
-                self.note(step.text, "yellow")
-            case _:
-                self._ended(step)
+            case Trained():
+                self._ended(name, happening)
 
     def compared(self, candidates: Sequence[Candidate], verified: Verified) -> None:
         table = plain_table()
@@ -89,20 +91,18 @@ class Bars:
                 table.add_row(trial, searched, f"{one.mean:.4f}", spread, f"{one.optimism:+.4f}", note)
         self._console.print(table)
 
-    def _ended(self, step: Step) -> None:
-        name = step.job.name
+    def _ended(self, name: str, trained: Trained) -> None:
         if name in self._bars:
             self._progress.remove_task(self._bars.pop(name))
-        if step.kind == "failed":
-            self.note(f"{name} failed: {step.text}", "red")
+        history, failure = trained.history, trained.failure
+        if failure:
+            self.note(f"{name} failed: {failure_in_words(failure.kind, failure.text)}", "red")
         else:
-            self.note(f"{name}: {step.epoch} epochs in {duration(step.seconds)}, {_scores(step)}")
+            took = duration(sum(metrics.seconds for metrics in history))
+            self.note(f"{name}: {len(history)} epochs in {took}, {_scores(history[-1])}")
 
 
-def _scores(step: Step) -> str:
-    metrics = step.metrics
-    if metrics is None:
-        return ""
+def _scores(metrics: EpochMetrics) -> str:
     if metrics.val_accuracy is None:
         return f"training loss {metrics.loss:.4f}, accuracy {metrics.accuracy:.4f}"
     return f"val_accuracy {metrics.val_accuracy:.4f}"

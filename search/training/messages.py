@@ -21,9 +21,9 @@ from pydantic import Field, TypeAdapter
 
 from model.config import DataSpec, EpochMetrics, Failure, Frozen, TrainConfig
 
-Validation = Literal["held-out", "none"]
-"""What is validated on after each epoch: the images that `DataSpec` holds out of the training images; or nothing, and
-all of them are trained on."""
+Validation = Literal["held-out", "none", "test"]
+"""What is validated on after each epoch: the images that `DataSpec` holds out of the training images; or, with all of
+them trained on, nothing or the test images, as the paper of 2022 did."""
 
 
 class Open(Frozen):
@@ -47,7 +47,8 @@ class Train(Frozen):
     trial: int
     """Names it in every answer."""
     config: TrainConfig
-    checkpoints: Path
+    checkpoints: Path | None
+    """None: it begins anew, and leaves no checkpoint."""
     model: Path | None = None
     """Where to save the network after its last epoch; None where nobody wants it."""
 

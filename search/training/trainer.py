@@ -16,7 +16,7 @@ import traceback
 from typing import IO
 
 from model.config import DataError, DownloadError, EpochMetrics, Failure, TrainError
-from model.data import fingerprint, load_training, split
+from model.data import fingerprint, load_test, load_training, split
 from model.device import configure
 from search.training.messages import (
     DataFound,
@@ -96,9 +96,13 @@ class _Trainer:
         self._wire = wire
         spec = opening.data
         training = load_training(spec.source, opening.cache)
-        parts = split(training, spec) if opening.validation == "held-out" else None
         self._class_names = training.class_names
-        train, validation = (parts.train, parts.validation) if parts else (training, None)
+        train, validation = training, None
+        if opening.validation == "held-out":
+            parts = split(training, spec)
+            train, validation = parts.train, parts.validation
+        elif opening.validation == "test":
+            validation = load_test(spec.source, opening.cache)
         self._device = configure(threads=opening.threads, gpu_memory_mb=opening.gpu_memory_mb)
         from model.train import Engine
 
