@@ -58,10 +58,9 @@ def shop(tmp_path: Path, told: Told, played: Played) -> RecordingWorkshop:
         data=DataSpec(source="synthetic"),
         validation="none",
         log=lambda place: tmp_path / f"{place.name}.log",
-        note=told.note,
+        view=told,
         split="test",
         fingerprint=FINGERPRINT,
-        view=told,
     )
 
 

@@ -87,7 +87,7 @@ def _train(storage: Storage, study: StudyRecord, trials: Sequence[FrozenTrial], 
         data=data,
         validation="held-out",
         log=lambda place: means.home.log(study.name, f"audit-{place.name}"),
-        note=lambda text: view.note(text, "yellow"),
+        view=view,
     )
     shop.train(list(jobs), _Auditor(storage, study, data.source, jobs, view))
 

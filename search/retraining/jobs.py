@@ -27,6 +27,7 @@ from model.config import (
 from model.device import available_cores
 from search.base.home import Home
 from search.retraining.using import Starting, start_tensorflow
+from search.retraining.view import View
 from search.training.child import Child, ChildError, Process, RefusedError, Start, StartError, heard
 from search.training.messages import Epoch, Failed, Finished, Progress, Ready, Started, Train, Validation, Verdict
 from search.training.places import Gpu, Place, chosen_gpus, plan_places, unusable, visible_gpus
@@ -126,8 +127,7 @@ class Workshop:
     data: DataSpec
     validation: Validation
     log: Callable[[Place], Path]
-    note: Callable[[str], None]
-    """Told what went wrong without ending the training."""
+    view: View
     threads: int | None = None
     """Of the CPU, for each process; None is its share of the cores."""
 
@@ -147,7 +147,7 @@ class Workshop:
         try:
             self._train(jobs, client, self.means.places(len(jobs)))
         except _GpuUnusable as problem:
-            self.note(unusable(str(problem)))
+            self.view.note(unusable(str(problem)), "yellow")
             self._train(jobs, client, self.means.places_without_gpus(len(jobs)))
 
     def _train(self, jobs: Sequence[Job], client: Client, places: Sequence[Place]) -> None:
@@ -224,7 +224,7 @@ class _Bench:
                 if attempt == RETRIES:
                     raise JobError(f"{job.name}: {error}; that was attempt {attempt + 1}") from None
                 how = "goes on from its last epoch" if job.checkpoints else "begins again"
-                self.crew.shop.note(f"{job.name} {how}: {error}")
+                self.crew.shop.view.note(f"{job.name} {how}: {error}", "yellow")
             else:
                 return
 

@@ -24,7 +24,6 @@ from model.files import write_text
 from search.base.mistakes import InputError
 from search.base.toml import as_shown, with_tuples
 from search.retraining.jobs import Client, Happening, Job, JobError, Trained, Workshop
-from search.retraining.view import View
 from search.training.messages import Ready
 from studies.words import failure_in_words
 
@@ -102,7 +101,6 @@ class RecordingWorkshop(Workshop):
     split: Split
     fingerprint: str
     """Of the source's training images: a process that finds others is refused."""
-    view: View
 
     def done(self, kept: KeptJob) -> Record | None:
         """The record of a job that is done; None where it is to be trained.

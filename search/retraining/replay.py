@@ -79,7 +79,7 @@ def replay_trial(storage: Storage, name: str | None, number: int, means: Means, 
         data=recipe.data.model_copy(update={"source": means.source or recipe.data.source}),
         validation="held-out",
         log=lambda place: means.home.log(study.name, f"replay-{place.name}"),
-        note=lambda text: view.note(text, "yellow"),
+        view=view,
         threads=trial.user_attrs.get("threads"),
     )
     shop.train([Job(f"trial {number}", recipe.config)], replaying)

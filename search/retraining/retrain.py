@@ -101,10 +101,9 @@ def open_workshop(recipe: Recipe, split: Split, means: Means, view: View) -> tup
         data=data,
         validation="none" if split == "test" else "held-out",
         log=lambda place: means.home.log(recipe.study, f"retrain-{place.name}"),
-        note=lambda text: view.note(text, "yellow"),
+        view=view,
         split=split,
         fingerprint=images.fingerprint,
-        view=view,
     )
     return shop, images
 

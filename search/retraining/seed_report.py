@@ -55,7 +55,7 @@ def reproduce_report(*, epochs: int | None, seed: int, out: Path, means: Means, 
         data=data,
         validation="test",
         log=lambda _place: means.home.tensorflow_log,
-        note=lambda text: view.note(text, "yellow"),
+        view=view,
     )
     shop.train([Job("seed-report", config, out / "checkpoints", out / "net.keras")], reporting)
     _draw(reporting.history, seed, out, is_cifar10=reporting.is_cifar10)
