@@ -19,6 +19,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -150,8 +151,7 @@ def run(
         timeout_seconds=loaded.study.timeout_seconds,
         digits_without_download=space == "quick" and not data,
     )
-    output = Output()
-    output.quiet = quiet
+    output = Output(quiet=quiet)
     output.is_interactive = False  # lines, not a live table: a cell's output is no terminal
     if threading.current_thread() is not threading.main_thread():  # which alone may answer signals
         outcome = run_search(request, Screen(output), threading.Event())
@@ -229,8 +229,7 @@ def retrain(
     from search.retraining.jobs import Means
     from search.retraining.recipe import read_recipe
     from search.retraining.retrain import retrain_recipe
-    from search.screen.outcomes import print_retrained
-    from search.screen.progress import Bars
+    from search.screen.outcomes import print_retrained, shown
     from studies.store.storage import StorageError, open_storage, storage_url
 
     found = read_recipe(Path(recipe)) if isinstance(recipe, (str, Path)) else recipe
@@ -242,14 +241,9 @@ def retrain(
             raise
         opened = None  # a recipe alone is enough
     means = Means(Home(home), data, workers, gpus, trials_per_gpu, opened)
-    output = Output()
-    output.quiet = quiet
-    with Bars(output) as view:
-        outcome = retrain_recipe(
-            found, seeds=seeds, out=Path(out) if out else None, means=means, validate=validate, view=view
-        )
-    print_retrained(output, outcome)
-    return outcome.document
+    out = Path(out) if out else None
+    asked = partial(retrain_recipe, found, seeds=seeds, out=out, means=means, validate=validate)
+    return shown(Output(quiet=quiet), lambda view: asked(view=view), print_retrained).document
 
 
 def verify(
@@ -277,18 +271,12 @@ def verify(
     from search.base.terminal import Output
     from search.retraining.jobs import Means
     from search.retraining.verify import verify_study
-    from search.screen.outcomes import print_retrained
-    from search.screen.progress import Bars
+    from search.screen.outcomes import print_verified, shown
 
     means = Means(Home(study.home), data, workers, gpus, trials_per_gpu, study.storage)
-    output = Output()
-    output.quiet = quiet
-    with Bars(output) as view:
-        found = verify_study(
-            study.storage, study.name, top=top, seeds=seeds, out=Path(out) if out else None, means=means, view=view
-        )
-    print_retrained(output, found.outcome)
-    return found
+    out = Path(out) if out else None
+    asked = partial(verify_study, study.storage, study.name, top=top, seeds=seeds, out=out, means=means)
+    return shown(Output(quiet=quiet), lambda view: asked(view=view), print_verified)
 
 
 def figure(study: Study, name: str = "learning-curves") -> Figure:

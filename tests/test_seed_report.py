@@ -18,7 +18,7 @@ from search.base.home import Home
 from search.base.mistakes import InputError
 from search.base.terminal import Output
 from search.retraining.jobs import Means
-from search.retraining.seed_report import report_config, reproduce_report
+from search.retraining.seed_report import paper_config, reproduce_paper
 from search.screen.outcomes import print_seed_report
 from search.screen.progress import Bars
 from search.training.child import Child, Start
@@ -43,15 +43,15 @@ def few(tmp_path: Path) -> str:
 def train(tmp_path: Path, epochs: int, source: str, start: Start = Child, seed: int = 3) -> tuple[dict[str, Any], str]:
     output, out, means = Output(), tmp_path / "seed-report", Means(Home(tmp_path), source, start=start)
     output.file = printed = io.StringIO()
-    document = reproduce_report(epochs=epochs, seed=seed, out=out, means=means, view=Bars(output))
+    document = reproduce_paper(epochs=epochs, seed=seed, out=out, means=means, view=Bars(output))
     print_seed_report(output, document, str(out))
     return document, printed.getvalue()
 
 
 def test_settings_are_the_reports() -> None:
-    config = report_config(None, 0)
+    config = paper_config(None, 0)
     assert (config.batch_size, config.learning_rate, config.epochs, config.schedule) == (32, 0.001, 50, "constant")
-    assert report_config(3, 1).epochs == 3
+    assert paper_config(3, 1).epochs == 3
 
 
 def test_it_draws_its_figures_and_goes_on_with_more_epochs(tmp_path: Path, few: str) -> None:

@@ -23,9 +23,9 @@ class Output(Console):
     Where the reader leaves (`alexsearch best | head -1`) the rest is dropped, and the command ends as ever.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, quiet: bool = False) -> None:
         width = None if sys.stdout is not None and sys.stdout.isatty() else PIPE_WIDTH
-        super().__init__(highlight=False, markup=False, emoji=False, width=width)
+        super().__init__(highlight=False, markup=False, emoji=False, width=width, quiet=quiet)
 
     def on_broken_pipe(self) -> None:
         self.go_silent()

@@ -254,11 +254,11 @@ def _typed(parameter: str) -> bool:
     return source is click.core.ParameterSource.COMMANDLINE
 
 
-def console() -> Output:
-    """Standard output for people."""
+def console(*, quiet: bool = False) -> Output:
+    """Standard output for people; `quiet` prints nothing."""
     from search.base.terminal import Output
 
-    return Output()
+    return Output(quiet=quiet)
 
 
 def print_json(document: Any) -> None:

@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -151,15 +152,13 @@ def retrain(
     from search.retraining.jobs import Means
     from search.retraining.recipe import read_recipe
     from search.retraining.retrain import retrain_recipe
-    from search.screen.outcomes import print_retrained
-    from search.screen.progress import Bars
+    from search.screen.outcomes import print_retrained, shown
 
     found = read_recipe(recipe)
     means = Means(Home(home), data, workers, gpus, trials_per_gpu, _database_if_there(home, storage))
-    output = console()
-    with _going_on_later(), Bars(output) as view:
-        outcome = retrain_recipe(found, seeds=seeds, out=out, means=means, validate=validate, view=view)
-    print_retrained(output, outcome)
+    asked = partial(retrain_recipe, found, seeds=seeds, out=out, means=means, validate=validate)
+    with _going_on_later():
+        shown(console(), lambda view: asked(view=view), print_retrained)
 
 
 def _database_if_there(home: Path, storage: str | None) -> Storage | None:
@@ -211,15 +210,13 @@ def verify(
     from search.base.home import Home
     from search.retraining.jobs import Means
     from search.retraining.verify import verify_study
-    from search.screen.outcomes import print_retrained
-    from search.screen.progress import Bars
+    from search.screen.outcomes import print_verified, shown
 
     opened = open_database(home, storage)
     means = Means(Home(home), data, workers, gpus, trials_per_gpu, opened)
-    output = console()
-    with _going_on_later(), Bars(output) as view:
-        found = verify_study(opened, study, top=top, seeds=seeds, out=out, means=means, view=view)
-    print_retrained(output, found.outcome)
+    asked = partial(verify_study, opened, study, top=top, seeds=seeds, out=out, means=means)
+    with _going_on_later():
+        shown(console(), lambda view: asked(view=view), print_verified)
 
 
 RECIPES = (export, retrain, verify)

@@ -144,14 +144,11 @@ def replay(
     from search.base.home import Home
     from search.retraining.jobs import Means
     from search.retraining.replay import replay_trial
-    from search.screen.outcomes import print_replayed
-    from search.screen.progress import Bars
+    from search.screen.outcomes import print_replayed, shown
 
-    opened, output = open_database(home, storage), console()
-    output.quiet = as_json
-    with Bars(output) as view:
-        document = replay_trial(opened, study, trial, Means(Home(home), data, gpus=gpus), view)
-    print_replayed(output, document)
+    opened, means = open_database(home, storage), Means(Home(home), data, gpus=gpus)
+    output = console(quiet=as_json)
+    document = shown(output, lambda view: replay_trial(opened, study, trial, means, view), print_replayed)
     if as_json:
         print_json(document)
     sys.exit(0 if document["reproduced"] else EXIT_FAILED)
@@ -194,15 +191,11 @@ def audit(
     from search.base.home import Home
     from search.retraining.audit import audit_study
     from search.retraining.jobs import Means
-    from search.screen.outcomes import print_audit
-    from search.screen.progress import Bars
+    from search.screen.outcomes import print_audit, shown
 
-    opened, output = open_database(home, storage), console()
-    output.quiet = as_json
-    means = Means(Home(home), data, workers, gpus, trials_per_gpu)
-    with Bars(output) as view:
-        document = audit_study(opened, study, count, means, view)
-    print_audit(output, document)
+    opened, means = open_database(home, storage), Means(Home(home), data, workers, gpus, trials_per_gpu)
+    output = console(quiet=as_json)
+    document = shown(output, lambda view: audit_study(opened, study, count, means, view), print_audit)
     if as_json:
         print_json(document)
 
@@ -238,17 +231,16 @@ def seed_report(
     """
     from search.base.home import Home
     from search.retraining.jobs import Means
-    from search.retraining.seed_report import reproduce_report
-    from search.screen.outcomes import print_seed_report
-    from search.screen.progress import Bars
+    from search.retraining.seed_report import reproduce_paper
+    from search.screen.outcomes import print_seed_report, shown
 
-    output = console()
-    output.quiet = as_json
     means = Means(Home(home), data, gpus=gpus)
-    out = out or means.home.seed_report
-    with Bars(output) as view:
-        document = reproduce_report(epochs=epochs, seed=seed, out=out, means=means, view=view)
-    print_seed_report(output, document, str(out))
+    folder = out or means.home.seed_report
+    document = shown(
+        console(quiet=as_json),
+        lambda view: reproduce_paper(epochs=epochs, seed=seed, out=folder, means=means, view=view),
+        lambda output, found: print_seed_report(output, found, str(folder)),
+    )
     if as_json:
         print_json(document)
 

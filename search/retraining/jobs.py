@@ -41,9 +41,9 @@ class Means:
 
     home: Home
     source: str | None = None
-    """Where the images are on this machine; None is where the search had them."""
+    """Where the images are on this machine; None if they are where the search had them."""
     workers: int | None = None
-    """Trainings at a time; None is one a place that `gpus` and `trials_per_gpu` give."""
+    """Trainings at a time; None is one for each place that `gpus` and `trials_per_gpu` give."""
     gpus: str = "all"
     """ "all", "none", or indices as in "0,2"."""
     trials_per_gpu: int | None = 1
@@ -55,16 +55,17 @@ class Means:
     tensorflow: Starting = start_tensorflow
     """Starts TensorFlow in this process, to measure what was trained."""
     visible: Callable[[], tuple[Gpu, ...]] = visible_gpus
+    """The GPUs of this host."""
     cores: int = field(default_factory=available_cores)
 
     def places(self, jobs: int) -> tuple[Place, ...]:
-        """Where so many jobs are trained. Raises InputError where there are no such GPUs or too many workers."""
+        """Where so many jobs are trained. Raises InputError if there are no such GPUs, or too many workers."""
         gpus = chosen_gpus(self.visible(), self.gpus)
         room = self.workers or len(plan_places(None, gpus, self.cores, self.trials_per_gpu))
         return plan_places(min(room, jobs), gpus, self.cores, self.trials_per_gpu)
 
     def places_without_gpus(self, jobs: int) -> tuple[Place, ...]:
-        """The same where the GPUs turned out to be of no use."""
+        """The same if the GPUs turned out to be of no use."""
         return plan_places(min(self.workers or 1, jobs, self.cores), (), self.cores)
 
 
@@ -103,10 +104,10 @@ class Client:
         """A training process has read the data."""
 
     def told(self, job: Job, happening: Happening) -> None:
-        """A job that crashed is started anew, and the epochs after its checkpoint are told again."""
+        """Something happened to a job. One that crashed starts again: epochs after its checkpoint are told twice."""
 
     def goes_on(self, job: Job, epoch: int) -> bool:
-        """Whether to go on after this epoch. A late "no" may come one epoch later."""
+        """Whether to go on after this epoch. A "no" that takes seconds is heeded an epoch later."""
         del job, epoch
         return True
 
@@ -116,7 +117,7 @@ class JobError(TrainError):
 
 
 class _GpuUnusable(Exception):  # noqa: N818 - a finding, not an error of ours
-    """TensorFlow sees no GPU where the driver has one."""
+    """The driver has a GPU that TensorFlow does not see."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,7 +260,7 @@ class _Bench:
             self.crew.client.told(job, happening)
 
     def _start(self) -> Process | None:
-        """A process that has read the data; None where all is being stopped."""
+        """A process that has read the data; None if all is being stopped."""
         shop = self.crew.shop
         self.process = shop.means.start(
             self.place, shop.data, shop.means.home.data, shop.log(self.place), shop.validation

@@ -65,7 +65,7 @@ class Recipe(Frozen):
     created: str
     """When the recipe was exported: UTC, ISO 8601."""
     git_commit: Text | None = None
-    """The commit that trained the trial, where it was known."""
+    """The commit that trained the trial, if it was known."""
     device: Text
     data_fingerprint: Text
     digest: Text
@@ -124,7 +124,7 @@ def make_recipe(
 ) -> Recipe:
     """The recipe of a finished trial; `config` as it ran (precision resolved), `created` is now unless given.
 
-    Raises InputError where the trial's record can't make a recipe.
+    Raises InputError if the trial's record can't make a recipe.
     """
     try:
         return Recipe(
@@ -195,9 +195,9 @@ def _assignments(values: Mapping[str, Any], prefix: str) -> list[str]:
 def write_recipe(recipe: Recipe, path: Path) -> None:
     """Writes the recipe to `path`, whole or not at all: aside, synced, renamed. Folders on the way are made.
 
-    As JSON where `path` ends in .json, else as TOML.
+    As JSON if `path` ends in .json, else as TOML.
 
-    Raises InputError where `path` can't be such a file, and OSError, worded with the path, where the disk fails or is
+    Raises InputError if `path` can't be such a file, and OSError, worded with the path, if the disk fails or is
     full; the file that was there before is then still whole.
     """
     shown = as_shown(path)

@@ -51,7 +51,7 @@ def find_recipes(storage: Storage, name: str | None, number: int | None = None, 
     study = find_study(storage, name)
     if number is not None:
         return [recipe_of(storage, study, trial_by_number(storage, study, number))]
-    best = best_trial(storage, study)  # which says what is missing where there is none
+    best = best_trial(storage, study)  # says what is missing if there is none
     return [recipe_of(storage, study, trial) for trial in ([best] if top == 1 else top_trials(storage, study, top))]
 
 

@@ -1,9 +1,9 @@
-"""Trainings of which what is finished is a file: the same call later goes on where it was.
+"""Trainings that leave a file each when they are finished: the same call later goes on where it was.
 
     records = RecordingWorkshop(...).train_kept(jobs)
 
 FOLDER/STEM.json      its `Record`: written last, so a job that has one is done
-FOLDER/STEM.keras     its network, where it is to be kept
+FOLDER/STEM.keras     its network, if it is to be kept
 FOLDER/checkpoints/STEM/   while it is being trained
 """
 
@@ -46,7 +46,7 @@ class Record(Frozen):
 
 @contextlib.contextmanager
 def claimed(folder: Path) -> Iterator[None]:
-    """Hold `folder` against another process that would train into it. Raises InputError where one does."""
+    """Hold `folder` against another process that would train into it. Raises InputError if one does."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock")
@@ -68,7 +68,7 @@ def claimed(folder: Path) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class KeptJob:
-    """A job of which all that is finished is kept in a folder."""
+    """A job that leaves its record and its network in a folder."""
 
     name: str
     """As people read it."""
@@ -103,7 +103,7 @@ class RecordingWorkshop(Workshop):
     """Of the source's training images: a process that finds others is refused."""
 
     def done(self, kept: KeptJob) -> Record | None:
-        """The record of a job that is done; None where it is to be trained.
+        """The record of a job that is done; None if it is to be trained.
 
         Raises:
             InputError: the file holds something else: another configuration, other images, the other split.

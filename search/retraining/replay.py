@@ -26,7 +26,7 @@ from studies.words import duration
 
 METRICS: Final = ("loss", "accuracy", "val_loss", "val_accuracy")
 TOLERANCE: Final = {"loss": 0.1, "accuracy": 0.04, "val_loss": 1.2, "val_accuracy": 0.1}
-"""How far an epoch's metric may lie off where not every bit can agree: half as much again as the furthest apart that
+"""How far an epoch's metric may lie off if not every bit can agree: half as much again as the furthest apart that
 trainings were seen to end up which differ in nothing but rounding. Measured on real CIFAR-10, 2,000 images, 4 epochs,
 at learning rates 0.001, 0.01 and 0.1 (`tests/benchmarks/replay_tolerance.py`, 2 shared cores of an AMD EPYC with
 AVX512-BF16, 2026-11-24): float32 with 1 and 2 threads and with AVX2 only: loss 0.058, accuracy 0.023, val_loss 0.65,
@@ -157,7 +157,7 @@ def differences_of(recipe: Recipe, stored: Mapping[str, Any], here: Here) -> lis
 
 
 def demanded_of(recipe: Recipe, here: Here, differences: Sequence[Difference]) -> str:
-    """ "bit-equal" on a CPU, in float32, where nothing differs; else "within tolerance"."""
+    """ "bit-equal" on a CPU, in float32, if nothing differs; else "within tolerance"."""
     is_exact = here.kind == "cpu" and recipe.config.precision == "float32" and not differences
     return "bit-equal" if is_exact else "within tolerance"
 

@@ -60,6 +60,10 @@ class Images:
     """All training images of the source, those held out included."""
     classes: tuple[str, ...]
 
+    @property
+    def is_cifar10(self) -> bool:
+        return (self.available, len(self.classes)) == CIFAR10_SHAPE
+
 
 def summed_up(recipe: Recipe, split: Split, networks: Sequence[Network], images: Images, out: Path) -> Retrained:
     """What the networks came to, as it is kept with the study."""
@@ -71,7 +75,7 @@ def summed_up(recipe: Recipe, split: Split, networks: Sequence[Network], images:
         images=images.train,
         finished=utc(),
         folder=str(out.resolve()),
-        is_cifar10=(images.available, len(images.classes)) == CIFAR10_SHAPE,
+        is_cifar10=images.is_cifar10,
     )
 
 
@@ -101,7 +105,7 @@ def metrics_document(
     images: Images,
     comparison: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """What metrics.json holds. `comparison` is what `search.retraining.verify` found, where it picked this trial."""
+    """What metrics.json holds. `comparison` is what `search.retraining.verify` found, if it picked this trial."""
     ours, best = provenance(), max(networks, key=lambda network: network.accuracy)
     reproduced, answer = reproduces(retrained) if retrained.split == "validation" else (None, "")
     return {
@@ -123,7 +127,7 @@ def metrics_document(
         "measured_images": networks[0].evaluation.count,
         "train_images": images.train,
         "search_train_images": images.searched,
-        "on_cifar10": (images.available, len(images.classes)) == CIFAR10_SHAPE,
+        "on_cifar10": images.is_cifar10,
         "seeds": [_seed_document(network) for network in networks],
         "search_history": [metrics.model_dump(exclude_none=True) for metrics in recipe.history],
         "comparison": comparison,

@@ -38,7 +38,7 @@ from studies.store.storage import Storage, StorageError
 def retrain_recipe(
     recipe: Recipe, *, seeds: int, out: Path | None, means: Means, validate: bool = False, view: View = SILENT
 ) -> Outcome:
-    """Retrain a recipe, and keep its score with its study where the database has it.
+    """Retrain a recipe, and keep its score with its study if the database has it.
 
     Raises:
         InputError: `out` holds another retraining, or a setting is wrong.
@@ -193,7 +193,7 @@ def _measured(jobs: Sequence[KeptJob], records: Sequence[Record], shop: Recordin
             evaluation = evaluate(load_model(job.model), images)
         except ModelError as error:
             raise InputError(f"{error} Delete it, and run the same command again to have it trained anew.") from None
-        # The search's own measure where its score is put to the test: in the precision that it was trained in.
+        # If the search's score is put to the test, by its own measure: in the precision that it was trained in.
         accuracy = trained.history[-1].val_accuracy if shop.split == "validation" else None
         accuracy = evaluation.accuracy if accuracy is None else accuracy
         networks.append(Network(job.config.seed, job.model, trained, accuracy, evaluation))
@@ -201,7 +201,7 @@ def _measured(jobs: Sequence[KeptJob], records: Sequence[Record], shop: Recordin
 
 
 def written_back(recipe: Recipe, outcome: Outcome, means: Means) -> Outcome:
-    """Keep the score with the study that the recipe is of, where the database has it; the outcome says whether."""
+    """Keep the score with the study that the recipe is of, if the database has it; the outcome says whether."""
     return replace(outcome, written=_write_back(recipe, outcome, means.storage, means.home))
 
 

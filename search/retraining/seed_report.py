@@ -29,14 +29,14 @@ from search.training.messages import Epoch, Ready, Started
 from studies.record.published import CIFAR10_SHAPE, PAPER_ACCURACY, PAPER_LOSS, PAPER_SCORE
 
 
-def report_config(epochs: int | None, seed: int) -> TrainConfig:
+def paper_config(epochs: int | None, seed: int) -> TrainConfig:
     """The report's settings: the baseline of the preset `seed`. `epochs` are its 50 unless given."""
     config = load_space("seed").baseline_config(seed)
     assert config is not None  # noqa: S101 - the preset has one
     return config if epochs is None else TrainConfig(**{**config.model_dump(), "epochs": epochs})
 
 
-def reproduce_report(*, epochs: int | None, seed: int, out: Path, means: Means, view: View = SILENT) -> dict[str, Any]:
+def reproduce_paper(*, epochs: int | None, seed: int, out: Path, means: Means, view: View = SILENT) -> dict[str, Any]:
     """Train the report's configuration as it did and draw its figures; `alexsearch seed-report --help` has the keys.
 
     Raises:
@@ -45,11 +45,11 @@ def reproduce_report(*, epochs: int | None, seed: int, out: Path, means: Means, 
         model.config.TrainError: the training failed.
         OSError: `out` can't be written.
     """
-    config = report_config(epochs, seed)
+    config = paper_config(epochs, seed)
     means.home.check_writable()
     _check_continues(out, config, None)
     data = DataSpec(source=means.source or "cifar10")
-    reporting = _Reporting(data.source, out, config, view)
+    reproduction = _Reproduction(data.source, out, config, view)
     shop = Workshop(
         means=replace(means, workers=1),
         data=data,
@@ -57,12 +57,12 @@ def reproduce_report(*, epochs: int | None, seed: int, out: Path, means: Means, 
         log=lambda _place: means.home.tensorflow_log,
         view=view,
     )
-    shop.train([Job("seed-report", config, out / "checkpoints", out / "net.keras")], reporting)
-    _draw(reporting.history, seed, out, is_cifar10=reporting.is_cifar10)
-    return reporting.document()
+    shop.train([Job("seed-report", config, out / "checkpoints", out / "net.keras")], reproduction)
+    _draw(reproduction.history, seed, out, is_cifar10=reproduction.is_cifar10)
+    return reproduction.document()
 
 
-class _Reporting(Client):
+class _Reproduction(Client):
     """Tells and writes the epochs as they come."""
 
     ready: Ready
@@ -122,7 +122,7 @@ class _Reporting(Client):
 
 
 def _check_continues(out: Path, config: TrainConfig, data: str | None) -> None:
-    """Raises InputError where `out` holds what would be lost: another seed's, other data's or a longer training."""
+    """Raises InputError if `out` holds what would be lost: another seed's, other data's or a longer training."""
     try:
         found = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
         there, seed, trained_on = len(found["history"]), found["config"]["seed"], found["data_fingerprint"]

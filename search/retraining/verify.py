@@ -43,7 +43,7 @@ class Candidate:
 
     recipe: Recipe
     retrained: Retrained | None
-    """None where a fresh seed diverged: such a configuration is not picked."""
+    """None if a fresh seed diverged: such a configuration is not picked."""
     failure: str = ""
 
 
@@ -106,7 +106,7 @@ def verify_study(
 
 def _distinct(storage: Storage, study: StudyRecord, top: int) -> list[FrozenTrial]:
     """The best `top` complete trials, of those that differ in nothing but the seed the best one."""
-    best_trial(storage, study)  # says what is missing where there is none
+    best_trial(storage, study)  # says what is missing if there is none
     chosen: dict[str, FrozenTrial] = {}
     for trial in top_trials(storage, study, 4 * top):
         config = {key: value for key, value in trial.user_attrs.get("config", {}).items() if key != "seed"}
@@ -134,7 +134,7 @@ def _plan(study: StudyRecord, trials: Sequence[FrozenTrial], seeds: int) -> str:
 def _compare(
     recipes: Sequence[Recipe], seeds: int, out: Path, shop: RecordingWorkshop, images: Images
 ) -> tuple[Candidate, ...]:
-    """Train all candidates on the search's split; the best mean first. Raises TrainError where all diverged."""
+    """Train all candidates on the search's split; the best mean first. Raises TrainError if all diverged."""
     jobs: list[list[KeptJob]] = [
         seed_jobs(recipe, seeds, out / f"trial-{recipe.trial:05d}", fresh_from=0, keeps_models=False)
         for recipe in recipes
@@ -201,7 +201,7 @@ def _conclusion(candidates: Sequence[Candidate], out: Path) -> tuple[Verified, s
 
 
 def _opened_before(study: StudyRecord, picked: int) -> str:
-    """What must be said where the test set has been opened for another trial: then it is no judge nobody has met."""
+    """What must be said if the test set was opened for another trial before: it is no fresh judge any more."""
     others = [str(one.trial) for one in read(study).values() if one.split == "test" and one.trial != picked]
     if not others:
         return ""

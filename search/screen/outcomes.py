@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.text import Text
 
-from search.base.terminal import plain_table
+from search.base.terminal import Output, plain_table
 from search.base.toml import as_shown
 from search.retraining.retrain import Outcome
+from search.retraining.verify import Verification
+from search.retraining.view import View
+from search.screen.progress import Bars
 from studies.words import duration
+
+T = TypeVar("T")
+
+
+def shown(output: Output, work: Callable[[View], T], show: Callable[[Console, T], None]) -> T:
+    """Do `work` with its progress on `output`, then `show` what it came to."""
+    with Bars(output) as view:
+        done = work(view)
+    show(output, done)
+    return done
+
+
+def print_verified(console: Console, found: Verification) -> None:
+    """What the picked trial's score came to; how it was picked was told on the way."""
+    print_retrained(console, found.outcome)
 
 
 def print_retrained(console: Console, outcome: Outcome) -> None:
@@ -120,7 +138,7 @@ def print_audit(console: Console, document: Mapping[str, Any]) -> None:
 
 
 def print_seed_report(console: Console, document: Mapping[str, Any], folder: str) -> None:
-    """What `search.retraining.seed_report.reproduce_report` came to, in `folder`."""
+    """What `search.retraining.seed_report.reproduce_paper` came to, in `folder`."""
     count, seconds = len(document["history"]), sum(epoch["seconds"] for epoch in document["history"])
     console.print(f"{count} epochs in {duration(seconds)}")
     console.print(f"best epoch  {document['best_accuracy']:.4f}, epoch {document['best_epoch']}")
