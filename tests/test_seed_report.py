@@ -54,6 +54,7 @@ def test_settings_are_the_reports() -> None:
     assert paper_config(3, 1).epochs == 3
 
 
+@pytest.mark.slow
 def test_it_draws_its_figures_and_goes_on_with_more_epochs(tmp_path: Path, few: str) -> None:
     out = tmp_path / "seed-report"
     first, printed = train(tmp_path, 1, few)
