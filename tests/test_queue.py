@@ -17,10 +17,10 @@ import sqlalchemy as sa
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
 
-import studies.queue.undertaker
+import studies.queue.process
 from studies.queue.limits import Limits
-from studies.queue.queue import RETRIES, Queue
-from studies.queue.undertaker import GRACE_SECONDS, Undertaker
+from studies.queue.queue import GRACE_SECONDS, RETRIES, Queue
+from studies.queue.undertaker import Undertaker
 from studies.record.cost import ledger
 from studies.store.schema import EPOCHS, SLOTS
 from studies.store.storage import open_storage
@@ -286,7 +286,7 @@ def test_live_process_that_this_user_may_not_see_is_not_dead(queue: Queue, monke
     def hidden(_pid: int) -> float:
         raise FileNotFoundError
 
-    monkeypatch.setattr(studies.queue.undertaker, "process_started", hidden)
+    monkeypatch.setattr(studies.queue.process, "process_started", hidden)
     assert Undertaker(queue).look() == []
     with subprocess.Popen(["sleep", "0"]) as gone:
         gone.wait()

@@ -30,11 +30,13 @@ from sqlalchemy import orm
 
 from studies.queue import limits
 from studies.queue.limits import STOP, STOPPED_BY, Limits
-from studies.queue.undertaker import GRACE_SECONDS, is_dead_here, machine, process_started
-from studies.show.artifacts import named_artifacts
+from studies.queue.process import is_dead_here, machine, process_started
+from studies.store.artifact_names import named_artifacts
 from studies.store.schema import EPOCHS, SLOTS
 from studies.store.storage import Storage
 
+GRACE_SECONDS = 60.0
+"""A slot on another host that showed no sign of life for so long, while the database answered, is taken for dead."""
 RETRIES = 3
 """How often a trial whose worker died is run again; after that it failed for good."""
 ATTEMPTS = "alexsearch:attempts"

@@ -27,7 +27,6 @@ from sqlalchemy import orm
 
 from studies.queue.queue import Counts, Queue
 from studies.record.curves import best_so_far
-from studies.store.schema import EPOCHS
 from studies.store.storage import Storage
 from studies.words import failure_of
 
@@ -213,13 +212,6 @@ def last_failures(storage: Storage, study: StudyRecord, count: int) -> list[Fail
         Failure(number, failure_of(storage.get_trial_user_attrs(trial_id)) or "not recorded")
         for trial_id, number in rows
     ]
-
-
-def epoch_history(storage: Storage, trial_id: int) -> list[dict[str, Any]]:
-    """All metrics of every epoch of a trial, from the first; the keys are the columns of `schema.EPOCHS`."""
-    query = sa.select(EPOCHS).where(EPOCHS.c.trial_id == trial_id).order_by(EPOCHS.c.epoch)
-    rows = storage.read(lambda session: session.execute(query).mappings().all())
-    return [{key: value for key, value in row.items() if key != "trial_id"} for row in rows]
 
 
 def trial_by_number(storage: Storage, study: StudyRecord, number: int) -> FrozenTrial:
