@@ -14,7 +14,6 @@ import optuna
 import psutil
 import pytest
 import sqlalchemy as sa
-from optuna.storages._rdb import models
 from optuna.trial import TrialState
 
 import studies.queue.process
@@ -24,6 +23,7 @@ from studies.queue.undertaker import Undertaker
 from studies.record.cost import ledger
 from studies.store.schema import EPOCHS, SLOTS
 from studies.store.storage import open_storage
+from studies.store.tables import REPORTS, TRIALS
 
 
 @pytest.fixture
@@ -435,7 +435,7 @@ def test_filling_up_after_a_trial_was_deleted_takes_no_number_twice_and_no_epoch
         queue.settle(slot, taken.trial_id, TrialState.FAIL, None, {})
     deleted = queue.storage.get_trial_id_from_study_id_trial_number(queue.study_id, 1)
     with queue.storage.engine.begin() as connection:
-        for table in (models.TrialIntermediateValueModel.__table__, models.TrialModel.__table__):
+        for table in (REPORTS, TRIALS):
             connection.execute(sa.delete(table).where(table.c.trial_id == deleted))
     assert queue.fill(4) == 2
     assert sorted(trial.number for trial in queue.storage.get_all_trials(queue.study_id)) == [0, 2, 3, 4]

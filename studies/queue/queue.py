@@ -15,7 +15,6 @@ Each transaction starts with a write, as `Storage.transaction` asks.
 
 from __future__ import annotations
 
-import datetime
 import os
 import socket
 import uuid
@@ -24,7 +23,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from optuna.storages._rdb import models
 from optuna.trial import TrialState
 from sqlalchemy import orm
 
@@ -32,8 +30,10 @@ from studies.queue import limits
 from studies.queue.limits import STOP, STOPPED_BY, Limits
 from studies.queue.process import is_dead_here, machine, process_started
 from studies.store.artifact_names import named_artifacts
+from studies.store.attributes import STUDY_SYSTEM, TRIAL_SYSTEM, TRIAL_USER
 from studies.store.schema import EPOCHS, SLOTS
 from studies.store.storage import Storage
+from studies.store.tables import REPORTS, TRIALS, VALUES, hold_study, upsert, utc_now, write_report, write_value
 
 GRACE_SECONDS = 60.0
 """A slot on another host that showed no sign of life for so long, while the database answered, is taken for dead."""
@@ -41,11 +41,6 @@ RETRIES = 3
 """How often a trial whose worker died is run again; after that it failed for good."""
 ATTEMPTS = "alexsearch:attempts"
 """System attribute of a trial: how many of its runs ended in a crash. A run that was given back does not count."""
-
-STUDY = models.StudyModel.__table__
-TRIAL = models.TrialModel.__table__
-REPORT = models.TrialIntermediateValueModel
-VALUE = models.TrialValueModel
 
 
 @dataclass(frozen=True)
@@ -114,8 +109,8 @@ class Queue:
         """
 
         def body(session: orm.Session) -> int:
-            self.lock_study(session)
-            known = sa.select(sa.func.count(), sa.func.max(TRIAL.c.number)).where(TRIAL.c.study_id == self.study_id)
+            hold_study(session, self.study_id)
+            known = sa.select(sa.func.count(), sa.func.max(TRIALS.c.number)).where(TRIALS.c.study_id == self.study_id)
             present, last = session.execute(known).one()
             start = 0 if last is None else last + 1  # not `present`: a trial in between may have been deleted
             rows = [
@@ -124,14 +119,12 @@ class Queue:
             ]
             if not rows:
                 return 0
-            session.execute(sa.insert(models.TrialModel), rows)
-            added = sa.select(TRIAL.c.trial_id).where(TRIAL.c.study_id == self.study_id, TRIAL.c.number >= start)
+            session.execute(sa.insert(TRIALS), rows)
+            added = sa.select(TRIALS.c.trial_id).where(TRIALS.c.study_id == self.study_id, TRIALS.c.number >= start)
             session.execute(sa.delete(EPOCHS).where(EPOCHS.c.trial_id.in_(added)))  # as in `take`
             if start == 0 and baseline:
-                first = session.scalars(added.where(TRIAL.c.number == 0)).one()
-                self.storage._set_trial_attr_without_commit(
-                    session, models.TrialSystemAttributeModel, first, "fixed_params", dict(baseline)
-                )
+                first = session.scalars(added.where(TRIALS.c.number == 0)).one()
+                TRIAL_SYSTEM.write(session, first, {"fixed_params": dict(baseline)})
             return len(rows)
 
         return self.storage.transaction(body)
@@ -173,20 +166,19 @@ class Queue:
                 raise LookupError(f"slot {slot_id} is gone")
             held = session.scalar(sa.select(SLOTS.c.trial_id).where(SLOTS.c.slot_id == slot_id))
             if held is not None and self._holds(session, slot_id, held):
-                number = session.scalar(sa.select(TRIAL.c.number).where(TRIAL.c.trial_id == held))
+                number = session.scalar(sa.select(TRIALS.c.number).where(TRIALS.c.trial_id == held))
                 return Taken(held, int(number or 0), _attempts(session, held))
             trial_id = session.scalar(self._first_waiting()) if self._stop(session) is None else None
             if trial_id is None:
                 return None
-            trial = session.get_one(models.TrialModel, trial_id)
+            trial = session.execute(sa.select(TRIALS).where(TRIALS.c.trial_id == trial_id)).one()
             # SQLite gives the id of a deleted trial to a new one, and rows of ours may still name the old.
             session.execute(sa.update(SLOTS).where(SLOTS.c.trial_id == trial_id).values(trial_id=None))
             if trial.datetime_start is None:
                 session.execute(sa.delete(EPOCHS).where(EPOCHS.c.trial_id == trial_id))
-            trial.state = TrialState.RUNNING
-            trial.datetime_start = datetime.datetime.now()  # naive and local: Optuna's model makes it UTC
+            _set(session, trial_id, state=TrialState.RUNNING, datetime_start=utc_now())
             session.execute(sa.update(SLOTS).where(SLOTS.c.slot_id == slot_id).values(trial_id=trial_id))
-            return Taken(trial_id, int(trial.number), _attempts(session, trial_id))
+            return Taken(trial_id, trial.number, _attempts(session, trial_id))
 
         return self.storage.transaction(body)
 
@@ -196,7 +188,7 @@ class Queue:
         def body(session: orm.Session) -> bool:
             if not self._holds(session, slot_id, trial_id, epoch=epoch):
                 return False
-            session.execute(sa.delete(REPORT).where(REPORT.trial_id == trial_id, REPORT.step > epoch))
+            session.execute(sa.delete(REPORTS).where(REPORTS.c.trial_id == trial_id, REPORTS.c.step > epoch))
             session.execute(sa.delete(EPOCHS).where(EPOCHS.c.trial_id == trial_id, EPOCHS.c.epoch > epoch))
             return True
 
@@ -216,9 +208,8 @@ class Queue:
         def body(session: orm.Session) -> bool:
             if not self._holds(session, slot_id, trial_id, epoch=epoch, images_per_second=images_per_second):
                 return False
-            session.execute(sa.delete(EPOCHS).where(EPOCHS.c.trial_id == trial_id, EPOCHS.c.epoch == epoch))
-            session.execute(sa.insert(EPOCHS).values(trial_id=trial_id, **row))
-            self.storage._set_trial_intermediate_value_without_commit(session, trial_id, epoch, row["val_accuracy"])
+            upsert(session, EPOCHS, ("trial_id", "epoch"), [{"trial_id": trial_id, **row}])
+            write_report(session, trial_id, epoch, row["val_accuracy"])
             limits.enforce(session, self.study_id)
             return True
 
@@ -230,7 +221,7 @@ class Queue:
         def body(session: orm.Session) -> bool:
             if not self._holds(session, slot_id, trial_id):
                 return False
-            self._set_attributes(session, trial_id, attributes)
+            TRIAL_USER.write(session, trial_id, attributes)
             return True
 
         return self.storage.transaction(body)
@@ -252,13 +243,12 @@ class Queue:
         def body(session: orm.Session) -> bool:
             if not self._holds(session, slot_id, trial_id):
                 return self._settled_already(session, slot_id, trial_id, state, value)
-            self._set_attributes(session, trial_id, attributes)
+            TRIAL_USER.write(session, trial_id, attributes)
             if attributes.get("epochs_run"):
-                for key, meta in named_artifacts(trial_id).items():
-                    self.storage._set_trial_attr_without_commit(
-                        session, models.TrialSystemAttributeModel, trial_id, key, meta
-                    )
-            self._finish(session, trial_id, state, value)
+                TRIAL_SYSTEM.write(session, trial_id, named_artifacts(trial_id))
+            if value is not None:
+                write_value(session, trial_id, value)
+            _set(session, trial_id, state=state, datetime_complete=utc_now())
             session.execute(sa.update(SLOTS).where(SLOTS.c.slot_id == slot_id).values(trial_id=None, epoch=0))
             limits.enforce(session, self.study_id)
             return True
@@ -295,8 +285,8 @@ class Queue:
         """Have all workers of the study take no new trial, and `now`, give back those they run."""
 
         def body(session: orm.Session) -> None:
-            self.lock_study(session)
-            limits.write(session, self.study_id, STOP, "now" if now else "after")
+            hold_study(session, self.study_id)
+            STUDY_SYSTEM.write(session, self.study_id, {STOP: "now" if now else "after"})
 
         self.storage.transaction(body)
 
@@ -307,7 +297,7 @@ class Queue:
         """
 
         def body(session: orm.Session) -> None:
-            self.lock_study(session)
+            hold_study(session, self.study_id)
             limits.begin(session, self.study_id, within or limits.of_study(session, self.study_id))
 
         self.storage.transaction(body)
@@ -318,7 +308,7 @@ class Queue:
 
     def stopped_by(self) -> str | None:
         """The limit that made the study stop, in words; None where none did."""
-        why: str | None = self.storage.read(lambda session: limits.read(session, self.study_id, STOPPED_BY))
+        why: str | None = self.storage.read(lambda session: STUDY_SYSTEM.read(session, self.study_id, STOPPED_BY))
         return why
 
     def reached(self, within: Limits) -> str | None:
@@ -330,16 +320,16 @@ class Queue:
 
         def body(session: orm.Session) -> Counts:
             states = (
-                sa.select(models.TrialModel.state, sa.func.count())
-                .where(TRIAL.c.study_id == self.study_id)
-                .group_by(models.TrialModel.state)
+                sa.select(TRIALS.c.state, sa.func.count())
+                .where(TRIALS.c.study_id == self.study_id)
+                .group_by(TRIALS.c.state)
             )
             by_state: dict[TrialState, int] = dict(session.execute(states).all())
-            attribute = models.TrialSystemAttributeModel
+            attribute = TRIAL_SYSTEM.table.c
             attempts = session.scalars(
                 sa.select(attribute.value_json)
-                .join(TRIAL, TRIAL.c.trial_id == attribute.trial_id)
-                .where(TRIAL.c.study_id == self.study_id, attribute.key == ATTEMPTS)
+                .join(TRIALS, TRIALS.c.trial_id == attribute.trial_id)
+                .where(TRIALS.c.study_id == self.study_id, attribute.key == ATTEMPTS)
             )
             retried = sum(min(int(value), RETRIES) for value in attempts)
             return Counts(
@@ -358,8 +348,8 @@ class Queue:
 
         def body(session: orm.Session) -> list[SlotStatus]:
             query = (
-                sa.select(SLOTS, TRIAL.c.number, self._now().label("now"))
-                .join(TRIAL, TRIAL.c.trial_id == SLOTS.c.trial_id, isouter=True)
+                sa.select(SLOTS, TRIALS.c.number, self._now().label("now"))
+                .join(TRIALS, TRIALS.c.trial_id == SLOTS.c.trial_id, isouter=True)
                 .where(SLOTS.c.study_id == self.study_id)
                 .order_by(SLOTS.c.host, SLOTS.c.pid, SLOTS.c.device)
             )
@@ -382,20 +372,15 @@ class Queue:
 
         return self.storage.read(body)
 
-    def lock_study(self, session: orm.Session) -> None:
-        """Hold the study's row until the transaction ends."""
-        lock = sa.update(STUDY).where(STUDY.c.study_id == self.study_id).values(study_name=STUDY.c.study_name)
-        session.execute(lock)
-
     def _stop(self, session: orm.Session) -> str | None:
-        stop: str | None = limits.read(session, self.study_id, STOP)
+        stop: str | None = STUDY_SYSTEM.read(session, self.study_id, STOP)
         return stop
 
     def _first_waiting(self) -> sa.Select[Any]:
-        waiting = models.TrialModel.state == TrialState.WAITING
-        query = sa.select(TRIAL.c.trial_id).where(TRIAL.c.study_id == self.study_id, waiting)
+        waiting = TRIALS.c.state == TrialState.WAITING
+        query = sa.select(TRIALS.c.trial_id).where(TRIALS.c.study_id == self.study_id, waiting)
         # Postgres: a row that another worker is taking right now is passed over instead of waited for.
-        return query.order_by(TRIAL.c.number).limit(1).with_for_update(skip_locked=True)
+        return query.order_by(TRIALS.c.number).limit(1).with_for_update(skip_locked=True)
 
     def _beat(self, session: orm.Session, slot_ids: Sequence[str], **values: Any) -> bool:
         beat = sa.update(SLOTS).where(SLOTS.c.slot_id.in_(slot_ids))
@@ -409,7 +394,7 @@ class Queue:
         if not getattr(result, "rowcount", 0):
             return False
         # Somebody may have deleted the trial, or told its result, from the dashboard.
-        state = session.scalar(sa.select(models.TrialModel.state).where(TRIAL.c.trial_id == trial_id).with_for_update())
+        state = session.scalar(sa.select(TRIALS.c.state).where(TRIALS.c.trial_id == trial_id).with_for_update())
         if state == TrialState.RUNNING:
             return True
         session.execute(sa.update(SLOTS).where(SLOTS.c.slot_id == slot_id).values(trial_id=None, epoch=0))
@@ -419,11 +404,11 @@ class Queue:
         self, session: orm.Session, slot_id: str, trial_id: int, state: TrialState, value: float | None
     ) -> bool:
         """Whether this very slot settled the trial before: its answer was lost on the way, and it asks again."""
-        trial = session.get(models.TrialModel, trial_id)
+        found = session.scalar(sa.select(TRIALS.c.state).where(TRIALS.c.trial_id == trial_id))
         slot = session.scalar(sa.select(SLOTS.c.slot_id).where(SLOTS.c.slot_id == slot_id, SLOTS.c.trial_id.is_(None)))
-        if trial is None or slot is None or trial.state != state:
+        if slot is None or found != state:
             return False
-        stored = session.scalar(sa.select(VALUE.value).where(VALUE.trial_id == trial_id))
+        stored = session.scalar(sa.select(VALUES.c.value).where(VALUES.c.trial_id == trial_id))
         return value is None or stored == value
 
     def _release(self, slot_ids: Sequence[str], *, crashed: bool, reason: str) -> None:
@@ -437,31 +422,17 @@ class Queue:
             self.storage.transaction(body)
 
     def _requeue(self, session: orm.Session, trial_id: int, *, crashed: bool, failure: str, reason: str) -> None:
-        trial = session.get(models.TrialModel, trial_id, with_for_update=True)
-        if trial is None or trial.state != TrialState.RUNNING:
+        state = session.scalar(sa.select(TRIALS.c.state).where(TRIALS.c.trial_id == trial_id).with_for_update())
+        if state != TrialState.RUNNING:
             return
         attempts = _attempts(session, trial_id) + crashed
         if crashed:
-            self.storage._set_trial_attr_without_commit(
-                session, models.TrialSystemAttributeModel, trial_id, ATTEMPTS, attempts
-            )
+            TRIAL_SYSTEM.write(session, trial_id, {ATTEMPTS: attempts})
         if attempts > RETRIES:
-            kept = {"failure": failure, "reason": reason, "crashes": attempts}
-            self._set_attributes(session, trial_id, kept)
-            self._finish(session, trial_id, TrialState.FAIL, None)
+            TRIAL_USER.write(session, trial_id, {"failure": failure, "reason": reason, "crashes": attempts})
+            _set(session, trial_id, state=TrialState.FAIL, datetime_complete=utc_now())
         else:
-            trial.state = TrialState.WAITING
-
-    def _set_attributes(self, session: orm.Session, trial_id: int, attributes: Mapping[str, Any]) -> None:
-        for key, value in attributes.items():
-            self.storage._set_trial_attr_without_commit(session, models.TrialUserAttributeModel, trial_id, key, value)
-
-    def _finish(self, session: orm.Session, trial_id: int, state: TrialState, value: float | None) -> None:
-        trial = session.get_one(models.TrialModel, trial_id)
-        if value is not None:
-            self.storage._set_trial_value_without_commit(session, trial, 0, value)
-        trial.state = state
-        trial.datetime_complete = datetime.datetime.now()  # naive and local: Optuna's model makes it UTC
+            _set(session, trial_id, state=TrialState.WAITING)
 
     def _now(self) -> sa.ColumnElement[float]:
         """Seconds since 1970 by the database's clock, the only one that all hosts share."""
@@ -471,8 +442,8 @@ class Queue:
 
 
 def _attempts(session: orm.Session, trial_id: int) -> int:
-    attribute = models.TrialSystemAttributeModel
-    value = session.scalar(
-        sa.select(attribute.value_json).where(attribute.trial_id == trial_id, attribute.key == ATTEMPTS)
-    )
-    return int(value) if value else 0
+    return int(TRIAL_SYSTEM.read(session, trial_id, ATTEMPTS) or 0)
+
+
+def _set(session: orm.Session, trial_id: int, **values: Any) -> None:
+    session.execute(sa.update(TRIALS).where(TRIALS.c.trial_id == trial_id).values(**values))

@@ -10,21 +10,19 @@ verified    what `alexsearch verify` concluded from its last comparison of the s
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
 from typing import Any, Literal, TypeVar
 
-import sqlalchemy as sa
-from optuna.storages._rdb import models
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import orm
 
-from studies.queue.queue import Queue
 from studies.record.catalog import StudyRecord
 from studies.record.published import PAPER_SCORE
+from studies.store.attributes import STUDY_USER
 from studies.store.storage import Storage
+from studies.store.tables import hold_study
 
 CONFIDENCE = 0.95
 SIGNIFICANT = 0.05
@@ -243,16 +241,9 @@ def _checked(stored: object, kind: type[T]) -> T | None:
 
 def _update(storage: Storage, study: StudyRecord, key: str, change: Callable[[Any], Any]) -> None:
     """Change one user attribute of the study in one transaction: two retrainings may end at the same time."""
-    attribute = models.StudyUserAttributeModel
-    where = (attribute.study_id == study.study_id, attribute.key == key)
 
     def body(session: orm.Session) -> None:
-        Queue(storage, study.study_id).lock_study(session)
-        old = session.scalar(sa.select(attribute.value_json).where(*where))
-        new = json.dumps(change(None if old is None else json.loads(old)))
-        if old is None:
-            session.add(attribute(study_id=study.study_id, key=key, value_json=new))
-        else:
-            session.execute(sa.update(attribute).where(*where).values(value_json=new))
+        hold_study(session, study.study_id)
+        STUDY_USER.write(session, study.study_id, {key: change(STUDY_USER.read(session, study.study_id, key))})
 
     storage.transaction(body)

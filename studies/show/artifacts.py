@@ -13,12 +13,12 @@ import json
 from collections.abc import Mapping
 
 import sqlalchemy as sa
-from optuna.storages._rdb import models
 
 from studies.record.published import stands_beside
 from studies.store.artifact_names import KINDS, PREFIX
 from studies.store.epochs import epoch_history
 from studies.store.storage import Storage
+from studies.store.tables import TRIALS
 from studies.words import STATE_WORDS
 
 
@@ -50,7 +50,7 @@ def drawn_artifact(storage: Storage, artifact_id: str) -> bytes | None:
 
 
 def _data_of(storage: Storage, trial_id: int) -> Mapping[str, object]:
-    query = sa.select(models.TrialModel.study_id).where(models.TrialModel.trial_id == trial_id)
+    query = sa.select(TRIALS.c.study_id).where(TRIALS.c.trial_id == trial_id)
     study_id = storage.read(lambda session: session.scalar(query))
     data: Mapping[str, object] = storage.get_study_user_attrs(study_id or 0).get("data", {})
     return data
