@@ -20,7 +20,8 @@ from search.base.mistakes import InputError
 from search.retraining.audit import audit_study, choose, print_audit
 from studies.record.audit import interval, judge
 from studies.record.catalog import best_trial, find_study
-from studies.store.storage import Storage, open_storage
+from studies.store.opening import open_storage
+from studies.store.storage import Storage
 
 
 def complete(value: float) -> FrozenTrial:

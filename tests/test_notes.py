@@ -27,7 +27,8 @@ from studies.record.catalog import StudyRecord, find_study
 from studies.record.findings import findings_of
 from studies.record.retrained import record, summarised
 from studies.show.notes import LAST_LINE, escaped, refresh_notes, study_note
-from studies.store.storage import Storage, open_storage
+from studies.store.opening import open_storage
+from studies.store.storage import Storage
 from studies.store.tables import TRIALS
 from studies.words import listed, parameter
 

@@ -21,8 +21,8 @@ from studies.queue.limits import Limits
 from studies.queue.queue import GRACE_SECONDS, RETRIES, Queue
 from studies.queue.undertaker import Undertaker
 from studies.record.cost import ledger
+from studies.store.opening import open_storage
 from studies.store.schema import EPOCHS, SLOTS
-from studies.store.storage import open_storage
 from studies.store.tables import REPORTS, TRIALS
 
 

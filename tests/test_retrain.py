@@ -37,7 +37,8 @@ from search.retraining.verify import Verification, verify_study
 from studies.record.catalog import StudyRecord, find_study
 from studies.record.retrained import Retrained, read, record, reproduced, summarised, verified
 from studies.store.attributes import TRIAL_USER
-from studies.store.storage import Storage, open_storage
+from studies.store.opening import open_storage
+from studies.store.storage import Storage
 
 SYNTHETIC = functools.cache(model.sources.synthetic)
 DRAW = search.retraining.results._draw

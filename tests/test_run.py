@@ -28,7 +28,7 @@ from studies.record.catalog import find_study
 from studies.record.retrained import read as read_retrained
 from studies.record.retrained import verified as read_verified
 from studies.store.epochs import epoch_history
-from studies.store.storage import open_storage
+from studies.store.opening import open_storage
 
 SPACE = """
 [study]

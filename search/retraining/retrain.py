@@ -38,7 +38,8 @@ from search.training.places import chosen_gpus, visible_gpus
 from studies.record.catalog import all_studies
 from studies.record.retrained import Retrained, record
 from studies.show.notes import refresh_notes
-from studies.store.storage import Storage, StorageError
+from studies.store.errors import StorageError
+from studies.store.storage import Storage
 
 Split = Literal["test", "validation"]
 

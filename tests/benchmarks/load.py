@@ -34,7 +34,7 @@ from search.choosing.proposing import StudyOfLessons, propose
 from studies.queue.queue import Queue
 from studies.record.catalog import open_study
 from studies.store.cache import StartedTrials
-from studies.store.storage import open_storage
+from studies.store.opening import open_storage
 from studies.store.tables import PARAMS, TRIAL_USER, TRIALS, VALUES
 from studies.store.tables import REPORTS as REPORT_ROWS
 

@@ -1,0 +1,53 @@
+"""Patience with a database that is away for a while: restarting, locked, out of connections."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from sqlalchemy.engine import URL
+
+from studies.store.problems import database_problem, explained, is_passing
+
+T = TypeVar("T")
+
+
+class Patience:
+    """Repeats a call, which must be safe to repeat, while the database at `url` is away. Threads may share one."""
+
+    def __init__(self, url: URL, seconds: float) -> None:
+        self.url = url
+        self.seconds = seconds
+        self.giving_up = threading.Event()
+        """Set it to end all waiting at once."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Patience, (self.url, self.seconds)
+
+    def __call__(self, call: Callable[[], T]) -> T:
+        """What `call()` returns in the end.
+
+        Raises:
+            StorageError: The database stayed away for `seconds`, or no waiting would help.
+        """
+        deadline = time.monotonic() + self.seconds
+        attempt = 0
+        while True:
+            try:
+                return call()
+            except Exception as error:
+                attempt += 1
+                problem = database_problem(error)
+                if problem is None:
+                    raise
+                if not is_passing(problem) or time.monotonic() > deadline or self.giving_up.wait(_delay(attempt)):
+                    raise explained(problem, self.url) from None
+
+
+def _delay(attempt: int) -> float:
+    """Seconds before the next attempt: doubling from 0.1 to 5, with jitter so that workers do not come in step."""
+    longest = min(5.0, 0.1 * 2.0 ** min(attempt, 6))
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
