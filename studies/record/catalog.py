@@ -26,7 +26,7 @@ from sqlalchemy import orm
 
 from studies.queue.queue import Counts, Queue
 from studies.record.curves import best_so_far
-from studies.store.attributes import STUDY_SYSTEM, STUDY_USER
+from studies.store.attributes import STUDY_SYSTEM, STUDY_USER, TRIAL_USER
 from studies.store.storage import Storage
 from studies.store.tables import DIRECTIONS, FINITE, STUDIES, TRIALS, VALUES, hold_study
 from studies.words import failure_of
@@ -67,6 +67,7 @@ class Failure:
 
     number: int
     reason: str
+    """Kind and text in words"""
 
 
 def all_studies(storage: Storage) -> list[StudyRecord]:
@@ -205,11 +206,13 @@ def last_failures(storage: Storage, study: StudyRecord, count: int) -> list[Fail
     query = sa.select(trial.trial_id, trial.number).where(
         trial.study_id == study.study_id, trial.state == TrialState.FAIL
     )
-    rows = storage.read(lambda session: session.execute(query.order_by(trial.number.desc()).limit(count)).all())
-    return [
-        Failure(number, failure_of(storage.get_trial_user_attrs(trial_id)) or "not recorded")
-        for trial_id, number in rows
-    ]
+
+    def body(session: orm.Session) -> list[Failure]:
+        rows = session.execute(query.order_by(trial.number.desc()).limit(count)).all()
+        failures = ((number, failure_of(TRIAL_USER.read_all(session, trial_id))) for trial_id, number in rows)
+        return [Failure(number, text or "not recorded") for number, text in failures]
+
+    return storage.read(body)
 
 
 def trial_by_number(storage: Storage, study: StudyRecord, number: int) -> FrozenTrial:
