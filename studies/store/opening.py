@@ -17,9 +17,10 @@ from sqlalchemy.engine import URL
 from studies.store.errors import StorageError
 from studies.store.patience import Patience
 from studies.store.problems import database_problem, explained
-from studies.store.schema import metadata
+from studies.store.schema import LATEST
 from studies.store.storage import PATIENCE_SECONDS, SQLITE_BUSY_SECONDS, Storage, engine_arguments
-from studies.store.urls import storage_url
+from studies.store.upgrading import bring_up, stored_version
+from studies.store.urls import redacted, storage_url
 
 OPENING_PATIENCE_SECONDS = 5.0
 SCHEMA_LOCK = 0x616C6578  # an advisory lock's number is any 64-bit integer: "alex"
@@ -33,7 +34,7 @@ def open_storage(
     patience_seconds: float = PATIENCE_SECONDS,
     connections: int = 1,
 ) -> Storage:
-    """Open the database, building file and schema first if they are missing.
+    """Open the database. What is missing of file and schema is built first, and an earlier version upgraded.
 
     Args:
         url: As `storage_url` returns it; a text is taken through it.
@@ -44,7 +45,7 @@ def open_storage(
             takes milliseconds. While it opens, it needs up to three.
 
     Raises:
-        StorageError: It can't be opened, with the way out.
+        StorageError: It can't be opened, or is of a later version; with the way out.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     # It prints the statement that an outage broke, on many lines; what does not mend is raised, and said once.
@@ -91,30 +92,34 @@ def _prepare_sqlite_file(file: Path, create: bool) -> None:
 def _open_once(url: URL, sqlite_file: Path | None, patience_seconds: float, connections: int) -> Storage:
     engine = sa.create_engine(url, poolclass=sa.pool.NullPool, **engine_arguments(url))
     try:
-        if _schema_is_whole(engine):
+        version = _known_version(engine, url)
+        if version == LATEST:
             return Storage(url, skip_table_creation=True, patience_seconds=patience_seconds, connections=connections)
         with _schema_lock(engine, sqlite_file):
-            built = _schema_is_whole(engine)  # by another, while this one waited
+            version = _known_version(engine, url)  # another may have brought it up, while this one waited
             storage = Storage(
-                url, skip_table_creation=built, patience_seconds=patience_seconds, connections=connections
+                url, skip_table_creation=version > 0, patience_seconds=patience_seconds, connections=connections
             )
-            if not built:
-                metadata.create_all(storage.engine)
+            if version < LATEST:  # our own tables are made last, so they tell that Optuna's are complete
+                bring_up(engine, version)
             return storage
     finally:
         engine.dispose()
 
 
-def _schema_is_whole(engine: sa.Engine) -> bool:
-    """Our own tables are made last, so they tell that Optuna's are complete."""
-    with engine.connect() as connection:
-        present = set(sa.inspect(connection).get_table_names())
-    return {*metadata.tables, "alembic_version"} <= present
+def _known_version(engine: sa.Engine, url: URL) -> int:
+    version = stored_version(engine)
+    if version > LATEST:
+        raise StorageError(
+            f"storage {redacted(url)}: a later alexsearch made it version {version}, and this one knows version "
+            f"{LATEST} at most. Update alexsearch on this host; nothing was changed."
+        )
+    return version
 
 
 @contextmanager
 def _schema_lock(engine: sa.Engine, sqlite_file: Path | None) -> Iterator[None]:
-    """Of several processes on an empty database, one builds the schema and the others wait for it."""
+    """Of several processes on an empty or earlier database, one brings the schema up and the others wait for it."""
     if sqlite_file is not None:
         with FileLock(f"{sqlite_file}.lock", timeout=SQLITE_BUSY_SECONDS):
             with engine.connect() as connection:
