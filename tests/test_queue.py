@@ -392,6 +392,34 @@ def test_budget_is_exact_whatever_dies(queue: Queue, study: optuna.Study, databa
     assert queue.counts().running == 0
 
 
+def test_log_says_which_trial_went_back_and_why_and_who_was_taken_for_dead(
+    queue: Queue, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "studies.queue")
+    queue.fill(1)
+    slot = queue.join("gpu 0")
+    queue.leave(queue.join("idle"))
+    for attempt in range(RETRIES + 1):
+        taken = queue.take(slot)
+        assert taken is not None
+        if attempt == 0:
+            queue.give_back(slot, taken.trial_id, crashed=True, failure="error", reason="two\nlines")
+        elif attempt == 1:
+            queue.give_back(slot, taken.trial_id, crashed=False)
+        else:
+            queue.reap([slot])
+            slot = queue.join("gpu 0")
+    queue.reap([slot])
+    told = [record.getMessage() for record in caplog.records]
+    assert told[:2] == [
+        "trial 0 went back into the queue, crash 1: error: two lines",
+        "trial 0 went back into the queue, its slot lets go of it",
+    ]
+    assert all("is taken for dead (gpu 0, host " in line for line in told[2:])
+    assert told[2].endswith("trial 0 went back into the queue, crash 2: the worker died")
+    assert told[-1].endswith("; it held no trial")
+
+
 def test_study_that_is_to_stop_gives_out_no_trial_until_it_goes_on(queue: Queue) -> None:
     queue.fill(2)
     slot = queue.join("cpu")

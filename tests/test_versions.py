@@ -101,6 +101,17 @@ def test_database_of_version_1_says_all_that_it_said(version_1: str) -> None:
         assert old.state == TrialState.FAIL or new.user_attrs == old.user_attrs
 
 
+def test_log_says_what_was_built_or_upgraded_once(
+    version_1: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "studies.store")
+    for url in (version_1, version_1, f"sqlite:///{tmp_path / 'new.db'}"):
+        open_storage(url).engine.dispose()
+    upgraded, built = [record.getMessage() for record in caplog.records]
+    assert upgraded.endswith(f": upgraded from version 1 to {LATEST}")
+    assert built.endswith(f"new.db: tables built, version {LATEST}")
+
+
 def test_failures_of_version_1_are_kinds_and_texts_and_read_as_before(version_1: str) -> None:
     storage = open_storage(version_1)
     study = find_study(storage, "old")

@@ -15,6 +15,7 @@ Each transaction starts with a write, as `Storage.transaction` asks.
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import uuid
@@ -34,6 +35,9 @@ from studies.store.attributes import STUDY_SYSTEM, TRIAL_SYSTEM, TRIAL_USER
 from studies.store.schema import EPOCHS, SLOTS
 from studies.store.storage import Storage
 from studies.store.tables import REPORTS, TRIALS, VALUES, hold_study, upsert, utc_now, write_report, write_value
+from studies.words import failure_in_words, one_line
+
+log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 60.0
 """A slot on another host that showed no sign of life for so long, while the database answered, is taken for dead."""
@@ -152,7 +156,9 @@ class Queue:
 
     def leave(self, slot_id: str) -> None:
         """Remove the slot. A trial that it still holds goes back into the queue."""
-        self._release([slot_id], crashed=False, reason="")
+        for _, told in self._release([slot_id], crashed=False, reason="its slot ended"):
+            if told:
+                log.info("%s", told)
 
     def take(self, slot_id: str) -> Taken | None:
         """Take the waiting trial with the lowest number; None where none waits, or where the study is to stop.
@@ -264,14 +270,16 @@ class Queue:
             False where the slot no longer holds the trial.
         """
 
-        def body(session: orm.Session) -> bool:
+        def body(session: orm.Session) -> str | None:
             if not self._holds(session, slot_id, trial_id):
-                return False
-            self._requeue(session, trial_id, crashed=crashed, failure=failure, reason=reason)
+                return None
             session.execute(sa.update(SLOTS).where(SLOTS.c.slot_id == slot_id).values(trial_id=None, epoch=0))
-            return True
+            return self._requeue(session, trial_id, crashed=crashed, failure=failure, reason=reason)
 
-        return self.storage.transaction(body)
+        told = self.storage.transaction(body)
+        if told is not None:
+            log.info("%s", told)
+        return told is not None
 
     def beat(self, slot_ids: Sequence[str]) -> None:
         """Give a sign of life for these slots."""
@@ -279,7 +287,8 @@ class Queue:
 
     def reap(self, slot_ids: Iterable[str]) -> None:
         """Remove slots whose worker is dead; the trials that they held go back into the queue, one crash more each."""
-        self._release(list(slot_ids), crashed=True, reason="the worker died")
+        for slot, told in self._release(list(slot_ids), crashed=True, reason="the worker died"):
+            log.warning("slot %s is taken for dead (%s, host %s, process %d); %s", *slot, told or "it held no trial")
 
     def request_stop(self, *, now: bool) -> None:
         """Have all workers of the study take no new trial, and `now`, give back those they run."""
@@ -411,28 +420,39 @@ class Queue:
         stored = session.scalar(sa.select(VALUES.c.value).where(VALUES.c.trial_id == trial_id))
         return value is None or stored == value
 
-    def _release(self, slot_ids: Sequence[str], *, crashed: bool, reason: str) -> None:
-        def body(session: orm.Session) -> None:
-            gone = session.execute(sa.delete(SLOTS).where(SLOTS.c.slot_id.in_(slot_ids)).returning(SLOTS.c.trial_id))
-            for (trial_id,) in gone.all():
-                if trial_id is not None:
-                    self._requeue(session, trial_id, crashed=crashed, failure="crashed", reason=reason)
+    def _release(
+        self, slot_ids: Sequence[str], *, crashed: bool, reason: str
+    ) -> list[tuple[Sequence[Any], str | None]]:
+        """The slots that were removed (id, device, host, pid), each with what became of its trial, in words."""
+        columns = (SLOTS.c.slot_id, SLOTS.c.device, SLOTS.c.host, SLOTS.c.pid, SLOTS.c.trial_id)
 
-        if slot_ids:
-            self.storage.transaction(body)
+        def body(session: orm.Session) -> list[tuple[Sequence[Any], str | None]]:
+            gone = session.execute(sa.delete(SLOTS).where(SLOTS.c.slot_id.in_(slot_ids)).returning(*columns)).all()
+            return [
+                (slot, self._requeue(session, trial_id, crashed=crashed, failure="crashed", reason=reason))
+                for *slot, trial_id in gone
+            ]
 
-    def _requeue(self, session: orm.Session, trial_id: int, *, crashed: bool, failure: str, reason: str) -> None:
-        state = session.scalar(sa.select(TRIALS.c.state).where(TRIALS.c.trial_id == trial_id).with_for_update())
-        if state != TrialState.RUNNING:
-            return
+        return self.storage.transaction(body) if slot_ids else []
+
+    def _requeue(
+        self, session: orm.Session, trial_id: int | None, *, crashed: bool, failure: str, reason: str
+    ) -> str | None:
+        """Put the trial back, or have it fail for good, and say so in words; None if it does not run."""
+        running = (TRIALS.c.trial_id == trial_id, TRIALS.c.state == TrialState.RUNNING)
+        number = session.scalar(sa.select(TRIALS.c.number).where(*running).with_for_update())
+        if trial_id is None or number is None:
+            return None
         attempts = _attempts(session, trial_id) + crashed
         if crashed:
             TRIAL_SYSTEM.write(session, trial_id, {ATTEMPTS: attempts})
         if attempts > RETRIES:
             TRIAL_USER.write(session, trial_id, {"failure": failure, "reason": reason, "crashes": attempts})
             _set(session, trial_id, state=TrialState.FAIL, datetime_complete=utc_now())
-        else:
-            _set(session, trial_id, state=TrialState.WAITING)
+            return f"trial {number} failed for good: {one_line(failure_in_words(failure, reason, attempts))}"
+        _set(session, trial_id, state=TrialState.WAITING)
+        why = f"crash {attempts}: {failure_in_words(failure, reason)}" if crashed else reason
+        return f"trial {number} went back into the queue, {one_line(why or 'its slot lets go of it')}"
 
     def _now(self) -> sa.ColumnElement[float]:
         """Seconds since 1970 by the database's clock, the only one that all hosts share."""

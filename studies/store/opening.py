@@ -22,6 +22,8 @@ from studies.store.storage import PATIENCE_SECONDS, SQLITE_BUSY_SECONDS, Storage
 from studies.store.upgrading import bring_up, stored_version
 from studies.store.urls import redacted, storage_url
 
+log = logging.getLogger(__name__)
+
 OPENING_PATIENCE_SECONDS = 5.0
 SCHEMA_LOCK = 0x616C6578  # an advisory lock's number is any 64-bit integer: "alex"
 
@@ -102,6 +104,8 @@ def _open_once(url: URL, sqlite_file: Path | None, patience_seconds: float, conn
             )
             if version < LATEST:  # our own tables are made last, so they tell that Optuna's are complete
                 bring_up(engine, version)
+                done = f"upgraded from version {version} to" if version else "tables built, version"
+                log.info("storage %s: %s %d", redacted(url), done, LATEST)
             return storage
     finally:
         engine.dispose()
