@@ -185,7 +185,10 @@ def _die_at(url: str, statement: str) -> None:
     open_storage(url)
 
 
-@pytest.mark.parametrize("statement", ["INSERT INTO trial_user_attributes", f"INSERT INTO {VERSION.name}"])
+@pytest.mark.parametrize(
+    "statement",
+    [f"INSERT INTO {VERSION.name}", pytest.param("INSERT INTO trial_user_attributes", marks=pytest.mark.slow)],
+)
 def test_upgrade_that_is_killed_in_the_middle_is_repeated_whole(version_1: str, statement: str) -> None:
     before = trials_of(version_1, "old")
     worker = multiprocessing.get_context("spawn").Process(target=_die_at, args=(version_1, statement))
@@ -198,6 +201,7 @@ def test_upgrade_that_is_killed_in_the_middle_is_repeated_whole(version_1: str, 
     assert failure_sentences(version_1) == SENTENCES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("statement", ["CREATE TABLE alexsearch_epochs", f"INSERT INTO {VERSION.name}"])
 def test_building_that_is_killed_in_the_middle_is_repeated_whole(database_url: str, statement: str) -> None:
     worker = multiprocessing.get_context("spawn").Process(target=_die_at, args=(database_url, statement))

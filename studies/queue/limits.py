@@ -50,7 +50,7 @@ def of_study(session: orm.Session, study_id: int) -> Limits:
 
 
 def enforce(session: orm.Session, study_id: int) -> None:
-    """Have the study stop where one of its limits is reached."""
+    """Have the study stop if one of its limits is reached."""
     limits = of_study(session, study_id)
     if limits == Limits() or not (why := reached(session, study_id, limits)):
         return

@@ -109,7 +109,7 @@ class Queue:
     def fill(self, total: int, baseline: Mapping[str, Any] | None = None) -> int:
         """Put waiting trials in until the study has `total` of them, and return how many were added.
 
-        Trial 0 gets the values of `baseline`. Where the study has `total` or more already, nothing is added.
+        Trial 0 gets the values of `baseline`. If the study has `total` or more already, nothing is added.
         """
 
         def body(session: orm.Session) -> int:
@@ -161,7 +161,7 @@ class Queue:
                 log.info("%s", told)
 
     def take(self, slot_id: str) -> Taken | None:
-        """Take the waiting trial with the lowest number; None where none waits, or where the study is to stop.
+        """Take the waiting trial with the lowest number; None if none waits, or if the study is to stop.
 
         Raises:
             LookupError: the slot is gone: it was taken for dead. Join anew.
@@ -206,7 +206,7 @@ class Queue:
         """Record one epoch: its metrics (the columns of `EPOCHS`) and its val_accuracy as Optuna's intermediate value.
 
         Returns:
-            False where the slot no longer holds the trial: stop training it.
+            False if the slot no longer holds the trial: stop training it.
         """
         row = {column.name: metrics[column.name] for column in EPOCHS.columns if column.name != "trial_id"}
         epoch = row["epoch"]
@@ -243,7 +243,7 @@ class Queue:
         """Finish the trial: COMPLETE or PRUNED with its value, or FAIL for good.
 
         Returns:
-            False where the slot no longer holds the trial: somebody else has it, and this result is discarded.
+            False if the slot no longer holds the trial: somebody else has it, and this result is discarded.
         """
 
         def body(session: orm.Session) -> bool:
@@ -267,7 +267,7 @@ class Queue:
         """Put the trial back into the queue; after `RETRIES` crashes it has failed for good, of `failure`: `reason`.
 
         Returns:
-            False where the slot no longer holds the trial.
+            False if the slot no longer holds the trial.
         """
 
         def body(session: orm.Session) -> str | None:
@@ -300,9 +300,9 @@ class Queue:
         self.storage.transaction(body)
 
     def begin(self, within: Limits | None = None) -> None:
-        """Let trials be taken, again where the study was to stop, until they are settled or a limit is reached.
+        """Let trials be taken, again if the study was to stop, until they are settled or a limit is reached.
 
-        None leaves the study the limits that it has: where one is reached, it stops again at once.
+        None leaves the study its limits: if one is reached, it stops again at once.
         """
 
         def body(session: orm.Session) -> None:
@@ -312,16 +312,16 @@ class Queue:
         self.storage.transaction(body)
 
     def stop_requested(self) -> str | None:
-        """ "after", "now", or None where the study is not to stop."""
+        """ "after", "now", or None if the study is not to stop."""
         return self.storage.read(self._stop)
 
     def stopped_by(self) -> str | None:
-        """The limit that made the study stop, in words; None where none did."""
+        """The limit that made the study stop, in words; None if none did."""
         why: str | None = self.storage.read(lambda session: STUDY_SYSTEM.read(session, self.study_id, STOPPED_BY))
         return why
 
     def reached(self, within: Limits) -> str | None:
-        """Which of these limits the study has reached already, in words; None where it has reached none."""
+        """Which of these limits the study has reached already, in words; None if it has reached none."""
         return self.storage.read(lambda session: limits.reached(session, self.study_id, within))
 
     def counts(self) -> Counts:

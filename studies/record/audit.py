@@ -31,7 +31,7 @@ class Audited:
     """Epochs"""
     value_when_pruned: float | None
     value: float | None
-    """At its end; None where training diverged."""
+    """At its end; None if training diverged."""
     among_best_tenth: bool
     """At its end not below the worst of the best tenth of the complete trials: pruning it was wrong."""
     better_than_best: bool

@@ -116,7 +116,7 @@ def _names(studies: Sequence[StudyRecord]) -> str:
 
 
 def open_study(storage: Storage, name: str, attributes: Mapping[str, Any]) -> tuple[StudyRecord, bool]:
-    """The study called `name`, made with these attributes where there is none, and whether it was made now.
+    """The study called `name`, made with these attributes if there is none, and whether it was made now.
 
     Of several processes that make it at once, one's attributes are kept by all.
     """
@@ -161,7 +161,7 @@ def best_trial(storage: Storage, study: StudyRecord) -> FrozenTrial:
 def top_trials(storage: Storage, study: StudyRecord, count: int) -> list[FrozenTrial]:
     """The `count` complete trials with the best finite values, the best first; of equals, the earlier.
 
-    None where the study, another program's, has several objectives.
+    Empty if the study, another program's, has several objectives.
     """
     if len(study.directions) > 1:
         return []

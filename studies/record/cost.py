@@ -73,7 +73,7 @@ def ledger(storage: Storage, study_id: int) -> Ledger:
 
 
 def planned_epochs(config: Any) -> int | None:
-    """How many epochs a trial's `config` has; None where another program keeps something else under that name."""
+    """How many epochs a trial's `config` has; None if another program keeps something else under that name."""
     epochs = config.get("epochs") if isinstance(config, dict) else None
     return epochs if isinstance(epochs, int) else None
 

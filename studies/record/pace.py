@@ -24,7 +24,7 @@ class Pace:
     """How fast the study goes."""
 
     trials_per_hour: float | None
-    """None where nobody works on it, or no trial is settled yet."""
+    """None if nobody works on it, or no trial is settled yet."""
     seconds_left: float | None
     images_per_second: float
 

@@ -65,7 +65,7 @@ class Retrained:
 
     @property
     def gain(self) -> float | None:
-        """How much better than the report; None where nothing is to be compared."""
+        """How much better than the report; None if nothing is to be compared."""
         return None if self.report is None else self.mean - self.report
 
     def in_words(self) -> str:
@@ -87,9 +87,9 @@ class Verified:
     """Trial numbers, the best on fresh seeds first; their records are in `reproduced`."""
     picked: int
     second: int | None
-    """None where only one trial could be compared."""
+    """None if only one trial could be compared."""
     p_value: float | None
-    """Two-sided, of Welch's t-test between the scores of the first and the second; None where there is no test."""
+    """Two-sided, of Welch's t-test between the scores of the first and the second; None if there is no test."""
     told_apart: bool
     """Whether `p_value` is below `SIGNIFICANT`."""
     finished: str
@@ -149,7 +149,7 @@ def next_seed_interval(values: Sequence[float]) -> tuple[float, float] | None:
 def welch(first: Sequence[float], second: Sequence[float]) -> float | None:
     """How likely scores so far apart are where both were drawn around one mean: two-sided p of Welch's t-test.
 
-    None where there is no test: a sample of one, or two without any spread. Welch (1947), "The generalization of
+    None if there is no test: a sample of one, or two without any spread. Welch (1947), "The generalization of
     'Student's' problem when several different population variances are involved", Biometrika 34. Unpaired, because two
     configurations share nothing by sharing a seed: their batches differ.
     """
@@ -221,7 +221,7 @@ def reproduced(study: StudyRecord) -> dict[int, Retrained]:
 
 
 def verified(study: StudyRecord) -> Verified | None:
-    """What the last `alexsearch verify` concluded; None where there was none."""
+    """What the last `alexsearch verify` concluded; None if there was none."""
     return _checked(study.attributes.get("verified"), Verified)
 
 
