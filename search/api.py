@@ -129,7 +129,8 @@ def run(
     from search.screen.live import Screen
     from search.screen.summary import show_what_was_before
     from search.space.space import SearchSpace, load_space, parse_space
-    from studies.store.storage import open_storage, storage_url
+    from studies.store.opening import open_storage
+    from studies.store.urls import storage_url
 
     if isinstance(space, SearchSpace):
         loaded = space
@@ -172,7 +173,8 @@ def open_study(name: str | None = None, *, home: str | Path = HOME, storage: str
         StorageError: the database is not there, or can't be used.
     """
     from studies.record.catalog import find_study
-    from studies.store.storage import open_storage, storage_url
+    from studies.store.opening import open_storage
+    from studies.store.urls import storage_url
 
     home = Path(home)
     opened = open_storage(storage_url(storage, home), create=False)
@@ -230,7 +232,9 @@ def retrain(
     from search.retraining.recipe import read_recipe
     from search.retraining.retrain import retrain_recipe
     from search.screen.outcomes import print_retrained, shown
-    from studies.store.storage import StorageError, open_storage, storage_url
+    from studies.store.errors import StorageError
+    from studies.store.opening import open_storage
+    from studies.store.urls import storage_url
 
     found = read_recipe(Path(recipe)) if isinstance(recipe, (str, Path)) else recipe
     home = Path(home)

@@ -106,7 +106,7 @@ def failure_in_words(kind: str, text: str, crashes: int = 0) -> str:
 
 
 def failure_of(stored: Mapping[str, Any]) -> str:
-    """The failure that a trial's user attributes hold, in words on one line; empty where they hold none."""
+    """The failure that a trial's user attributes hold, in words on one line; empty if they hold none."""
     reason = one_line(str(stored.get("reason") or ""))
     if not reason or "failure" not in stored:
         return reason

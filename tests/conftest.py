@@ -10,7 +10,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from studies.store.storage import Storage, open_storage
+from studies.store.opening import open_storage
+from studies.store.storage import Storage
 
 
 @pytest.fixture(scope="session")

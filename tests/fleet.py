@@ -22,8 +22,8 @@ from null_worker import Orders, value_of, work
 from optuna.trial import FrozenTrial, TrialState
 
 from studies.queue.queue import RETRIES
+from studies.store.opening import open_storage
 from studies.store.schema import EPOCHS, SLOTS
-from studies.store.storage import open_storage
 
 # A process a worker, as in earnest; but forked from one that has imported Optuna and SQLAlchemy already.
 _context = multiprocessing.get_context("forkserver")

@@ -54,7 +54,8 @@ from search.training.messages import (
 )
 from search.training.places import Place
 from studies.queue.queue import Queue, Taken
-from studies.store.storage import Storage, open_storage
+from studies.store.opening import open_storage
+from studies.store.storage import Storage
 
 READY = Ready(
     data=DataFound(

@@ -16,7 +16,8 @@ from search.base.mistakes import InputError
 from search.retraining.recipe import read_recipe
 from studies.draw.study_figures import FIGURES
 from studies.record.catalog import StudyError
-from studies.store.storage import StorageError, open_storage
+from studies.store.errors import StorageError
+from studies.store.opening import open_storage
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "example.py"
 

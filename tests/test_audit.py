@@ -22,7 +22,8 @@ from search.screen.outcomes import print_audit
 from search.screen.progress import Bars
 from studies.record.audit import interval, judge
 from studies.record.catalog import best_trial
-from studies.store.storage import Storage, open_storage
+from studies.store.opening import open_storage
+from studies.store.storage import Storage
 
 
 def complete(value: float) -> FrozenTrial:

@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 import studies.store.cache
 from studies.queue.queue import Queue
 from studies.store.cache import AllTrials, StartedTrials
-from studies.store.storage import open_storage
+from studies.store.opening import open_storage
 
 
 @pytest.fixture

@@ -14,13 +14,13 @@ from studies.record.catalog import (
     all_studies,
     best_trial,
     described,
-    epoch_history,
     find_study,
     last_failures,
     open_study,
     top_trials,
     trial_by_number,
 )
+from studies.store.epochs import epoch_history
 from studies.store.storage import Storage
 
 

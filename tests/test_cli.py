@@ -28,7 +28,8 @@ from search.cli.main import main
 from search.run.request import RunError, RunOutcome, RunRequest
 from search.run.stopping import Stopping
 from studies.queue.queue import Queue
-from studies.store.storage import StorageError, open_storage
+from studies.store.errors import StorageError
+from studies.store.opening import open_storage
 
 COMMANDS = sorted(main.commands)
 HEAVY = ("tensorflow", "keras", "sklearn", "matplotlib", "plotly", "PIL", "optuna_dashboard", "waitress")
@@ -518,8 +519,8 @@ def test_no_colour_where_none_is_wanted(study: Path, environment: dict[str, str]
 def test_ctrl_c_before_the_study_exists_ends_with_130(home: Path) -> None:
     """At any moment from the command's first import of ours on: here while the database is being opened."""
     program = (
-        "import os, signal\nimport search.cli.options, studies.store.storage\nfrom search.cli.main import main\n"
-        "studies.store.storage.open_storage = lambda *_, **__: os.kill(os.getpid(), signal.SIGINT)\n"
+        "import os, signal\nimport search.cli.options, studies.store.opening\nfrom search.cli.main import main\n"
+        "studies.store.opening.open_storage = lambda *_, **__: os.kill(os.getpid(), signal.SIGINT)\n"
         f"main(['run', 'quick', '--data', 'synthetic', '--home', {str(home)!r}])\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import sqlalchemy as sa
-from optuna.storages._rdb.models import TrialUserAttributeModel as UserAttribute
 from optuna.trial import TrialState
+from sqlalchemy import orm
 from study_maker import make_foreign, make_study
 
 from studies.queue.queue import Queue
 from studies.record.cost import Ledger, TrialCost, ledger
+from studies.store.attributes import TRIAL_USER
 from studies.store.storage import Storage
 
 
@@ -39,9 +39,8 @@ def test_another_programs_study_has_no_cost(storage: Storage) -> None:
 def test_another_programs_config_is_no_plan(storage: Storage) -> None:
     study = make_study(storage, TrialState.PRUNED, TrialState.PRUNED)
     trials = storage.get_all_trials(study.study_id)[:2]
-    with storage.engine.begin() as connection:
-        for trial, text in zip(trials, ('"a/file.yaml"', '{"epochs": "many"}'), strict=True):
-            row = UserAttribute.trial_id == trial._trial_id, UserAttribute.key == "config"
-            connection.execute(sa.update(UserAttribute).where(*row).values(value_json=text))
+    with orm.Session(storage.engine) as session, session.begin():
+        for trial, config in zip(trials, ("a/file.yaml", {"epochs": "many"}), strict=True):
+            TRIAL_USER.write(session, trial._trial_id, {"config": config})
     account = ledger(storage, study.study_id)
     assert (account.device_seconds, account.saved_seconds) == (4.0, 0.0)

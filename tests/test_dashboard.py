@@ -33,7 +33,8 @@ from waitress.trigger import trigger
 
 from studies.show import dashboard, guard
 from studies.show.dashboard import DashboardError, build_app, read_password, serving
-from studies.store.storage import Storage, open_storage
+from studies.store.opening import open_storage
+from studies.store.storage import Storage
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
@@ -444,7 +445,8 @@ def test_password_file_without_a_password_is_refused(tmp_path: Path, content: by
 SERVE = """
 import sys
 from studies.show.dashboard import serve
-from studies.store.storage import Storage, open_storage
+from studies.store.opening import open_storage
+from studies.store.storage import Storage
 serve(open_storage(sys.argv[1]), port=0, ready=lambda url: print(url, flush=True))
 print("ended", "tensorflow" in sys.modules, flush=True)
 """

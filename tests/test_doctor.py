@@ -15,7 +15,7 @@ import search.run.doctor
 from search.base.home import Home
 from search.run.doctor import Finding, examine, print_findings
 from search.training.places import Gpu
-from studies.store.storage import open_storage
+from studies.store.opening import open_storage
 
 CPU = {"kind": "cpu", "name": "AMD EPYC", "precision": "float32", "xla": False}
 IMAGES = {"images": 2000, "classes": 10}

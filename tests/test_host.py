@@ -13,7 +13,7 @@ from search.base.home import Home
 from search.run.host import run_search
 from search.run.request import RunOutcome, RunRequest
 from search.space.space import SearchSpace
-from studies.store.storage import open_storage
+from studies.store.opening import open_storage
 
 SPACE = SearchSpace.from_dict(
     {

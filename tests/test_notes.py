@@ -14,7 +14,6 @@ import pytest
 import sqlalchemy as sa
 from optuna.artifacts import get_all_artifact_meta
 from optuna.artifacts.exceptions import ArtifactNotFound
-from optuna.storages._rdb import models
 from optuna.trial import TrialState
 from optuna_dashboard import save_note, save_plotly_graph_object
 from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
@@ -28,7 +27,9 @@ from studies.record.catalog import StudyRecord, find_study
 from studies.record.findings import findings_of
 from studies.record.retrained import record, summarised
 from studies.show.notes import LAST_LINE, escaped, refresh_notes, study_note
-from studies.store.storage import Storage, open_storage
+from studies.store.opening import open_storage
+from studies.store.storage import Storage
+from studies.store.tables import TRIALS
 from studies.words import listed, parameter
 
 
@@ -158,7 +159,7 @@ def test_artifacts_are_drawn_when_asked_for_and_then_kept(storage: Storage, stud
     kept = sorted(path.name for path in (tmp_path / "artifacts").iterdir())
     assert kept == sorted(meta.artifact_id for meta in metas.values())
     with storage.engine.begin() as connection:
-        connection.execute(sa.delete(models.TrialModel.__table__))
+        connection.execute(sa.delete(TRIALS))
     assert store.open_reader(kept[0]).read()
     store.remove(kept[0])
     store.remove(kept[0])  # deleting a study asks for each, drawn or not

@@ -20,7 +20,7 @@ from fleet import Fleet, Verdict, ended, judge
 from null_worker import Orders
 from postgres_server import PostgresServer
 
-from studies.store.storage import open_storage
+from studies.store.opening import open_storage
 
 
 @pytest.fixture(scope="module")

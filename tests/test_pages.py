@@ -31,7 +31,9 @@ from studies.show.pages import gpus
 from studies.show.pages.chart import Line, draw, sparkline
 from studies.show.pages.filters import count, gain, plain, plural, score
 from studies.show.pages.site import POLICY
-from studies.store.storage import Storage, StorageError, open_storage
+from studies.store.errors import StorageError
+from studies.store.opening import open_storage
+from studies.store.storage import Storage
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication

@@ -18,7 +18,8 @@ from search.retraining.recipe import read_recipe
 from search.screen.serving import recipe_text
 from studies.queue.queue import Queue, Taken
 from studies.show.dashboard import serving
-from studies.store.storage import Storage, open_storage
+from studies.store.opening import open_storage
+from studies.store.storage import Storage
 
 HOSTILE = "\"><script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
 PAGES = ("/", "/studies/1", "/studies/1/trials/0", "/studies/1/trials/3", "/studies/1/best",

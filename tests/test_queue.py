@@ -14,16 +14,16 @@ import optuna
 import psutil
 import pytest
 import sqlalchemy as sa
-from optuna.storages._rdb import models
 from optuna.trial import TrialState
 
-import studies.queue.undertaker
+import studies.queue.process
 from studies.queue.limits import Limits
-from studies.queue.queue import RETRIES, Queue
-from studies.queue.undertaker import GRACE_SECONDS, Undertaker
+from studies.queue.queue import GRACE_SECONDS, RETRIES, Queue
+from studies.queue.undertaker import Undertaker
 from studies.record.cost import ledger
+from studies.store.opening import open_storage
 from studies.store.schema import EPOCHS, SLOTS
-from studies.store.storage import open_storage
+from studies.store.tables import REPORTS, TRIALS
 
 
 @pytest.fixture
@@ -286,7 +286,7 @@ def test_live_process_that_this_user_may_not_see_is_not_dead(queue: Queue, monke
     def hidden(_pid: int) -> float:
         raise FileNotFoundError
 
-    monkeypatch.setattr(studies.queue.undertaker, "process_started", hidden)
+    monkeypatch.setattr(studies.queue.process, "process_started", hidden)
     assert Undertaker(queue).look() == []
     with subprocess.Popen(["sleep", "0"]) as gone:
         gone.wait()
@@ -392,6 +392,34 @@ def test_budget_is_exact_whatever_dies(queue: Queue, study: optuna.Study, databa
     assert queue.counts().running == 0
 
 
+def test_log_says_which_trial_went_back_and_why_and_who_was_taken_for_dead(
+    queue: Queue, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "studies.queue")
+    queue.fill(1)
+    slot = queue.join("gpu 0")
+    queue.leave(queue.join("idle"))
+    for attempt in range(RETRIES + 1):
+        taken = queue.take(slot)
+        assert taken is not None
+        if attempt == 0:
+            queue.give_back(slot, taken.trial_id, crashed=True, failure="error", reason="two\nlines")
+        elif attempt == 1:
+            queue.give_back(slot, taken.trial_id, crashed=False)
+        else:
+            queue.reap([slot])
+            slot = queue.join("gpu 0")
+    queue.reap([slot])
+    told = [record.getMessage() for record in caplog.records]
+    assert told[:2] == [
+        "trial 0 went back into the queue, crash 1: error: two lines",
+        "trial 0 went back into the queue, its slot lets go of it",
+    ]
+    assert all("is taken for dead (gpu 0, host " in line for line in told[2:])
+    assert told[2].endswith("trial 0 went back into the queue, crash 2: the worker died")
+    assert told[-1].endswith("; it held no trial")
+
+
 def test_study_that_is_to_stop_gives_out_no_trial_until_it_goes_on(queue: Queue) -> None:
     queue.fill(2)
     slot = queue.join("cpu")
@@ -435,7 +463,7 @@ def test_filling_up_after_a_trial_was_deleted_takes_no_number_twice_and_no_epoch
         queue.settle(slot, taken.trial_id, TrialState.FAIL, None, {})
     deleted = queue.storage.get_trial_id_from_study_id_trial_number(queue.study_id, 1)
     with queue.storage.engine.begin() as connection:
-        for table in (models.TrialIntermediateValueModel.__table__, models.TrialModel.__table__):
+        for table in (REPORTS, TRIALS):
             connection.execute(sa.delete(table).where(table.c.trial_id == deleted))
     assert queue.fill(4) == 2
     assert sorted(trial.number for trial in queue.storage.get_all_trials(queue.study_id)) == [0, 2, 3, 4]

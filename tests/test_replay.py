@@ -42,7 +42,8 @@ from search.screen.progress import Bars
 from search.space.space import SearchSpace
 from studies.queue.queue import Queue
 from studies.record.catalog import StudyError, find_study, open_study, trial_by_number
-from studies.store.storage import Storage, open_storage
+from studies.store.opening import open_storage
+from studies.store.storage import Storage
 
 DATA = DataSpec(source="synthetic", train_images=160, validation_images=100)
 CONFIG = TrainConfig(batch_size=32, learning_rate=0.01, epochs=4, seed=7, precision="float32")

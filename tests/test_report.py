@@ -29,7 +29,8 @@ from studies.record.catalog import StudyRecord, find_study
 from studies.record.findings import findings_of
 from studies.record.retrained import Verified, record, record_verified, summarised
 from studies.show.report import report_html
-from studies.store.storage import Storage, open_storage
+from studies.store.opening import open_storage
+from studies.store.storage import Storage
 
 HOSTILE = '</script><img src=x onerror="alert(1)"><!--'
 

@@ -36,7 +36,9 @@ from search.screen.outcomes import print_retrained
 from search.screen.progress import Bars
 from studies.record.catalog import StudyRecord, find_study
 from studies.record.retrained import Retrained, read, record, reproduced, summarised, verified
-from studies.store.storage import Storage, open_storage
+from studies.store.attributes import TRIAL_USER
+from studies.store.opening import open_storage
+from studies.store.storage import Storage
 
 SYNTHETIC = functools.cache(model.sources.synthetic)
 DRAW = search.retraining.results._draw
@@ -545,13 +547,7 @@ def test_trials_that_differ_in_the_seed_alone_are_one_candidate(
     trial_id = storage.get_trial_id_from_study_id_trial_number(study.study_id, 2)
     config = {**storage.get_trial(trial_id).user_attrs["config"], "learning_rate": 0.02}  # that of trial 1
     storage.engine.dispose()
-    import sqlalchemy as sa
-    from optuna.storages._rdb import models
-
-    attribute = models.TrialUserAttributeModel
-    with storage.engine.begin() as connection:
-        where = sa.and_(attribute.trial_id == trial_id, attribute.key == "config")
-        connection.execute(sa.update(attribute).where(where).values(value_json=json.dumps(config)))
+    storage.transaction(lambda session: TRIAL_USER.write(session, trial_id, {"config": config}))
     assert verify().verified.candidates in {(0, 1), (1, 0)}
 
 

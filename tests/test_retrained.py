@@ -23,7 +23,8 @@ from studies.record.retrained import (
     summarised,
     verified,
 )
-from studies.store.storage import Storage, open_storage
+from studies.store.opening import open_storage
+from studies.store.storage import Storage
 
 SCORES = {5: 0.7620, 6: 0.7690, 7: 0.7652}
 

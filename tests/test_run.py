@@ -24,10 +24,11 @@ from study_maker import make_study
 
 import model.data
 from search.run.stopping import ECHO_SECONDS
-from studies.record.catalog import epoch_history, find_study
+from studies.record.catalog import find_study
 from studies.record.retrained import read as read_retrained
 from studies.record.retrained import verified as read_verified
-from studies.store.storage import open_storage
+from studies.store.epochs import epoch_history
+from studies.store.opening import open_storage
 
 SPACE = """
 [study]

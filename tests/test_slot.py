@@ -25,7 +25,7 @@ from studies.queue.limits import Limits
 from studies.queue.queue import RETRIES, Counts, Queue
 from studies.record.catalog import open_study
 from studies.record.cost import ledger
-from studies.store.storage import open_storage
+from studies.store.opening import open_storage
 from studies.words import failure_of, why
 
 SPACE = SearchSpace.from_dict(

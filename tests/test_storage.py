@@ -16,7 +16,10 @@ import sqlalchemy as sa
 from optuna.testing.pytest_storages import StorageTestCase
 from optuna.trial import TrialState
 
-from studies.store.storage import Storage, StorageError, has_password, open_storage, redacted, storage_url
+from studies.store.errors import StorageError
+from studies.store.opening import open_storage
+from studies.store.storage import Storage
+from studies.store.urls import has_password, redacted, storage_url
 
 
 class TestOptunasContract(StorageTestCase):

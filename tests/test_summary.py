@@ -103,7 +103,7 @@ def test_status_says_what_becomes_of_the_trial_of_a_dead_worker(
     study = make_study(storage)
     queue = Queue(storage, study.study_id)
     queue.take(queue.join("cpu"))
-    monkeypatch.setattr("studies.queue.undertaker.process_started", lambda _pid: None)
+    monkeypatch.setattr("studies.queue.process.process_started", lambda _pid: None)
     lines = status_lines(storage)
     assert lines[-1].startswith("gone or stale: that worker has ended or hangs")
     assert any(line.endswith(" ago, gone") for line in lines)

@@ -17,7 +17,8 @@ from search.screen.live import sparkline
 from search.screen.watching import look, view, watch
 from studies.queue.queue import Queue
 from studies.record.catalog import find_study
-from studies.store.storage import Storage, open_storage
+from studies.store.opening import open_storage
+from studies.store.storage import Storage
 
 
 @pytest.fixture

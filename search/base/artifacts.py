@@ -19,7 +19,8 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 from model.files import written_aside
 from studies.record.catalog import StudyRecord
 from studies.record.retrained import Retrained
-from studies.show.artifacts import described, drawn_artifact
+from studies.show.artifacts import drawn_artifact
+from studies.store.artifact_names import described
 from studies.store.storage import Storage
 
 RETRAINED = {

@@ -215,7 +215,7 @@ def _search(request: RunRequest, trials: int | None, *, verbose: bool) -> None:
     from search.run.stopping import Stopping
     from search.screen.live import Screen
     from search.screen.summary import print_outcome, show_what_was_before
-    from studies.store.storage import StorageError
+    from studies.store.errors import StorageError
 
     keep_log(request.home.log_file, verbose=verbose)
     output, name = console(), request.space.study.name

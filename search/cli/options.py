@@ -54,7 +54,7 @@ def _wrong_inputs() -> tuple[type[Exception], ...]:
     from search.base.mistakes import InputError
     from studies.record.catalog import StudyError
     from studies.show.dashboard import DashboardError
-    from studies.store.storage import StorageError
+    from studies.store.errors import StorageError
 
     return InputError, DataError, ModelError, StudyError, StorageError, DashboardError
 
@@ -226,7 +226,8 @@ workers_option = click.option(
 
 def open_database(home: Path, storage: str | None, *, create: bool = False, connections: int = 1) -> Storage:
     """The database that the options name. Raises StorageError where it can't be used."""
-    from studies.store.storage import has_password, open_storage, storage_url
+    from studies.store.opening import open_storage
+    from studies.store.urls import has_password, storage_url
 
     url = storage_url(storage, home)
     if storage and _typed("storage") and has_password(storage):

@@ -10,7 +10,8 @@ from optuna.trial import FrozenTrial
 from model.config import DataSpec, EpochMetrics, TrainConfig
 from search.base.mistakes import InputError
 from search.retraining.recipe import Recipe, make_recipe, write_recipe
-from studies.record.catalog import StudyRecord, best_trial, epoch_history, find_study, top_trials, trial_by_number
+from studies.record.catalog import StudyRecord, best_trial, find_study, top_trials, trial_by_number
+from studies.store.epochs import epoch_history
 from studies.store.storage import Storage
 
 

@@ -32,7 +32,8 @@ from search.retraining.view import SILENT, View
 from studies.record.catalog import all_studies
 from studies.record.retrained import Retrained, record
 from studies.show.notes import refresh_notes
-from studies.store.storage import Storage, StorageError
+from studies.store.errors import StorageError
+from studies.store.storage import Storage
 
 
 def retrain_recipe(

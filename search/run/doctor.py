@@ -19,7 +19,9 @@ from search.base.home import Home
 from search.base.mistakes import InputError
 from search.base.provenance import provenance
 from search.training.places import visible_gpus
-from studies.store.storage import StorageError, open_storage, redacted, storage_url
+from studies.store.errors import StorageError
+from studies.store.opening import open_storage
+from studies.store.urls import redacted, storage_url
 
 PROBE = """
 import json, sys

@@ -38,7 +38,7 @@ def serve_dashboard(
     # at again and again while they are read: 10,000 trials took 1.4 s of a processor, and take 0.7 s.
     gc.set_threshold(100_000, 20, 100)
     name = find_study(storage, study).name if study else None
-    storage.patience_seconds = PAGE_PATIENCE_SECONDS
+    storage.patiently.seconds = PAGE_PATIENCE_SECONDS
 
     def ready(url: str) -> None:
         click.echo(f"dashboard: {url}  (Ctrl-C ends it)")
@@ -63,7 +63,7 @@ def dashboard_beside(storage: Storage, artifacts: Path) -> Iterator[str]:
 
     `storage` is its own, not the run's. Where port 8080 is taken, a free one is. Raises DashboardError where none is.
     """
-    storage.patience_seconds = PAGE_PATIENCE_SECONDS
+    storage.patiently.seconds = PAGE_PATIENCE_SECONDS
     serve_at = functools.partial(
         serving,
         storage,

@@ -94,7 +94,7 @@ def _draw_progress(axes: Axes, trials: Sequence[FrozenTrial], baseline: float | 
 def trial_picture(number: int, history: Sequence[Mapping[str, Any]], *, outcome: str, paper: bool = False) -> bytes:
     """One trial's accuracy and loss over the epochs, training against validation, as a PNG of 1280 x 576.
 
-    `history` are its epochs as `studies.record.catalog.epoch_history` gives them; `outcome` ends the title.
+    `history` are its epochs as `studies.store.epochs.epoch_history` gives them; `outcome` ends the title.
     Raises ValueError without an epoch.
     """
     if not history:

@@ -15,7 +15,7 @@ Each transaction starts with a write, as `Storage.transaction` asks.
 
 from __future__ import annotations
 
-import datetime
+import logging
 import os
 import socket
 import uuid
@@ -24,26 +24,27 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from optuna.storages._rdb import models
 from optuna.trial import TrialState
 from sqlalchemy import orm
 
 from studies.queue import limits
 from studies.queue.limits import STOP, STOPPED_BY, Limits
-from studies.queue.undertaker import GRACE_SECONDS, is_dead_here, machine, process_started
-from studies.show.artifacts import named_artifacts
+from studies.queue.process import is_dead_here, machine, process_started
+from studies.store.artifact_names import named_artifacts
+from studies.store.attributes import STUDY_SYSTEM, TRIAL_SYSTEM, TRIAL_USER
 from studies.store.schema import EPOCHS, SLOTS
 from studies.store.storage import Storage
+from studies.store.tables import REPORTS, TRIALS, VALUES, hold_study, upsert, utc_now, write_report, write_value
+from studies.words import failure_in_words, one_line
 
+log = logging.getLogger(__name__)
+
+GRACE_SECONDS = 60.0
+"""A slot on another host that showed no sign of life for so long, while the database answered, is taken for dead."""
 RETRIES = 3
 """How often a trial whose worker died is run again; after that it failed for good."""
 ATTEMPTS = "alexsearch:attempts"
 """System attribute of a trial: how many of its runs ended in a crash. A run that was given back does not count."""
-
-STUDY = models.StudyModel.__table__
-TRIAL = models.TrialModel.__table__
-REPORT = models.TrialIntermediateValueModel
-VALUE = models.TrialValueModel
 
 
 @dataclass(frozen=True)
@@ -108,12 +109,12 @@ class Queue:
     def fill(self, total: int, baseline: Mapping[str, Any] | None = None) -> int:
         """Put waiting trials in until the study has `total` of them, and return how many were added.
 
-        Trial 0 gets the values of `baseline`. Where the study has `total` or more already, nothing is added.
+        Trial 0 gets the values of `baseline`. If the study has `total` or more already, nothing is added.
         """
 
         def body(session: orm.Session) -> int:
-            self.lock_study(session)
-            known = sa.select(sa.func.count(), sa.func.max(TRIAL.c.number)).where(TRIAL.c.study_id == self.study_id)
+            hold_study(session, self.study_id)
+            known = sa.select(sa.func.count(), sa.func.max(TRIALS.c.number)).where(TRIALS.c.study_id == self.study_id)
             present, last = session.execute(known).one()
             start = 0 if last is None else last + 1  # not `present`: a trial in between may have been deleted
             rows = [
@@ -122,14 +123,12 @@ class Queue:
             ]
             if not rows:
                 return 0
-            session.execute(sa.insert(models.TrialModel), rows)
-            added = sa.select(TRIAL.c.trial_id).where(TRIAL.c.study_id == self.study_id, TRIAL.c.number >= start)
+            session.execute(sa.insert(TRIALS), rows)
+            added = sa.select(TRIALS.c.trial_id).where(TRIALS.c.study_id == self.study_id, TRIALS.c.number >= start)
             session.execute(sa.delete(EPOCHS).where(EPOCHS.c.trial_id.in_(added)))  # as in `take`
             if start == 0 and baseline:
-                first = session.scalars(added.where(TRIAL.c.number == 0)).one()
-                self.storage._set_trial_attr_without_commit(
-                    session, models.TrialSystemAttributeModel, first, "fixed_params", dict(baseline)
-                )
+                first = session.scalars(added.where(TRIALS.c.number == 0)).one()
+                TRIAL_SYSTEM.write(session, first, {"fixed_params": dict(baseline)})
             return len(rows)
 
         return self.storage.transaction(body)
@@ -157,10 +156,12 @@ class Queue:
 
     def leave(self, slot_id: str) -> None:
         """Remove the slot. A trial that it still holds goes back into the queue."""
-        self._release([slot_id], crashed=False, reason="")
+        for _, told in self._release([slot_id], crashed=False, reason="its slot ended"):
+            if told:
+                log.info("%s", told)
 
     def take(self, slot_id: str) -> Taken | None:
-        """Take the waiting trial with the lowest number; None where none waits, or where the study is to stop.
+        """Take the waiting trial with the lowest number; None if none waits, or if the study is to stop.
 
         Raises:
             LookupError: the slot is gone: it was taken for dead. Join anew.
@@ -171,20 +172,19 @@ class Queue:
                 raise LookupError(f"slot {slot_id} is gone")
             held = session.scalar(sa.select(SLOTS.c.trial_id).where(SLOTS.c.slot_id == slot_id))
             if held is not None and self._holds(session, slot_id, held):
-                number = session.scalar(sa.select(TRIAL.c.number).where(TRIAL.c.trial_id == held))
+                number = session.scalar(sa.select(TRIALS.c.number).where(TRIALS.c.trial_id == held))
                 return Taken(held, int(number or 0), _attempts(session, held))
             trial_id = session.scalar(self._first_waiting()) if self._stop(session) is None else None
             if trial_id is None:
                 return None
-            trial = session.get_one(models.TrialModel, trial_id)
+            trial = session.execute(sa.select(TRIALS).where(TRIALS.c.trial_id == trial_id)).one()
             # SQLite gives the id of a deleted trial to a new one, and rows of ours may still name the old.
             session.execute(sa.update(SLOTS).where(SLOTS.c.trial_id == trial_id).values(trial_id=None))
             if trial.datetime_start is None:
                 session.execute(sa.delete(EPOCHS).where(EPOCHS.c.trial_id == trial_id))
-            trial.state = TrialState.RUNNING
-            trial.datetime_start = datetime.datetime.now()  # naive and local: Optuna's model makes it UTC
+            _set(session, trial_id, state=TrialState.RUNNING, datetime_start=utc_now())
             session.execute(sa.update(SLOTS).where(SLOTS.c.slot_id == slot_id).values(trial_id=trial_id))
-            return Taken(trial_id, int(trial.number), _attempts(session, trial_id))
+            return Taken(trial_id, trial.number, _attempts(session, trial_id))
 
         return self.storage.transaction(body)
 
@@ -194,7 +194,7 @@ class Queue:
         def body(session: orm.Session) -> bool:
             if not self._holds(session, slot_id, trial_id, epoch=epoch):
                 return False
-            session.execute(sa.delete(REPORT).where(REPORT.trial_id == trial_id, REPORT.step > epoch))
+            session.execute(sa.delete(REPORTS).where(REPORTS.c.trial_id == trial_id, REPORTS.c.step > epoch))
             session.execute(sa.delete(EPOCHS).where(EPOCHS.c.trial_id == trial_id, EPOCHS.c.epoch > epoch))
             return True
 
@@ -206,7 +206,7 @@ class Queue:
         """Record one epoch: its metrics (the columns of `EPOCHS`) and its val_accuracy as Optuna's intermediate value.
 
         Returns:
-            False where the slot no longer holds the trial: stop training it.
+            False if the slot no longer holds the trial: stop training it.
         """
         row = {column.name: metrics[column.name] for column in EPOCHS.columns if column.name != "trial_id"}
         epoch = row["epoch"]
@@ -214,9 +214,8 @@ class Queue:
         def body(session: orm.Session) -> bool:
             if not self._holds(session, slot_id, trial_id, epoch=epoch, images_per_second=images_per_second):
                 return False
-            session.execute(sa.delete(EPOCHS).where(EPOCHS.c.trial_id == trial_id, EPOCHS.c.epoch == epoch))
-            session.execute(sa.insert(EPOCHS).values(trial_id=trial_id, **row))
-            self.storage._set_trial_intermediate_value_without_commit(session, trial_id, epoch, row["val_accuracy"])
+            upsert(session, EPOCHS, ("trial_id", "epoch"), [{"trial_id": trial_id, **row}])
+            write_report(session, trial_id, epoch, row["val_accuracy"])
             limits.enforce(session, self.study_id)
             return True
 
@@ -228,7 +227,7 @@ class Queue:
         def body(session: orm.Session) -> bool:
             if not self._holds(session, slot_id, trial_id):
                 return False
-            self._set_attributes(session, trial_id, attributes)
+            TRIAL_USER.write(session, trial_id, attributes)
             return True
 
         return self.storage.transaction(body)
@@ -244,19 +243,18 @@ class Queue:
         """Finish the trial: COMPLETE or PRUNED with its value, or FAIL for good.
 
         Returns:
-            False where the slot no longer holds the trial: somebody else has it, and this result is discarded.
+            False if the slot no longer holds the trial: somebody else has it, and this result is discarded.
         """
 
         def body(session: orm.Session) -> bool:
             if not self._holds(session, slot_id, trial_id):
                 return self._settled_already(session, slot_id, trial_id, state, value)
-            self._set_attributes(session, trial_id, attributes)
+            TRIAL_USER.write(session, trial_id, attributes)
             if attributes.get("epochs_run"):
-                for key, meta in named_artifacts(trial_id).items():
-                    self.storage._set_trial_attr_without_commit(
-                        session, models.TrialSystemAttributeModel, trial_id, key, meta
-                    )
-            self._finish(session, trial_id, state, value)
+                TRIAL_SYSTEM.write(session, trial_id, named_artifacts(trial_id))
+            if value is not None:
+                write_value(session, trial_id, value)
+            _set(session, trial_id, state=state, datetime_complete=utc_now())
             session.execute(sa.update(SLOTS).where(SLOTS.c.slot_id == slot_id).values(trial_id=None, epoch=0))
             limits.enforce(session, self.study_id)
             return True
@@ -269,17 +267,19 @@ class Queue:
         """Put the trial back into the queue; after `RETRIES` crashes it has failed for good, of `failure`: `reason`.
 
         Returns:
-            False where the slot no longer holds the trial.
+            False if the slot no longer holds the trial.
         """
 
-        def body(session: orm.Session) -> bool:
+        def body(session: orm.Session) -> str | None:
             if not self._holds(session, slot_id, trial_id):
-                return False
-            self._requeue(session, trial_id, crashed=crashed, failure=failure, reason=reason)
+                return None
             session.execute(sa.update(SLOTS).where(SLOTS.c.slot_id == slot_id).values(trial_id=None, epoch=0))
-            return True
+            return self._requeue(session, trial_id, crashed=crashed, failure=failure, reason=reason)
 
-        return self.storage.transaction(body)
+        told = self.storage.transaction(body)
+        if told is not None:
+            log.info("%s", told)
+        return told is not None
 
     def beat(self, slot_ids: Sequence[str]) -> None:
         """Give a sign of life for these slots."""
@@ -287,40 +287,41 @@ class Queue:
 
     def reap(self, slot_ids: Iterable[str]) -> None:
         """Remove slots whose worker is dead; the trials that they held go back into the queue, one crash more each."""
-        self._release(list(slot_ids), crashed=True, reason="the worker died")
+        for slot, told in self._release(list(slot_ids), crashed=True, reason="the worker died"):
+            log.warning("slot %s is taken for dead (%s, host %s, process %d); %s", *slot, told or "it held no trial")
 
     def request_stop(self, *, now: bool) -> None:
         """Have all workers of the study take no new trial, and `now`, give back those they run."""
 
         def body(session: orm.Session) -> None:
-            self.lock_study(session)
-            limits.write(session, self.study_id, STOP, "now" if now else "after")
+            hold_study(session, self.study_id)
+            STUDY_SYSTEM.write(session, self.study_id, {STOP: "now" if now else "after"})
 
         self.storage.transaction(body)
 
     def begin(self, within: Limits | None = None) -> None:
-        """Let trials be taken, again where the study was to stop, until they are settled or a limit is reached.
+        """Let trials be taken, again if the study was to stop, until they are settled or a limit is reached.
 
-        None leaves the study the limits that it has: where one is reached, it stops again at once.
+        None leaves the study its limits: if one is reached, it stops again at once.
         """
 
         def body(session: orm.Session) -> None:
-            self.lock_study(session)
+            hold_study(session, self.study_id)
             limits.begin(session, self.study_id, within or limits.of_study(session, self.study_id))
 
         self.storage.transaction(body)
 
     def stop_requested(self) -> str | None:
-        """ "after", "now", or None where the study is not to stop."""
+        """ "after", "now", or None if the study is not to stop."""
         return self.storage.read(self._stop)
 
     def stopped_by(self) -> str | None:
-        """The limit that made the study stop, in words; None where none did."""
-        why: str | None = self.storage.read(lambda session: limits.read(session, self.study_id, STOPPED_BY))
+        """The limit that made the study stop, in words; None if none did."""
+        why: str | None = self.storage.read(lambda session: STUDY_SYSTEM.read(session, self.study_id, STOPPED_BY))
         return why
 
     def reached(self, within: Limits) -> str | None:
-        """Which of these limits the study has reached already, in words; None where it has reached none."""
+        """Which of these limits the study has reached already, in words; None if it has reached none."""
         return self.storage.read(lambda session: limits.reached(session, self.study_id, within))
 
     def counts(self) -> Counts:
@@ -328,16 +329,16 @@ class Queue:
 
         def body(session: orm.Session) -> Counts:
             states = (
-                sa.select(models.TrialModel.state, sa.func.count())
-                .where(TRIAL.c.study_id == self.study_id)
-                .group_by(models.TrialModel.state)
+                sa.select(TRIALS.c.state, sa.func.count())
+                .where(TRIALS.c.study_id == self.study_id)
+                .group_by(TRIALS.c.state)
             )
             by_state: dict[TrialState, int] = dict(session.execute(states).all())
-            attribute = models.TrialSystemAttributeModel
+            attribute = TRIAL_SYSTEM.table.c
             attempts = session.scalars(
                 sa.select(attribute.value_json)
-                .join(TRIAL, TRIAL.c.trial_id == attribute.trial_id)
-                .where(TRIAL.c.study_id == self.study_id, attribute.key == ATTEMPTS)
+                .join(TRIALS, TRIALS.c.trial_id == attribute.trial_id)
+                .where(TRIALS.c.study_id == self.study_id, attribute.key == ATTEMPTS)
             )
             retried = sum(min(int(value), RETRIES) for value in attempts)
             return Counts(
@@ -356,8 +357,8 @@ class Queue:
 
         def body(session: orm.Session) -> list[SlotStatus]:
             query = (
-                sa.select(SLOTS, TRIAL.c.number, self._now().label("now"))
-                .join(TRIAL, TRIAL.c.trial_id == SLOTS.c.trial_id, isouter=True)
+                sa.select(SLOTS, TRIALS.c.number, self._now().label("now"))
+                .join(TRIALS, TRIALS.c.trial_id == SLOTS.c.trial_id, isouter=True)
                 .where(SLOTS.c.study_id == self.study_id)
                 .order_by(SLOTS.c.host, SLOTS.c.pid, SLOTS.c.device)
             )
@@ -380,20 +381,15 @@ class Queue:
 
         return self.storage.read(body)
 
-    def lock_study(self, session: orm.Session) -> None:
-        """Hold the study's row until the transaction ends."""
-        lock = sa.update(STUDY).where(STUDY.c.study_id == self.study_id).values(study_name=STUDY.c.study_name)
-        session.execute(lock)
-
     def _stop(self, session: orm.Session) -> str | None:
-        stop: str | None = limits.read(session, self.study_id, STOP)
+        stop: str | None = STUDY_SYSTEM.read(session, self.study_id, STOP)
         return stop
 
     def _first_waiting(self) -> sa.Select[Any]:
-        waiting = models.TrialModel.state == TrialState.WAITING
-        query = sa.select(TRIAL.c.trial_id).where(TRIAL.c.study_id == self.study_id, waiting)
+        waiting = TRIALS.c.state == TrialState.WAITING
+        query = sa.select(TRIALS.c.trial_id).where(TRIALS.c.study_id == self.study_id, waiting)
         # Postgres: a row that another worker is taking right now is passed over instead of waited for.
-        return query.order_by(TRIAL.c.number).limit(1).with_for_update(skip_locked=True)
+        return query.order_by(TRIALS.c.number).limit(1).with_for_update(skip_locked=True)
 
     def _beat(self, session: orm.Session, slot_ids: Sequence[str], **values: Any) -> bool:
         beat = sa.update(SLOTS).where(SLOTS.c.slot_id.in_(slot_ids))
@@ -407,7 +403,7 @@ class Queue:
         if not getattr(result, "rowcount", 0):
             return False
         # Somebody may have deleted the trial, or told its result, from the dashboard.
-        state = session.scalar(sa.select(models.TrialModel.state).where(TRIAL.c.trial_id == trial_id).with_for_update())
+        state = session.scalar(sa.select(TRIALS.c.state).where(TRIALS.c.trial_id == trial_id).with_for_update())
         if state == TrialState.RUNNING:
             return True
         session.execute(sa.update(SLOTS).where(SLOTS.c.slot_id == slot_id).values(trial_id=None, epoch=0))
@@ -417,49 +413,46 @@ class Queue:
         self, session: orm.Session, slot_id: str, trial_id: int, state: TrialState, value: float | None
     ) -> bool:
         """Whether this very slot settled the trial before: its answer was lost on the way, and it asks again."""
-        trial = session.get(models.TrialModel, trial_id)
+        found = session.scalar(sa.select(TRIALS.c.state).where(TRIALS.c.trial_id == trial_id))
         slot = session.scalar(sa.select(SLOTS.c.slot_id).where(SLOTS.c.slot_id == slot_id, SLOTS.c.trial_id.is_(None)))
-        if trial is None or slot is None or trial.state != state:
+        if slot is None or found != state:
             return False
-        stored = session.scalar(sa.select(VALUE.value).where(VALUE.trial_id == trial_id))
+        stored = session.scalar(sa.select(VALUES.c.value).where(VALUES.c.trial_id == trial_id))
         return value is None or stored == value
 
-    def _release(self, slot_ids: Sequence[str], *, crashed: bool, reason: str) -> None:
-        def body(session: orm.Session) -> None:
-            gone = session.execute(sa.delete(SLOTS).where(SLOTS.c.slot_id.in_(slot_ids)).returning(SLOTS.c.trial_id))
-            for (trial_id,) in gone.all():
-                if trial_id is not None:
-                    self._requeue(session, trial_id, crashed=crashed, failure="crashed", reason=reason)
+    def _release(
+        self, slot_ids: Sequence[str], *, crashed: bool, reason: str
+    ) -> list[tuple[Sequence[Any], str | None]]:
+        """The slots that were removed (id, device, host, pid), each with what became of its trial, in words."""
+        columns = (SLOTS.c.slot_id, SLOTS.c.device, SLOTS.c.host, SLOTS.c.pid, SLOTS.c.trial_id)
 
-        if slot_ids:
-            self.storage.transaction(body)
+        def body(session: orm.Session) -> list[tuple[Sequence[Any], str | None]]:
+            gone = session.execute(sa.delete(SLOTS).where(SLOTS.c.slot_id.in_(slot_ids)).returning(*columns)).all()
+            return [
+                (slot, self._requeue(session, trial_id, crashed=crashed, failure="crashed", reason=reason))
+                for *slot, trial_id in gone
+            ]
 
-    def _requeue(self, session: orm.Session, trial_id: int, *, crashed: bool, failure: str, reason: str) -> None:
-        trial = session.get(models.TrialModel, trial_id, with_for_update=True)
-        if trial is None or trial.state != TrialState.RUNNING:
-            return
+        return self.storage.transaction(body) if slot_ids else []
+
+    def _requeue(
+        self, session: orm.Session, trial_id: int | None, *, crashed: bool, failure: str, reason: str
+    ) -> str | None:
+        """Put the trial back, or have it fail for good, and say so in words; None if it does not run."""
+        running = (TRIALS.c.trial_id == trial_id, TRIALS.c.state == TrialState.RUNNING)
+        number = session.scalar(sa.select(TRIALS.c.number).where(*running).with_for_update())
+        if trial_id is None or number is None:
+            return None
         attempts = _attempts(session, trial_id) + crashed
         if crashed:
-            self.storage._set_trial_attr_without_commit(
-                session, models.TrialSystemAttributeModel, trial_id, ATTEMPTS, attempts
-            )
+            TRIAL_SYSTEM.write(session, trial_id, {ATTEMPTS: attempts})
         if attempts > RETRIES:
-            kept = {"failure": failure, "reason": reason, "crashes": attempts}
-            self._set_attributes(session, trial_id, kept)
-            self._finish(session, trial_id, TrialState.FAIL, None)
-        else:
-            trial.state = TrialState.WAITING
-
-    def _set_attributes(self, session: orm.Session, trial_id: int, attributes: Mapping[str, Any]) -> None:
-        for key, value in attributes.items():
-            self.storage._set_trial_attr_without_commit(session, models.TrialUserAttributeModel, trial_id, key, value)
-
-    def _finish(self, session: orm.Session, trial_id: int, state: TrialState, value: float | None) -> None:
-        trial = session.get_one(models.TrialModel, trial_id)
-        if value is not None:
-            self.storage._set_trial_value_without_commit(session, trial, 0, value)
-        trial.state = state
-        trial.datetime_complete = datetime.datetime.now()  # naive and local: Optuna's model makes it UTC
+            TRIAL_USER.write(session, trial_id, {"failure": failure, "reason": reason, "crashes": attempts})
+            _set(session, trial_id, state=TrialState.FAIL, datetime_complete=utc_now())
+            return f"trial {number} failed for good: {one_line(failure_in_words(failure, reason, attempts))}"
+        _set(session, trial_id, state=TrialState.WAITING)
+        why = f"crash {attempts}: {failure_in_words(failure, reason)}" if crashed else reason
+        return f"trial {number} went back into the queue, {one_line(why or 'its slot lets go of it')}"
 
     def _now(self) -> sa.ColumnElement[float]:
         """Seconds since 1970 by the database's clock, the only one that all hosts share."""
@@ -469,8 +462,8 @@ class Queue:
 
 
 def _attempts(session: orm.Session, trial_id: int) -> int:
-    attribute = models.TrialSystemAttributeModel
-    value = session.scalar(
-        sa.select(attribute.value_json).where(attribute.trial_id == trial_id, attribute.key == ATTEMPTS)
-    )
-    return int(value) if value else 0
+    return int(TRIAL_SYSTEM.read(session, trial_id, ATTEMPTS) or 0)
+
+
+def _set(session: orm.Session, trial_id: int, **values: Any) -> None:
+    session.execute(sa.update(TRIALS).where(TRIALS.c.trial_id == trial_id).values(**values))

@@ -7,17 +7,14 @@ pruned at: neither sampler nor pruner nor the best trial learn of it.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import sqlalchemy as sa
-from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import orm
 
+from studies.store.attributes import TRIAL_USER
 from studies.store.storage import Storage
 
 AUDIT = "audit"
@@ -34,7 +31,7 @@ class Audited:
     """Epochs"""
     value_when_pruned: float | None
     value: float | None
-    """At its end; None where training diverged."""
+    """At its end; None if training diverged."""
     among_best_tenth: bool
     """At its end not below the worst of the best tenth of the complete trials: pruning it was wrong."""
     better_than_best: bool
@@ -102,10 +99,4 @@ def interval(hits: int, of: int) -> tuple[float, float]:
 
 def record(storage: Storage, trial_id: int, audit: Mapping[str, Any]) -> None:
     """Keep with a settled trial what its audit came to. Optuna's own calls refuse to write to one that is settled."""
-
-    def body(session: orm.Session) -> None:
-        attribute = models.TrialUserAttributeModel
-        session.execute(sa.delete(attribute).where(attribute.trial_id == trial_id, attribute.key == AUDIT))
-        session.add(attribute(trial_id=trial_id, key=AUDIT, value_json=json.dumps(dict(audit))))
-
-    storage.transaction(body)
+    storage.transaction(lambda session: TRIAL_USER.write(session, trial_id, {AUDIT: dict(audit)}))

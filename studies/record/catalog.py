@@ -20,15 +20,15 @@ from typing import Any
 
 import optuna
 import sqlalchemy as sa
-from optuna.storages._rdb import models
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import orm
 
 from studies.queue.queue import Counts, Queue
 from studies.record.curves import best_so_far
-from studies.store.schema import EPOCHS
+from studies.store.attributes import STUDY_SYSTEM, STUDY_USER, TRIAL_USER
 from studies.store.storage import Storage
+from studies.store.tables import DIRECTIONS, FINITE, STUDIES, TRIALS, VALUES, hold_study
 from studies.words import failure_of
 
 METRIC = "val_accuracy"
@@ -67,11 +67,12 @@ class Failure:
 
     number: int
     reason: str
+    """Kind and text in words"""
 
 
 def all_studies(storage: Storage) -> list[StudyRecord]:
     """Every study of the database, oldest first. Notes and figures, which may be large, are not read."""
-    study, attribute, direction = models.StudyModel, models.StudyUserAttributeModel, models.StudyDirectionModel
+    study, attribute, direction = STUDIES.c, STUDY_USER.table.c, DIRECTIONS.c
 
     def body(session: orm.Session) -> list[StudyRecord]:
         attributes: dict[int, dict[str, Any]] = defaultdict(dict)
@@ -115,24 +116,21 @@ def _names(studies: Sequence[StudyRecord]) -> str:
 
 
 def open_study(storage: Storage, name: str, attributes: Mapping[str, Any]) -> tuple[StudyRecord, bool]:
-    """The study called `name`, made with these attributes where there is none, and whether it was made now.
+    """The study called `name`, made with these attributes if there is none, and whether it was made now.
 
     Of several processes that make it at once, one's attributes are kept by all.
     """
     with contextlib.suppress(optuna.exceptions.DuplicatedStudyError):
         storage.create_new_study([StudyDirection.MAXIMIZE], name)
     study_id = storage.get_study_id_from_name(name)
-    queue = Queue(storage, study_id)
 
     def body(session: orm.Session) -> bool:
-        queue.lock_study(session)
-        attribute = models.StudyUserAttributeModel
-        if session.scalar(sa.select(attribute.key).where(attribute.study_id == study_id, attribute.key == "uid")):
+        hold_study(session, study_id)
+        if STUDY_USER.read(session, study_id, "uid"):
             return False
-        for key, value in {**attributes, "uid": uuid.uuid4().hex}.items():
-            session.add(attribute(study_id=study_id, key=key, value_json=json.dumps(value)))
-        names = json.dumps([METRIC])  # what Optuna's set_metric_names writes, in the same transaction as the rest
-        session.add(models.StudySystemAttributeModel(study_id=study_id, key="study:metric_names", value_json=names))
+        STUDY_USER.write(session, study_id, {**attributes, "uid": uuid.uuid4().hex})
+        # What Optuna's set_metric_names writes, in the same transaction as the rest.
+        STUDY_SYSTEM.write(session, study_id, {"study:metric_names": [METRIC]})
         return True
 
     made = storage.transaction(body)
@@ -163,21 +161,21 @@ def best_trial(storage: Storage, study: StudyRecord) -> FrozenTrial:
 def top_trials(storage: Storage, study: StudyRecord, count: int) -> list[FrozenTrial]:
     """The `count` complete trials with the best finite values, the best first; of equals, the earlier.
 
-    None where the study, another program's, has several objectives.
+    Empty if the study, another program's, has several objectives.
     """
     if len(study.directions) > 1:
         return []
-    value = models.TrialValueModel
+    trial, value = TRIALS.c, VALUES.c
     best_first = value.value.asc() if study.directions[0] is StudyDirection.MINIMIZE else value.value.desc()
     query = (
         sa.select(value.trial_id)
-        .join(models.TrialModel, models.TrialModel.trial_id == value.trial_id)
+        .join(TRIALS, trial.trial_id == value.trial_id)
         .where(
-            models.TrialModel.study_id == study.study_id,
-            models.TrialModel.state == TrialState.COMPLETE,
-            value.value_type == value.TrialValueType.FINITE,
+            trial.study_id == study.study_id,
+            trial.state == TrialState.COMPLETE,
+            value.value_type == FINITE,
         )
-        .order_by(best_first, models.TrialModel.number)
+        .order_by(best_first, trial.number)
         .limit(count)
     )
     return [storage.get_trial(trial_id) for trial_id in storage.read(lambda session: session.scalars(query).all())]
@@ -187,16 +185,16 @@ def best_over_time(storage: Storage, study: StudyRecord) -> list[float]:
     """The best value after each complete trial, in the order in which they were; empty with several objectives."""
     if len(study.directions) > 1:
         return []
-    trial, value = models.TrialModel, models.TrialValueModel
+    trial, value = TRIALS.c, VALUES.c
     query = (
         sa.select(value.value)
-        .join(trial, trial.trial_id == value.trial_id)
+        .join(TRIALS, trial.trial_id == value.trial_id)
         .where(
             trial.study_id == study.study_id,
             trial.state == TrialState.COMPLETE,
-            value.value_type == value.TrialValueType.FINITE,
+            value.value_type == FINITE,
         )
-        .order_by(sa.text("trials.datetime_complete"), trial.number)
+        .order_by(trial.datetime_complete, trial.number)
     )
     values = storage.read(lambda session: session.scalars(query).all())
     return best_so_far(values, smallest=study.directions[0] is StudyDirection.MINIMIZE)
@@ -204,22 +202,17 @@ def best_over_time(storage: Storage, study: StudyRecord) -> list[float]:
 
 def last_failures(storage: Storage, study: StudyRecord, count: int) -> list[Failure]:
     """The `count` trials with the highest numbers among those that failed for good, the last first."""
-    trial = models.TrialModel
+    trial = TRIALS.c
     query = sa.select(trial.trial_id, trial.number).where(
         trial.study_id == study.study_id, trial.state == TrialState.FAIL
     )
-    rows = storage.read(lambda session: session.execute(query.order_by(trial.number.desc()).limit(count)).all())
-    return [
-        Failure(number, failure_of(storage.get_trial_user_attrs(trial_id)) or "not recorded")
-        for trial_id, number in rows
-    ]
 
+    def body(session: orm.Session) -> list[Failure]:
+        rows = session.execute(query.order_by(trial.number.desc()).limit(count)).all()
+        failures = ((number, failure_of(TRIAL_USER.read_all(session, trial_id))) for trial_id, number in rows)
+        return [Failure(number, text or "not recorded") for number, text in failures]
 
-def epoch_history(storage: Storage, trial_id: int) -> list[dict[str, Any]]:
-    """All metrics of every epoch of a trial, from the first; the keys are the columns of `schema.EPOCHS`."""
-    query = sa.select(EPOCHS).where(EPOCHS.c.trial_id == trial_id).order_by(EPOCHS.c.epoch)
-    rows = storage.read(lambda session: session.execute(query).mappings().all())
-    return [{key: value for key, value in row.items() if key != "trial_id"} for row in rows]
+    return storage.read(body)
 
 
 def trial_by_number(storage: Storage, study: StudyRecord, number: int) -> FrozenTrial:

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from optuna.storages._rdb import models
 from optuna.trial import TrialState
 
+from studies.store.attributes import TRIAL_USER
 from studies.store.schema import EPOCHS
 from studies.store.storage import Storage
+from studies.store.tables import TRIALS
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Ledger:
 
 def ledger(storage: Storage, study_id: int) -> Ledger:
     """The account of a study, with its running trials and those given back after some epochs."""
-    trial, attribute = models.TrialModel, models.TrialUserAttributeModel
+    trial, attribute = TRIALS.c, TRIAL_USER.table.c
     spent = (
         sa.select(
             trial.trial_id,
@@ -62,7 +63,7 @@ def ledger(storage: Storage, study_id: int) -> Ledger:
     )
     configs = (
         sa.select(attribute.trial_id, attribute.value_json)
-        .join(trial, trial.trial_id == attribute.trial_id)
+        .join(TRIALS, trial.trial_id == attribute.trial_id)
         .where(trial.study_id == study_id, trial.state == TrialState.PRUNED, attribute.key == "config")
     )
     rows = storage.read(lambda session: session.execute(spent).all())
@@ -72,7 +73,7 @@ def ledger(storage: Storage, study_id: int) -> Ledger:
 
 
 def planned_epochs(config: Any) -> int | None:
-    """How many epochs a trial's `config` has; None where another program keeps something else under that name."""
+    """How many epochs a trial's `config` has; None if another program keeps something else under that name."""
     epochs = config.get("epochs") if isinstance(config, dict) else None
     return epochs if isinstance(epochs, int) else None
 

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import orm
 
 from studies.queue.queue import Counts, SlotStatus
 from studies.store.reading import read_trials
 from studies.store.storage import Storage
+from studies.store.tables import TRIALS
 
 RECENT = 20
 """How long a trial takes is what the last so many took."""
@@ -24,7 +24,7 @@ class Pace:
     """How fast the study goes."""
 
     trials_per_hour: float | None
-    """None where nobody works on it, or no trial is settled yet."""
+    """None if nobody works on it, or no trial is settled yet."""
     seconds_left: float | None
     images_per_second: float
 
@@ -52,11 +52,11 @@ def pace_of(trials: Sequence[FrozenTrial], counts: Counts, slots: Sequence[SlotS
 
 def recent_trials(storage: Storage, study_id: int) -> list[FrozenTrial]:
     """What `pace_of` looks at: the trials that run, and the last that were settled."""
-    trial = models.TrialModel
+    trial = TRIALS.c
     of_study = trial.study_id == study_id
     ended = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
     last = sa.select(trial.trial_id).where(of_study, trial.state.in_(ended))
-    last = last.order_by(sa.desc("datetime_complete")).limit(RECENT)
+    last = last.order_by(trial.datetime_complete.desc()).limit(RECENT)
 
     def body(session: orm.Session) -> list[FrozenTrial]:
         ids = session.scalars(last).all()

@@ -10,21 +10,19 @@ verified    what `alexsearch verify` concluded from its last comparison of the s
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
 from typing import Any, Literal, TypeVar
 
-import sqlalchemy as sa
-from optuna.storages._rdb import models
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import orm
 
-from studies.queue.queue import Queue
 from studies.record.catalog import StudyRecord
 from studies.record.published import PAPER_SCORE
+from studies.store.attributes import STUDY_USER
 from studies.store.storage import Storage
+from studies.store.tables import hold_study
 
 CONFIDENCE = 0.95
 SIGNIFICANT = 0.05
@@ -67,7 +65,7 @@ class Retrained:
 
     @property
     def gain(self) -> float | None:
-        """How much better than the report; None where nothing is to be compared."""
+        """How much better than the report; None if nothing is to be compared."""
         return None if self.report is None else self.mean - self.report
 
     def in_words(self) -> str:
@@ -89,9 +87,9 @@ class Verified:
     """Trial numbers, the best on fresh seeds first; their records are in `reproduced`."""
     picked: int
     second: int | None
-    """None where only one trial could be compared."""
+    """None if only one trial could be compared."""
     p_value: float | None
-    """Two-sided, of Welch's t-test between the scores of the first and the second; None where there is no test."""
+    """Two-sided, of Welch's t-test between the scores of the first and the second; None if there is no test."""
     told_apart: bool
     """Whether `p_value` is below `SIGNIFICANT`."""
     finished: str
@@ -151,7 +149,7 @@ def next_seed_interval(values: Sequence[float]) -> tuple[float, float] | None:
 def welch(first: Sequence[float], second: Sequence[float]) -> float | None:
     """How likely scores so far apart are where both were drawn around one mean: two-sided p of Welch's t-test.
 
-    None where there is no test: a sample of one, or two without any spread. Welch (1947), "The generalization of
+    None if there is no test: a sample of one, or two without any spread. Welch (1947), "The generalization of
     'Student's' problem when several different population variances are involved", Biometrika 34. Unpaired, because two
     configurations share nothing by sharing a seed: their batches differ.
     """
@@ -223,7 +221,7 @@ def reproduced(study: StudyRecord) -> dict[int, Retrained]:
 
 
 def verified(study: StudyRecord) -> Verified | None:
-    """What the last `alexsearch verify` concluded; None where there was none."""
+    """What the last `alexsearch verify` concluded; None if there was none."""
     return _checked(study.attributes.get("verified"), Verified)
 
 
@@ -243,16 +241,9 @@ def _checked(stored: object, kind: type[T]) -> T | None:
 
 def _update(storage: Storage, study: StudyRecord, key: str, change: Callable[[Any], Any]) -> None:
     """Change one user attribute of the study in one transaction: two retrainings may end at the same time."""
-    attribute = models.StudyUserAttributeModel
-    where = (attribute.study_id == study.study_id, attribute.key == key)
 
     def body(session: orm.Session) -> None:
-        Queue(storage, study.study_id).lock_study(session)
-        old = session.scalar(sa.select(attribute.value_json).where(*where))
-        new = json.dumps(change(None if old is None else json.loads(old)))
-        if old is None:
-            session.add(attribute(study_id=study.study_id, key=key, value_json=new))
-        else:
-            session.execute(sa.update(attribute).where(*where).values(value_json=new))
+        hold_study(session, study.study_id)
+        STUDY_USER.write(session, study.study_id, {key: change(STUDY_USER.read(session, study.study_id, key))})
 
     storage.transaction(body)

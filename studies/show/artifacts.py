@@ -1,8 +1,8 @@
 """What optuna-dashboard offers beside a settled trial: its curves as a picture, its epochs as a table.
 
-Optuna lets nobody add to a finished trial, and its caches would not look again: so the artifacts are named in the very
-transaction that settles it. They are drawn from the database when somebody first asks for them. So they cost training
-nothing, can't fail a trial, and are there for a dashboard on another host than the one that trained.
+They are named when the trial is settled (`studies.store.artifact_names`), and drawn from the database when somebody
+first asks for them. So they cost training nothing, can't fail a trial, and are there for a dashboard on another host
+than the one that trained.
 """
 
 from __future__ import annotations
@@ -10,49 +10,23 @@ from __future__ import annotations
 import csv
 import io
 import json
-import uuid
 from collections.abc import Mapping
-from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from optuna.storages._rdb import models
 
 from studies.record.published import stands_beside
+from studies.store.artifact_names import KINDS, PREFIX
+from studies.store.epochs import epoch_history
+from studies.store.storage import Storage
+from studies.store.tables import TRIALS
 from studies.words import STATE_WORDS
-
-if TYPE_CHECKING:
-    from studies.store.storage import Storage
-
-KINDS: Mapping[str, str] = MappingProxyType({"curves.png": "image/png", "epochs.csv": "text/csv"})
-"""Name: MIME type."""
-PREFIX = "artifacts:"
-"""Of the system attributes in which Optuna keeps what an artifact is."""
-
-
-def named_artifacts(trial_id: int) -> dict[str, str]:
-    """The system attributes that give a trial its artifacts. Their ids end in the trial's own, by which it is found."""
-    attributes = {}
-    for name, mimetype in KINDS.items():
-        artifact_id = f"{str(uuid.uuid4())[:23]}-{trial_id:012x}"
-        key, value = described(artifact_id, name, mimetype)
-        attributes[key] = value
-    return attributes
-
-
-def described(artifact_id: str, name: str, mimetype: str) -> tuple[str, str]:
-    """Key and value of the system attribute by which Optuna knows an artifact."""
-    meta = {"artifact_id": artifact_id, "filename": name, "mimetype": mimetype, "encoding": None}
-    return PREFIX + artifact_id, json.dumps(meta)
 
 
 def drawn_artifact(storage: Storage, artifact_id: str) -> bytes | None:
-    """The content of an artifact that `named_artifacts` has named; None where no trial has one with this id.
+    """The content of an artifact that `named_artifacts` has named; None if no trial has one with this id.
 
     One thread at a time may draw: matplotlib is not made for several.
     """
-    from studies.record.catalog import epoch_history
-
     try:
         trial = storage.get_trial(int(artifact_id[-12:], 16))
         meta = json.loads(trial.system_attrs[PREFIX + artifact_id])
@@ -76,7 +50,7 @@ def drawn_artifact(storage: Storage, artifact_id: str) -> bytes | None:
 
 
 def _data_of(storage: Storage, trial_id: int) -> Mapping[str, object]:
-    query = sa.select(models.TrialModel.study_id).where(models.TrialModel.trial_id == trial_id)
+    query = sa.select(TRIALS.c.study_id).where(TRIALS.c.trial_id == trial_id)
     study_id = storage.read(lambda session: session.scalar(query))
     data: Mapping[str, object] = storage.get_study_user_attrs(study_id or 0).get("data", {})
     return data

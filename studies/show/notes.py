@@ -14,22 +14,20 @@ Markdown in them is shown as it is.
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import sqlalchemy as sa
-from optuna.storages._rdb import models
 from sqlalchemy import orm
 
-from studies.queue.queue import Queue
 from studies.record.catalog import StudyRecord, described
 from studies.record.findings import Findings, findings_of
 from studies.record.published import PAPER_SCORE
+from studies.store.attributes import STUDY_SYSTEM
 from studies.store.storage import Storage
+from studies.store.tables import hold_study
 from studies.words import one_line, settings, spent
 
 if TYPE_CHECKING:
@@ -54,26 +52,19 @@ def refresh_notes(storage: Storage, study: StudyRecord, trials: Sequence[FrozenT
     found = findings_of(storage, study, trials)
     body = study_note(found)
     figures = {f"{_PLOT}{name}:0": text for name, text in _figures(found).items()}
-    attribute = models.StudySystemAttributeModel
 
     def write(session: orm.Session) -> None:
-        Queue(storage, study.study_id).lock_study(session)
-        query = sa.select(attribute).where(attribute.study_id == study.study_id, attribute.key.startswith("dashboard:"))
-        rows: dict[str, Any] = {str(row.key): row for row in session.scalars(query)}
-        stored = {key: json.loads(row.value_json) for key, row in rows.items()}
+        hold_study(session, study.study_id)
+        stored = STUDY_SYSTEM.read_all(session, study.study_id, "dashboard:")
         wanted: dict[str, Any] = dict(figures)
         shown = _note_of(stored)
         if (note := _with_what_was_added(body, shown)) != shown:
             wanted |= {f"{_NOTE}str:{piece}": "" for piece in range(1, len(_pieces(stored)))}
             wanted |= {f"{_NOTE}str:0": note, f"{_NOTE}ver": int(stored.get(f"{_NOTE}ver", 0)) + 1}
-        for key, value in wanted.items():
-            if key not in rows:
-                session.add(attribute(study_id=study.study_id, key=key, value_json=json.dumps(value)))
-            elif stored[key] != value:
-                rows[key].value_json = json.dumps(value)
-        for key in rows.keys() - figures.keys():
-            if key.startswith(_PLOT):  # one that was kept before
-                session.delete(rows[key])
+        changed = {key: value for key, value in wanted.items() if key not in stored or stored[key] != value}
+        STUDY_SYSTEM.write(session, study.study_id, changed)
+        earlier = [key for key in stored if key.startswith(_PLOT) and key not in figures]
+        STUDY_SYSTEM.remove(session, study.study_id, *earlier)
 
     storage.transaction(write)
 

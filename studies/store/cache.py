@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 from optuna.storages._cached_storage import _CachedStorage, _StudyInfo
-from optuna.storages._rdb import models
 from optuna.trial import TrialState
 
 from studies.store.storage import Storage
+from studies.store.tables import TRIALS
 
 LARGEST_ID = 2**31 - 1
 MANY = 500
@@ -70,7 +70,7 @@ class StartedTrials(_CachedStorage):
             self._seen[study_id] = now
 
     def _look(self, study_id: int) -> dict[int, _Seen]:
-        trial = models.TrialModel.__table__.c
+        trial = TRIALS.c
         query = sa.select(trial.trial_id, trial.number, trial.state, trial.datetime_start)
         query = query.where(trial.study_id == study_id, trial.state.in_(self._kept))
         rows = self._backend.read(lambda session: session.execute(query).all())

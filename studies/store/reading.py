@@ -17,16 +17,13 @@ from typing import Any
 
 import sqlalchemy as sa
 from optuna.distributions import BaseDistribution, json_to_distribution
-from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial
 from sqlalchemy import orm
 
-TRIAL = models.TrialModel.__table__.c
-PARAM = models.TrialParamModel.__table__.c
-USER = models.TrialUserAttributeModel.__table__.c
-SYSTEM = models.TrialSystemAttributeModel.__table__.c
-VALUE = models.TrialValueModel.__table__.c
-REPORT = models.TrialIntermediateValueModel.__table__.c
+from studies.store.tables import PARAMS, REPORTS, TRIAL_SYSTEM, TRIAL_USER, TRIALS, VALUES
+
+TRIAL, PARAM, VALUE, REPORT = TRIALS.c, PARAMS.c, VALUES.c, REPORTS.c
+USER, SYSTEM = TRIAL_USER.c, TRIAL_SYSTEM.c
 
 # By the name of their kind, what a database that knows no such numbers can't hold. Finite ones are there as they are.
 UNUSUAL = {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}
@@ -45,7 +42,7 @@ def read_trials(session: orm.Session, which: sa.ColumnElement[bool]) -> list[Fro
 
     def parts(table: Any, *columns: Any, order: Any = None) -> Rows:
         """Rows by trial; the trial's id, then `columns`."""
-        query = sa.select(table.trial_id, *columns).join(TRIAL.trial_id.table, TRIAL.trial_id == table.trial_id)
+        query = sa.select(table.trial_id, *columns).join(TRIALS, TRIAL.trial_id == table.trial_id)
         found: dict[int, list[Any]] = defaultdict(list)
         for row in session.execute(query.where(which) if order is None else query.where(which).order_by(order)):
             found[row[0]].append(row)

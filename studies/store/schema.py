@@ -6,6 +6,15 @@ import sqlalchemy as sa
 
 metadata = sa.MetaData()
 
+LATEST = 2
+"""The version of these tables, and of what is kept in Optuna's attributes; `studies.store.versions` led there."""
+
+VERSION = sa.Table(
+    "alexsearch_version",  # as Alembic makes and writes it: one row
+    metadata,
+    sa.Column("version_num", sa.String(32), primary_key=True),
+)
+
 # A place where one trial at a time is trained: a GPU, a share of one, or a CPU. The row lives as long as its worker.
 SLOTS = sa.Table(
     "alexsearch_slots",

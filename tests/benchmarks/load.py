@@ -28,14 +28,15 @@ from typing import Any
 
 import sqlalchemy as sa
 from optuna.distributions import CategoricalDistribution, FloatDistribution, distribution_to_json
-from optuna.storages._rdb import models
 from optuna.trial import TrialState
 
 from search.choosing.proposing import StudyOfLessons, propose
 from studies.queue.queue import Queue
 from studies.record.catalog import open_study
 from studies.store.cache import StartedTrials
-from studies.store.storage import open_storage
+from studies.store.opening import open_storage
+from studies.store.tables import PARAMS, TRIAL_USER, TRIALS, VALUES
+from studies.store.tables import REPORTS as REPORT_ROWS
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from fleet import Fleet, Verdict, judge
@@ -217,20 +218,19 @@ def large_study(orders: Orders, settled: int) -> Queue:
     chance, now = random.Random(0), datetime.datetime.now()
     rate = distribution_to_json(FloatDistribution(0.001, 0.1, log=True))
     size = distribution_to_json(CategoricalDistribution([32, 64]))
-    finite = models.TrialIntermediateValueModel.TrialIntermediateValueType.FINITE
     attributes = {
         "config": {"batch_size": 32, "learning_rate": 0.01, "epochs": REPORTS, "schedule": "constant"},
         "versions": {"python": "3.11", "tensorflow": "2.21", "keras": "3.15", "numpy": "2.3", "optuna": "5.0"},
         **{"seconds": 12.0, "epochs_run": REPORTS, "device": "cpu", "git_commit": "0" * 40, "host": "h"},
     }
-    trial = models.TrialModel
+    trial = TRIALS.c
     with storage.engine.begin() as connection:
         first = sa.select(trial.trial_id).order_by(trial.number).limit(settled)
         ids = connection.execute(first).scalars().all()
         done = {"state": TrialState.COMPLETE, "datetime_start": now, "datetime_complete": now}
-        connection.execute(sa.update(trial).where(trial.number < settled).values(**done))
+        connection.execute(sa.update(TRIALS).where(trial.number < settled).values(**done))
         rows: dict[Any, list[dict[str, Any]]] = {
-            models.TrialParamModel: [
+            PARAMS: [
                 {"trial_id": i, "param_name": name, "param_value": value, "distribution_json": distribution}
                 for i in ids
                 for name, value, distribution in (
@@ -238,15 +238,13 @@ def large_study(orders: Orders, settled: int) -> Queue:
                     ("learning_rate", 10 ** chance.uniform(-3, -1), rate),
                 )
             ],
-            models.TrialValueModel: [
-                {"trial_id": i, "objective": 0, "value": chance.random(), "value_type": "FINITE"} for i in ids
-            ],
-            models.TrialIntermediateValueModel: [
-                {"trial_id": i, "step": step, "intermediate_value": 0.5, "intermediate_value_type": finite}
+            VALUES: [{"trial_id": i, "objective": 0, "value": chance.random(), "value_type": "FINITE"} for i in ids],
+            REPORT_ROWS: [
+                {"trial_id": i, "step": step, "intermediate_value": 0.5, "intermediate_value_type": "FINITE"}
                 for i in ids
                 for step in range(1, REPORTS + 1)
             ],
-            models.TrialUserAttributeModel: [
+            TRIAL_USER: [
                 {"trial_id": i, "key": key, "value_json": json.dumps(value)}
                 for i in ids
                 for key, value in attributes.items()

@@ -22,7 +22,8 @@ from selenium.webdriver.support.ui import WebDriverWait
 from search.screen.reporting import write_picture
 from studies.record.catalog import find_study
 from studies.show.dashboard import serving
-from studies.store.storage import open_storage, storage_url
+from studies.store.opening import open_storage
+from studies.store.urls import storage_url
 
 OPTIONS = (
     *("headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking"),

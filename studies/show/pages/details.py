@@ -11,7 +11,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from studies.queue.queue import Queue
-from studies.record.catalog import StudyRecord, epoch_history, top_trials
+from studies.record.catalog import StudyRecord, top_trials
 from studies.record.curves import points_of
 from studies.record.published import PAPER_CURVE, PAPER_NAME, paper_points
 from studies.show.pages.chart import Chart, Line, draw, four_digits
@@ -26,6 +26,7 @@ from studies.show.pages.reader import (
     row_of,
     settings_of,
 )
+from studies.store.epochs import epoch_history
 from studies.words import STATE_WORDS, duration, one_line, why
 
 COMPARED = 8

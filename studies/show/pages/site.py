@@ -29,7 +29,8 @@ from studies.show.pages.gpus import Gpus
 from studies.show.pages.reader import Reader
 from studies.show.templates import render
 from studies.store.cache import AllTrials
-from studies.store.storage import Storage, StorageError
+from studies.store.errors import StorageError
+from studies.store.storage import Storage
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment

@@ -1,0 +1,67 @@
+"""Optuna's tables, under names of ours. No other file imports Optuna's private models of them.
+
+`studies.store.schema` has our own tables, `studies.store.attributes` the four that hold attributes.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from optuna.storages._rdb import models
+from sqlalchemy import orm
+from sqlalchemy.dialects import postgresql, sqlite
+
+STUDIES: sa.Table = models.StudyModel.__table__
+DIRECTIONS: sa.Table = models.StudyDirectionModel.__table__
+STUDY_USER: sa.Table = models.StudyUserAttributeModel.__table__
+STUDY_SYSTEM: sa.Table = models.StudySystemAttributeModel.__table__
+TRIALS: sa.Table = models.TrialModel.__table__
+TRIAL_USER: sa.Table = models.TrialUserAttributeModel.__table__
+TRIAL_SYSTEM: sa.Table = models.TrialSystemAttributeModel.__table__
+PARAMS: sa.Table = models.TrialParamModel.__table__
+VALUES: sa.Table = models.TrialValueModel.__table__
+REPORTS: sa.Table = models.TrialIntermediateValueModel.__table__
+"""Intermediate values, by step"""
+
+FINITE = models.TrialValueModel.TrialValueType.FINITE
+"""The `value_type` of a value that is neither of the infinities"""
+
+
+def hold_study(session: orm.Session, study_id: int) -> None:
+    """Hold the study's row until the transaction ends."""
+    session.execute(sa.update(STUDIES).where(STUDIES.c.study_id == study_id).values(study_name=STUDIES.c.study_name))
+
+
+def write_value(session: orm.Session, trial_id: int, value: float) -> None:
+    """Set the value of a trial with one objective."""
+    stored, kind = models.TrialValueModel.value_to_stored_repr(value)
+    row = {"trial_id": trial_id, "objective": 0, "value": stored, "value_type": kind}
+    upsert(session, VALUES, ("trial_id", "objective"), [row])
+
+
+def write_report(session: orm.Session, trial_id: int, step: int, value: float) -> None:
+    """Set the trial's intermediate value at this step, whether it has one or not."""
+    stored, kind = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
+    row = {"trial_id": trial_id, "step": step, "intermediate_value": stored, "intermediate_value_type": kind}
+    upsert(session, REPORTS, ("trial_id", "step"), [row])
+
+
+def upsert(session: orm.Session, table: sa.Table, key: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows, all of the same columns; a row whose `key` columns, which are unique, are there already is changed.
+
+    What is changed keeps its place in the order of the table's ids.
+    """
+    if not rows:
+        return
+    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    insert = dialect.insert(table)
+    changed = {name: insert.excluded[name] for name in rows[0] if name not in key}
+    session.execute(insert.on_conflict_do_update(index_elements=key, set_=changed), rows)
+
+
+def utc_now() -> datetime.datetime:
+    """As Optuna stores times: in UTC, without saying so."""
+    return datetime.datetime.now(datetime.UTC).replace(tzinfo=None)

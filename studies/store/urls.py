@@ -1,0 +1,63 @@
+"""Which database a text names, and how it may be printed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from sqlalchemy import exc
+from sqlalchemy.engine import URL, make_url
+
+from studies.store.errors import StorageError
+
+SQLITE_FILE = "alexsearch.db"
+
+
+def storage_url(storage: str | None, home: Path) -> URL:
+    """The database that `storage` names: an SQLite or Postgres URL; None is the SQLite file under `home`.
+
+    A Postgres URL without a password takes it from the file named by ALEXSEARCH_STORAGE_PASSWORD_FILE, and if that
+    is unset, libpq looks where it always does (PGPASSWORD, PGPASSFILE).
+
+    Raises:
+        StorageError: the URL is not one, or names another kind of database.
+    """
+    if not storage:
+        return URL.create("sqlite", database=str((home / SQLITE_FILE).absolute()))
+    known = "sqlite:///FILE or postgresql://USER@HOST/DATABASE"
+    try:
+        url = make_url(storage)
+    except (exc.ArgumentError, ValueError):
+        # Quoted nowhere: what could not be taken apart may have a password in any of its parts.
+        raise StorageError(f"the storage is not a database URL. Use {known}.") from None
+    backend = url.drivername.split("+")[0]
+    if backend == "sqlite":
+        if not url.database or url.database == ":memory:":
+            raise StorageError(f"storage {redacted(url)}: names no file, and a search must outlive it. Use {known}.")
+        return url.set(drivername="sqlite", database=str(Path(url.database).absolute()))
+    if backend not in ("postgresql", "postgres"):
+        raise StorageError(f"storage {redacted(url)}: {backend!r} is not a kind of database we know. Use {known}.")
+    url = url.set(drivername="postgresql+psycopg")
+    password_file = os.environ.get("ALEXSEARCH_STORAGE_PASSWORD_FILE")
+    if password_file and not has_password(url):
+        try:
+            url = url.set(password=Path(password_file).read_text(encoding="utf-8").strip("\r\n"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise StorageError(
+                f"ALEXSEARCH_STORAGE_PASSWORD_FILE {password_file}: can't be read ({error}). "
+                "Name a readable file that holds the database's password."
+            ) from None
+    return url
+
+
+def has_password(url: URL | str) -> bool:
+    """Whether the URL itself carries a password, in either of its two places."""
+    url = make_url(url)
+    return bool(url.password) or "password" in url.query
+
+
+def redacted(url: URL) -> str:
+    """The URL as it may be printed: `repr(URL)` shows a password that was given as `?password=`."""
+    if "password" in url.query:
+        url = url.update_query_dict({"password": "***"})
+    return url.render_as_string(hide_password=True).replace("+psycopg", "")
