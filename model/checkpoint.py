@@ -92,7 +92,7 @@ def save(folder: Path, state: State) -> Path:
 
 
 def load(folder: Path, config: TrainConfig, data: str) -> State | None:
-    """The newest whole state of this very training in the folder, or None where there is none.
+    """The newest whole state of this very training in the folder, or None if there is none.
 
     "This very training" has the same data and the same resolved configuration, except that it may have had fewer or
     more epochs planned: they decide nothing about the ones before. What is damaged or of another training is passed

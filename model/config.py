@@ -200,7 +200,7 @@ class EpochMetrics(Frozen):
     accuracy: float
     val_loss: float | None = None
     val_accuracy: float | None = None
-    """None where there are no validation images (`retrain` uses them all)."""
+    """None if there are no validation images (`retrain` uses them all)."""
     learning_rate: float
     seconds: float
     """Wall time of training and validation together."""

@@ -19,7 +19,7 @@ DROPOUT: Final = 0.5
 
 
 class Stage(NamedTuple):
-    """A convolution with ReLU, its BatchNormalization, and the max pooling behind it (none where `pool` is 1)."""
+    """A convolution with ReLU, its BatchNormalization, and the max pooling behind it (none if `pool` is 1)."""
 
     number: int
     filters: int

@@ -100,7 +100,7 @@ def probabilities_of(model: keras.Model, images: npt.NDArray[np.uint8]) -> npt.N
 
 
 def check_model(model: keras.Model, classes: int | None, name: str) -> None:
-    """Raises ModelError where the network takes other images or, with `classes`, gives another number of them."""
+    """Raises ModelError if the network takes other images or, with `classes`, gives another number of them."""
     takes, gives = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
     if takes != (None, *IMAGE_SHAPE):
         raise ModelError(f"{name} must take images of shape (N, 32, 32, 3), but takes {takes}.")

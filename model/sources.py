@@ -108,7 +108,7 @@ def _array_in(archive: Mapping[str, npt.NDArray[np.generic]], name: str, path: P
 
 
 def _classes_in(labels: npt.NDArray[np.generic]) -> int | None:
-    """How many classes the training labels go up to; None where they are no numbers, which `load_training` tells."""
+    """How many classes the training labels go up to; None if they are no numbers, which `load_training` tells."""
     if labels.dtype.kind not in "iuf" or not np.isfinite(labels).all():
         return None
     return int(np.max(labels, initial=0)) + 1

@@ -80,7 +80,7 @@ class Engine:
     ) -> TrainResult:
         """Train one configuration from its initial weights, or from its newest checkpoint in `checkpoints`.
 
-        `on_start` is called once, with the epochs that the checkpoint had; with none where there is no checkpoint.
+        `on_start` is called once, with the epochs that the checkpoint had; none if there is no checkpoint.
         `on_epoch` is called after each new epoch, when its checkpoint is on disk; False from it ends the training.
 
         Raises:

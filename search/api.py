@@ -48,7 +48,7 @@ class Study:
 
     @property
     def record(self) -> StudyRecord:
-        """What it was asked. Raises StudyError where somebody has deleted it."""
+        """What it was asked. Raises StudyError if somebody has deleted it."""
         from studies.record.catalog import find_study
 
         return find_study(self.storage, self.name)
@@ -194,7 +194,7 @@ def best_recipe(study: Study, trial: int | None = None) -> Recipe:
 
 
 def save_recipe(recipe: Recipe, path: str | Path) -> Path:
-    """Write a recipe as the file that `alexsearch retrain` takes. Raises InputError where it can't be written."""
+    """Write a recipe as the file that `alexsearch retrain` takes. Raises InputError if it can't be written."""
     from search.retraining.recipe import write_recipe
 
     write_recipe(recipe, Path(path))
@@ -298,7 +298,7 @@ def figure_names() -> tuple[str, ...]:
 
 
 def report(study: Study, path: str | Path = "report.html") -> Path:
-    """Write what a study has found as one HTML file. Raises InputError where it can't be written."""
+    """Write what a study has found as one HTML file. Raises InputError if it can't be written."""
     from search.screen.reporting import write_report
 
     write_report(study.storage, study.name, Path(path))

@@ -45,7 +45,7 @@ class Artifacts:
         self._drawing = threading.Lock()
 
     def open_reader(self, artifact_id: str) -> BinaryIO:
-        """The artifact to be read. Raises ArtifactNotFound where there is none."""
+        """The artifact to be read. Raises ArtifactNotFound if there is none."""
         with self._drawing:
             try:
                 return self._kept.open_reader(artifact_id)

@@ -76,7 +76,7 @@ class Home:
         return self.study(study) / "verify" / study_uid[:12]
 
     def check_writable(self) -> None:
-        """Raises InputError where nothing can be written."""
+        """Raises InputError if nothing can be written."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.folder):

@@ -225,7 +225,7 @@ workers_option = click.option(
 
 
 def open_database(home: Path, storage: str | None, *, create: bool = False, connections: int = 1) -> Storage:
-    """The database that the options name. Raises StorageError where it can't be used."""
+    """The database that the options name. Raises StorageError if it can't be used."""
     from studies.store.opening import open_storage
     from studies.store.urls import has_password, storage_url
 

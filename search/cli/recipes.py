@@ -162,7 +162,7 @@ def retrain(
 
 
 def _database_if_there(home: Path, storage: str | None) -> Storage | None:
-    """The database to write a score to; None where none was named and none is in the home."""
+    """The database to write a score to; None if none was named and none is in the home."""
     from studies.store.errors import StorageError
 
     try:

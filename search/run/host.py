@@ -82,7 +82,7 @@ def run_search(request: RunRequest, view: View, stopping: threading.Event) -> Ru
 
 
 def _nothing_left(request: RunRequest, study: StudyRecord) -> RunOutcome | None:
-    """What a run comes to whose study is at its end already; None where there is something to do."""
+    """What a run comes to whose study is at its end already; None if there is something to do."""
     queue = Queue(request.storage, study.study_id)
     queue.reap(Undertaker(queue).look())  # a finished study too may have the slot of a worker that was killed
     limit = None if request.joins else queue.reached(request.limits)

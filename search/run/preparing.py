@@ -27,7 +27,7 @@ class Prepared:
 
 
 def prepare(request: RunRequest, places: tuple[Place, ...], view: View, stopping: threading.Event) -> Prepared | None:
-    """Start the first child and have it read the data; None where `stopping` was set meanwhile.
+    """Start the first child and have it read the data; None if `stopping` was set meanwhile.
 
     Raises:
         InputError: the data can't be used, or the study asks something else.

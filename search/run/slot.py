@@ -137,7 +137,7 @@ class Slot:
             self._crashed(taken, error.failure)
 
     def _ready_child(self) -> Process | None:
-        """The slot's child, started where there is none; None where the slot was told to stop meanwhile."""
+        """The slot's child, started if there is none; None if the slot was told to stop meanwhile."""
         if self._child is None:
             work = self._work
             self._child = work.start(
@@ -150,13 +150,13 @@ class Slot:
         return self._child
 
     def accept(self, ready: Ready) -> None:
-        """Take note of what the child said of its data and device. Raises StartError where it has other data."""
+        """Take note of what the child said of its data and device. Raises StartError if it has other data."""
         if ready.data.fingerprint != self._work.fingerprint:
             raise StartError("the data is no longer what the study began with: its files changed during the run")
         self._device = {"device": ready.device.name, "threads": ready.device.threads}
 
     def _configure(self, taken: Taken) -> TrainConfig | None:
-        """The trial's values; None where there is nothing to train: it is settled, or not ours any more."""
+        """The trial's values; None if there is nothing to train: it is settled, or not ours any more."""
         try:
             proposal = propose(self._study, taken.trial_id, taken.number, self._work.space)
         except (KeyError, optuna.exceptions.UpdateFinishedTrialError):  # deleted or told from outside

@@ -61,7 +61,7 @@ def serve_dashboard(
 def dashboard_beside(storage: Storage, artifacts: Path) -> Iterator[str]:
     """The dashboard for as long as a run lasts, read-only and on this machine only. Gives what to tell the user of it.
 
-    `storage` is its own, not the run's. Where port 8080 is taken, a free one is. Raises DashboardError where none is.
+    `storage` is its own, not the run's. Where port 8080 is taken, a free one is. Raises DashboardError if none is.
     """
     storage.patiently.seconds = PAGE_PATIENCE_SECONDS
     serve_at = functools.partial(

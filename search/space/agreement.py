@@ -91,7 +91,7 @@ def _dependents_alone(parameters: Parameters) -> list[str]:
 
 
 def _of_parent(parent: str, parameters: Parameters) -> Parameter | None:
-    """The parameter that others depend on; None where it could not be read."""
+    """The parameter that others depend on; None if it could not be read."""
     if parent not in parameters:
         return None
     return DEFAULTS[parent] if parameters[parent] is None else parameters[parent]

@@ -211,7 +211,7 @@ def contains(parameter: Parameter, value: Value) -> bool:
 def values_of(parameter: Parameter, name: str, points: int) -> tuple[Value, ...]:
     """The values that a grid takes from a parameter: all where they can be counted, else `points` evenly spaced.
 
-    Raises OverflowError where they are more than `LARGEST_GRID`.
+    Raises OverflowError if they are more than `LARGEST_GRID`.
     """
     if isinstance(parameter, Choices):
         return parameter.choices
@@ -290,7 +290,7 @@ def encode(parameter: Parameter, value: Value) -> int | float | str:
 
 
 def decode(name: str, parameter: Parameter, param: Any) -> Value:
-    """The value that Optuna holds as `param`. Raises KeyError where it is none of the choices."""
+    """The value that Optuna holds as `param`. Raises KeyError if it is none of the choices."""
     if isinstance(parameter, Choices):
         return {encode(parameter, choice): choice for choice in parameter.choices}[param]
     value: Value = int(param) if name in WHOLE else param

@@ -43,7 +43,7 @@ class ReachSpec(_Judging):
     margin: Annotated[float, Field(ge=0, le=1)] = 0.05
     """How far below the best a trial may be expected to end: 0.05 are five points of accuracy."""
     confidence: Annotated[float, Field(ge=0, lt=1)] = 0.95
-    """How sure to be that no trial can gain more: the fewer were seen, the more than theirs is thought possible."""
+    """How sure to be that no trial can gain more. The fewer were seen, the larger a gain beyond theirs is allowed."""
     n_warmup_steps: Count = 1
     """No trial is pruned before this epoch."""
     n_min_trials: CountFromOne = 1

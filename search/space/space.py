@@ -193,7 +193,7 @@ class SearchSpace(Frozen):
         return TrainConfig(**values, seed=seed)
 
     def baseline_params(self) -> dict[str, int | float | str] | None:
-        """The baseline's searched parameters, as `study.enqueue_trial` takes them; None without a baseline."""
+        """The baseline's searched parameters, as `study.enqueue_trial` takes them; None if it has none."""
         if self.baseline is None:
             return None
         values = completed(self.baseline.given(), self.parameters())
@@ -259,7 +259,7 @@ class SearchSpace(Frozen):
         return self.with_data(data)
 
     def with_data(self, data: DataSpec) -> SearchSpace:
-        """The space over other data. Raises InputError where it doesn't fit: a batch above the training images."""
+        """The space over other data. Raises InputError if it doesn't fit: a batch above the training images."""
         return parse_space({**self.to_dict(), "data": data.model_dump(exclude_none=True)}, "data")
 
 

@@ -80,7 +80,7 @@ class Process(Protocol):
     log: Path
 
     def wait_ready(self, stopping: threading.Event) -> Ready | None:
-        """Its first answer; None where `stopping` was set before.
+        """Its first answer; None if `stopping` was set before.
 
         Raises:
             RefusedError: the data can't be used.
@@ -91,7 +91,7 @@ class Process(Protocol):
         """Say something. Where it is gone, `receive` tells."""
 
     def receive(self, timeout: float) -> FromTrainer | None:
-        """The next message; None after `timeout` seconds without one. Raises ChildError where it is gone."""
+        """The next message; None after `timeout` seconds without one. Raises ChildError if it is gone."""
 
     def outgrown(self) -> bool:
         """Whether its memory is worth a new process. Asked after each training."""
@@ -235,7 +235,7 @@ def heard(process: Process, trial: int, stopping: threading.Event) -> Iterator[O
 
 
 def kernel_kills() -> int:
-    """How many processes of this machine the kernel has killed for want of memory; 0 where it does not tell."""
+    """How many processes of this machine the kernel has killed for want of memory; 0 if it does not tell."""
     with contextlib.suppress(OSError, ValueError):
         for text in Path("/proc/vmstat").read_text(encoding="ascii").splitlines():
             if text.startswith("oom_kill "):

@@ -50,7 +50,7 @@ class Train(Frozen):
     checkpoints: Path | None
     """None: it begins anew, and leaves no checkpoint."""
     model: Path | None = None
-    """Where to save the network after its last epoch; None where nobody wants it."""
+    """Where to save the network after its last epoch; None if nobody wants it."""
 
 
 class Verdict(Frozen):
@@ -163,10 +163,10 @@ def line(message: ToTrainer | FromTrainer) -> str:
 
 
 def to_trainer(text: str) -> ToTrainer:
-    """What a line to a training process says. Raises ValueError where it is no such message."""
+    """What a line to a training process says. Raises ValueError if it is no such message."""
     return _to.validate_json(text)
 
 
 def from_trainer(text: str) -> FromTrainer:
-    """What a line from a training process says. Raises ValueError where it is no such message."""
+    """What a line from a training process says. Raises ValueError if it is no such message."""
     return _from.validate_json(text)

@@ -59,7 +59,7 @@ class Judgement:
 
 
 def judge(trials: Sequence[FrozenTrial]) -> Judgement | None:
-    """What the audits among these trials say; None without a complete trial to hold them against."""
+    """What the audits among these trials say; None if no complete trial is there to hold them against."""
     values = sorted(trial.value for trial in trials if trial.state == TrialState.COMPLETE and trial.value is not None)
     if not values:
         return None
