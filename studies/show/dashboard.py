@@ -82,12 +82,14 @@ def build_app(
     from optuna_dashboard import wsgi
 
     from studies.show.pages.site import build_pages, with_pages
+    from studies.show.requests import CheckedArtifacts, checked
     from studies.store.cache import AllTrials
 
     _ask_python_instead_of_numpy()
     cached = cached or AllTrials(storage)
     pages = build_pages(storage, cached, allow_edits=allow_edits, recipe=recipe)
-    app = with_pages(wsgi(cached, artifact_store=artifact_store), pages)
+    theirs = wsgi(cached, artifact_store=None if artifact_store is None else CheckedArtifacts(artifact_store))
+    app = with_pages(checked(theirs, storage), pages)
     return guard(
         app, hosts=hosts, password=password, allow_edits=allow_edits, healthy=lambda: _storage_answers(storage)
     )

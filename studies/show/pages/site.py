@@ -71,18 +71,19 @@ def build_pages(
 
     site = _Site(storage, cached, allow_edits, recipe, now)
     app = bottle.Bottle()
+    app.router.add_filter("row", lambda _: ("[0-9]{1,9}", int, None))  # a database takes no larger ones
     for rule, view in (
         ("/", site.studies),
         ("/studies", site.studies),
-        ("/studies/<study_id:int>", site.study),
-        ("/studies/<study_id:int>/trials/<number:int>", site.trial),
-        ("/studies/<study_id:int>/trials/<number:int>/recipe", site.recipe),
-        ("/studies/<study_id:int>/compare", site.compare),
-        ("/studies/<study_id:int>/best", site.best),
+        ("/studies/<study_id:row>", site.study),
+        ("/studies/<study_id:row>/trials/<number:row>", site.trial),
+        ("/studies/<study_id:row>/trials/<number:row>/recipe", site.recipe),
+        ("/studies/<study_id:row>/compare", site.compare),
+        ("/studies/<study_id:row>/best", site.best),
         ("/pages/<name>", site.static),
     ):
         app.get(rule, callback=site.told(view))
-    app.post("/studies/<study_id:int>/<what:re:stop|continue>", callback=site.told(site.steer))
+    app.post("/studies/<study_id:row>/<what:re:stop|continue>", callback=site.told(site.steer))
     for status in (404, 405, 500):
         app.error(status, callback=site.wrong)
     return app  # type: ignore[no-any-return]
