@@ -31,7 +31,7 @@ from optuna_dashboard import _serializer, save_note
 from PIL import Image
 from waitress.trigger import trigger
 
-from studies.show import dashboard, guard
+from studies.show import dashboard, guard, login
 from studies.show.dashboard import DashboardError, build_app, read_password, serving
 from studies.store.opening import open_storage
 from studies.store.storage import Storage
@@ -159,29 +159,38 @@ def test_password_may_hold_colons_and_letters_beyond_ascii(storage: Storage) -> 
     assert request(app, "/api/meta", HTTP_AUTHORIZATION=basic("šifra"))[0] == 401
 
 
-def test_guesses_run_out_for_their_address_until_a_minute_is_over() -> None:
+def test_guesses_run_out_for_their_address_until_a_minute_is_over_and_the_right_one_passes() -> None:
     now = [0.0]
-    checker = guard.Password(PASSWORD, clock=lambda: now[0])
-    for _ in range(guard.GUESSES):
+    checker = login.Password(PASSWORD, clock=lambda: now[0])
+    for _ in range(login.GUESSES):
         assert checker.check(basic("guess"), "10.0.0.1") == "wrong"
-    assert checker.check(basic(PASSWORD), "10.0.0.1") == "blocked"
-    assert checker.check(basic(PASSWORD), "10.0.0.2") == "right"
-    now[0] = guard.GUESS_SECONDS + 1
+    assert checker.check(basic("guess"), "10.0.0.1") == "blocked"
+    assert checker.check(basic("guess"), "10.0.0.2") == "wrong"
     assert checker.check(basic(PASSWORD), "10.0.0.1") == "right"
+    assert checker.check(basic("guess"), "10.0.0.1") == "blocked", "the right one gives guessers no new turn"
+    now[0] = login.GUESS_SECONDS + 1
+    assert checker.check(basic("guess"), "10.0.0.1") == "wrong"
+
+
+def test_a_host_cannot_go_through_its_ipv6_network_for_new_guesses() -> None:
+    checker = login.Password(PASSWORD, clock=lambda: 0.0)
+    verdicts = [checker.check(basic("guess"), f"2001:db8:0:1::{number:x}") for number in range(1, login.GUESSES + 2)]
+    assert verdicts == ["wrong"] * login.GUESSES + ["blocked"]
+    assert checker.check(basic("guess"), "2001:db8:0:2::1") == "wrong"
 
 
 def test_asking_without_a_password_is_no_guess() -> None:
-    checker = guard.Password(PASSWORD, clock=lambda: 0.0)
-    for _ in range(3 * guard.GUESSES):
+    checker = login.Password(PASSWORD, clock=lambda: 0.0)
+    for _ in range(3 * login.GUESSES):
         assert checker.check("", "10.0.0.1") == "missing"
     assert checker.check(basic(PASSWORD), "10.0.0.1") == "right"
 
 
 def test_addresses_of_guessers_do_not_fill_the_memory() -> None:
-    checker = guard.Password(PASSWORD, clock=lambda: 0.0)
-    for number in range(guard.REMEMBERED_ADDRESSES + 50):
+    checker = login.Password(PASSWORD, clock=lambda: 0.0)
+    for number in range(login.REMEMBERED_ADDRESSES + 50):
         checker.check(basic("guess"), str(number))
-    assert len(checker._failures) == guard.REMEMBERED_ADDRESSES
+    assert len(checker._failures) == login.REMEMBERED_ADDRESSES
 
 
 def test_health_is_told_to_anybody_and_says_when_the_storage_is_gone(storage: Storage, tmp_path: Path) -> None:
@@ -422,6 +431,16 @@ def test_open_to_the_network_only_with_a_password(storage: Storage, host: str) -
         for name in (socket.gethostname(), "192.168.3.4:8080", "lab.example"):
             assert get(url, "/api/studies", Host=name, Authorization=basic(PASSWORD)) == 200
         assert get(url, "/api/studies", Host="evil.example", Authorization=basic(PASSWORD)) == 421
+
+
+def test_token_comes_from_its_file_then_its_variable(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("t0ken\n")
+    environ = {dashboard.TOKEN_VARIABLE: "other", dashboard.PASSWORD_VARIABLE: PASSWORD}
+    assert dashboard.read_token(tmp_path / "token", environ) == "t0ken"
+    assert dashboard.read_token(None, environ) == "other"
+    assert dashboard.read_token(None, {dashboard.PASSWORD_VARIABLE: PASSWORD}) is None
+    with pytest.raises(DashboardError, match="the dashboard's token can't be read"):
+        dashboard.read_token(tmp_path / "none", environ)
 
 
 def test_password_comes_from_the_file_then_the_environment(tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 HOME/alexsearch.db            the studies, unless --storage names another database
 HOME/data/                    decoded images: CIFAR-10, image folders
 HOME/artifacts/               what the dashboard shows of trials, and what retrainings left
-HOME/alexsearch-HOST.log      what `run` and `worker` did on a host: trials taken, given back, settled; outages
+HOME/alexsearch-HOST.log      what `run` and `worker` did on a host: trials taken, given back, settled; outages; and who
+                              logged in to the dashboard and edited there
 HOME/tensorflow.log           what TensorFlow printed in `retrain`, `evaluate` and their like
 HOME/seed-report/             what `alexsearch seed-report` made, unless --out names another folder
 HOME/STUDY/checkpoints/       the training state of trials that are running or waiting to go on

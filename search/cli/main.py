@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 a failure while running, 2 wrong usage or input, 130 inter
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import sys
 from pathlib import Path
@@ -335,7 +336,20 @@ def studies(home: Path, storage: str | None, as_json: bool) -> None:
     show_default="the variable ALEXSEARCH_DASHBOARD_PASSWORD",
     help="File whose first line is the password to ask for. Off loopback, one is needed.",
 )
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    show_default="the variable ALEXSEARCH_DASHBOARD_TOKEN",
+    help="File whose first line scripts may send as a bearer token.",
+)
 @click.option("--allow-host", "extra_hosts", multiple=True, metavar="NAME", help="Another name it is reached by.")
+@click.option(
+    "--trusted-proxy",
+    metavar="ADDRESS",
+    show_default="none",
+    help="Believe this reverse proxy's X-Forwarded-For and -Proto: who asks, and whether by TLS.",
+)
 def dashboard(
     study: str | None,
     home: Path,
@@ -344,12 +358,15 @@ def dashboard(
     port: int,
     allow_edits: bool,
     password_file: Path | None,
+    token_file: Path | None,
     extra_hosts: tuple[str, ...],
+    trusted_proxy: str | None,
 ) -> None:
     """Serve our pages and optuna-dashboard over the studies of a database. Ctrl-C ends it.
 
     The first page lists the studies. Each has a live view, its trials one by one or up to eight on one chart, and its
-    best configuration to export; with --allow-edits, it can be stopped and continued there.
+    best configuration to export; with --allow-edits, it can be stopped and continued there. Logins and edits are
+    written to the log of this host in the home.
 
     \b
     alexsearch dashboard
@@ -357,17 +374,24 @@ def dashboard(
     alexsearch dashboard --host 0.0.0.0 --password-file secret --allow-host gpu7.example.org
     """
     from search.base.home import Home
+    from search.base.logs import keep_log
     from search.screen.serving import serve_dashboard
 
+    opened = open_database(home, storage, connections=PAGE_CONNECTIONS)
+    with contextlib.suppress(OSError):  # the log of logins and edits lies there, also where the database does not
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    keep_log(Home(home).log_file, verbose=False)
     serve_dashboard(
-        open_database(home, storage, connections=PAGE_CONNECTIONS),
+        opened,
         Home(home).artifacts,
         study=study,
         host=host,
         port=port,
         allow_edits=allow_edits,
         password_file=password_file,
+        token_file=token_file,
         extra_hosts=extra_hosts,
+        trusted_proxy=trusted_proxy,
     )
 
 

@@ -12,9 +12,10 @@ import click
 
 from search.base.artifacts import Artifacts
 from studies.record.catalog import StudyError, find_study, trial_by_number
-from studies.show.dashboard import DEFAULT_PORT, DashboardError, read_password, serve, serving
+from studies.show.dashboard import DEFAULT_PORT, DashboardError, read_password, read_token, serve, serving
 from studies.store.storage import Storage
 
+SHORT_PASSWORD = 12
 PAGE_PATIENCE_SECONDS = 5.0
 """A page that waits longer for a database that is away holds a thread of the server: better it says so."""
 
@@ -28,7 +29,9 @@ def serve_dashboard(
     port: int,
     allow_edits: bool,
     password_file: Path | None,
+    token_file: Path | None,
     extra_hosts: Collection[str],
+    trusted_proxy: str | None,
 ) -> None:
     """Serve until Ctrl-C or SIGTERM, with the artifacts of trials kept in the folder `artifacts`.
 
@@ -39,6 +42,10 @@ def serve_dashboard(
     gc.set_threshold(100_000, 20, 100)
     name = find_study(storage, study).name if study else None
     storage.patiently.seconds = PAGE_PATIENCE_SECONDS
+    secrets = {"password": read_password(password_file), "token": read_token(token_file)}
+    for what, secret in secrets.items():
+        if secret is not None and len(secret) < SHORT_PASSWORD:
+            click.echo(f"The {what} is short, so it can be guessed. `openssl rand -hex 24` makes a good one.", err=True)
 
     def ready(url: str) -> None:
         click.echo(f"dashboard: {url}  (Ctrl-C ends it)")
@@ -48,9 +55,10 @@ def serve_dashboard(
         host=host,
         port=port,
         study=name,
-        password=read_password(password_file),
+        **secrets,
         allow_edits=allow_edits,
         extra_hosts=extra_hosts,
+        trusted_proxy=trusted_proxy,
         artifact_store=Artifacts(storage, artifacts),
         recipe=recipe_text(storage),
         ready=ready,
@@ -68,6 +76,7 @@ def dashboard_beside(storage: Storage, artifacts: Path) -> Iterator[str]:
         serving,
         storage,
         password=read_password(None),
+        token=read_token(None),
         artifact_store=Artifacts(storage, artifacts),
         recipe=recipe_text(storage),
     )

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypedDict, Unpack
 
 from studies.show.guard import guard
+from studies.show.login import Login, Password
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
@@ -36,11 +37,7 @@ DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8080
 PASSWORD_VARIABLE = "ALEXSEARCH_DASHBOARD_PASSWORD"  # noqa: S105 (its name, not its value)
 
-# waitress reads a whole body before it asks us: a reader has none, an editor uploads artifacts (the dashboard's limit).
-READING_BODY_BYTES = 64 * 1024
-EDITING_BODY_BYTES = 128 * 1024 * 1024
-THREADS = 8
-"""A page of optuna-dashboard with thousands of trials keeps one busy for seconds."""
+TOKEN_VARIABLE = "ALEXSEARCH_DASHBOARD_TOKEN"  # noqa: S105
 
 
 class DashboardError(Exception):
@@ -53,14 +50,23 @@ def read_password(password_file: Path | None, environ: Mapping[str, str] = os.en
     It is never taken from the command line, where `ps` shows it to every user. Raises DashboardError when the file
     can't be read or holds no password.
     """
-    if password_file is None:
-        return environ.get(PASSWORD_VARIABLE) or None
+    return _read_secret("password", password_file, environ.get(PASSWORD_VARIABLE))
+
+
+def read_token(token_file: Path | None, environ: Mapping[str, str] = os.environ) -> str | None:
+    """The token that scripts may send in place of the password, from where and as `read_password`."""
+    return _read_secret("token", token_file, environ.get(TOKEN_VARIABLE))
+
+
+def _read_secret(what: str, file: Path | None, otherwise: str | None) -> str | None:
+    if file is None:
+        return otherwise or None
     try:
-        lines = password_file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise DashboardError(f"{password_file}: the dashboard's password can't be read: {error}.") from error
+        raise DashboardError(f"{file}: the dashboard's {what} can't be read: {error}.") from error
     if not lines or not lines[0].strip():
-        raise DashboardError(f"{password_file}: the first line is empty. Write the dashboard's password there.")
+        raise DashboardError(f"{file}: the first line is empty. Write the dashboard's {what} there.")
     return lines[0]
 
 
@@ -69,6 +75,7 @@ def build_app(
     *,
     hosts: Collection[str],
     password: str | None = None,
+    token: str | None = None,
     allow_edits: bool = False,
     artifact_store: ArtifactStore | None = None,
     recipe: RecipeText | None = None,
@@ -77,11 +84,11 @@ def build_app(
     """The guarded WSGI application; loopback names are always among its `hosts`.
 
     `recipe` writes what Export gives. Both halves read trials through one cache (`cached`, if given), which asks the
-    database only for what changed.
+    database only for what changed. Raises ValueError on an empty password or token.
     """
     from optuna_dashboard import wsgi
 
-    from studies.show.pages.site import build_pages, with_pages
+    from studies.show.pages.site import build_pages, login_page, with_pages
     from studies.show.requests import CheckedArtifacts, checked
     from studies.store.cache import AllTrials
 
@@ -89,9 +96,16 @@ def build_app(
     cached = cached or AllTrials(storage)
     pages = build_pages(storage, cached, allow_edits=allow_edits, recipe=recipe)
     theirs = wsgi(cached, artifact_store=None if artifact_store is None else CheckedArtifacts(artifact_store))
-    app = with_pages(checked(theirs, storage), pages)
+    login = None
+    if password is not None or token is not None:
+        known = [secret for secret in (password, token) if secret is not None]
+        login = Login(Password(*known), login_page)
     return guard(
-        app, hosts=hosts, password=password, allow_edits=allow_edits, healthy=lambda: _storage_answers(storage)
+        with_pages(checked(theirs, storage), pages),
+        hosts=hosts,
+        login=login,
+        allow_edits=allow_edits,
+        healthy=lambda: _storage_answers(storage),
     )
 
 
@@ -120,9 +134,13 @@ class Asked(TypedDict, total=False):
     study: str | None
     """The study whose page is opened; None for the list of studies."""
     password: str | None
+    token: str | None
+    """What scripts may send in place of the password."""
     allow_edits: bool
     extra_hosts: Collection[str]
     """Names that a reverse proxy asks for."""
+    trusted_proxy: str | None
+    """Address of a reverse proxy, which tells by X-Forwarded-For and X-Forwarded-Proto who asks, and how."""
     artifact_store: ArtifactStore | None
     recipe: RecipeText | None
 
@@ -171,21 +189,24 @@ def _bind(
     port: int = DEFAULT_PORT,
     study: str | None = None,
     password: str | None = None,
+    token: str | None = None,
     allow_edits: bool = False,
     extra_hosts: Collection[str] = (),
+    trusted_proxy: str | None = None,
     artifact_store: ArtifactStore | None = None,
     recipe: RecipeText | None = None,
 ) -> tuple[Any, str]:
-    import waitress
-
+    from studies.show.server import make_server
     from studies.store.cache import AllTrials
 
+    if trusted_proxy is not None:
+        trusted_proxy = _as_address(trusted_proxy)
     page = "/" if study is None else f"/studies/{_study_id(storage, study)}"
     cached = AllTrials(storage)
     listener = _listen(host, port)
     try:
         address, port = listener.getsockname()[:2]
-        if password is None:
+        if password is None and token is None:
             _require_loopback(host, address, port)
         names = {host, address, *extra_hosts}
         if ipaddress.ip_address(address).is_unspecified:
@@ -194,15 +215,13 @@ def _bind(
             storage,
             hosts=names,
             password=password,
+            token=token,
             allow_edits=allow_edits,
             artifact_store=artifact_store,
             recipe=recipe,
             cached=cached,
         )
-        body = EDITING_BODY_BYTES if allow_edits else READING_BODY_BYTES
-        server = waitress.create_server(
-            app, sockets=[listener], ident=None, max_request_body_size=body, threads=THREADS
-        )
+        server = make_server(app, listener, trusted_proxy=trusted_proxy)
     except BaseException:
         listener.close()
         raise
@@ -218,6 +237,15 @@ def _warm(storage: Storage, cached: AllTrials, study: str | None) -> None:
         study_id = newest if study is None else _study_id(storage, study)
         if study_id is not None:
             cached.get_all_trials(study_id, deepcopy=False)
+
+
+def _as_address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise DashboardError(
+            f"The trusted proxy {text!r} is no IP address. Give the one that its connections come from, e.g. 127.0.0.1."
+        ) from None
 
 
 def _require_loopback(host: str, address: str, port: int) -> None:

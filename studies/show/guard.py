@@ -5,26 +5,28 @@ trials, which crashes live workers. Its artifacts come inline as whatever type t
 every origin. `guard` wraps such a WSGI application and decides, in this order:
 
 1. Is the Host header one of ours? A foreign one means DNS rebinding: a page elsewhere whose name was pointed at us.
-2. `/healthz` is answered, to anybody: "ok" or 503.
-3. Is the password right? Ten wrong ones from an address within a minute, and it has to wait.
-4. Is the method allowed? GET and HEAD; with `allow_edits` the others too, when Origin (or Referer) is our own.
-5. The application answers. Headers that open the page to other origins are taken away, those that close it are added.
+2. Does it read, and has a body all the same? Is its address UTF-8, its path without control characters?
+3. `/healthz` is answered, to anybody: "ok" or 503.
+4. Does the visitor have a session, the password or a token? `show.login` decides, and answers /login and /logout.
+5. Is the method allowed? GET and HEAD; with `allow_edits` the others too, when Origin (or Referer) is our own.
+6. Is the body too large?
+7. The application answers. Headers that open the page to other origins are taken away, those that close it are added.
+
+The server may ask before it reads a body, with HEADERS_ONLY set in the environment: what would be refused is answered
+at once, else the status is 100. Every edit is a line of the audit log.
 
 Pure standard library: it knows nothing of Optuna.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import hmac
 import ipaddress
-import threading
-import time
+import unicodedata
 from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote_to_bytes, urlsplit
+
+from studies.show.login import AUDIT, LOGIN_BODY_BYTES, Answer, Login, Visitor
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -38,9 +40,11 @@ PAGE_POLICY = "frame-ancestors 'self'; base-uri 'self'; form-action 'self'; obje
 # An artifact is a file somebody stored: opened, it must not be a page of this origin. <img> and fetch don't care.
 ARTIFACT_POLICY = "sandbox; default-src 'none'"
 
-GUESSES = 10
-GUESS_SECONDS = 60.0
-REMEMBERED_ADDRESSES = 1024
+HEADERS_ONLY = "alexsearch.headers_only"
+EDIT_BODY_BYTES = 1024 * 1024
+"""A note of a hundred pages."""
+UPLOAD_BODY_BYTES = 8 * 1024 * 1024
+"""An artifact of 6 MB, as optuna-dashboard's pages send it."""
 
 
 def host_name(header: str) -> str:
@@ -69,115 +73,129 @@ def is_known_host(header: str, hosts: Collection[str]) -> bool:
     return not {"0.0.0.0", "::"}.isdisjoint(hosts)  # noqa: S104 (compared, not bound)
 
 
-class Password:
-    """Checks HTTP Basic credentials against one password; any user name will do. Safe to use from several threads."""
-
-    def __init__(self, password: str, clock: Callable[[], float] = time.monotonic) -> None:
-        if not password:
-            raise ValueError("the password is empty")
-        self._digest = hashlib.sha256(password.encode()).digest()
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._failures: dict[str, list[float]] = {}
-
-    def check(self, authorization: str, address: str) -> str:
-        """`right`, `missing` (nothing was sent), `wrong`, or `blocked` (too many guesses from this address)."""
-        with self._lock:
-            recent = self._recent(address)
-            if len(recent) >= GUESSES:
-                return "blocked"
-            if not authorization:
-                return "missing"
-            # Equal lengths (digests) and compare_digest: the time taken tells nothing about the password.
-            if hmac.compare_digest(hashlib.sha256(_basic_password(authorization)).digest(), self._digest):
-                self._failures.pop(address, None)
-                return "right"
-            self._failures[address] = [*recent, self._clock()]
-            while len(self._failures) > REMEMBERED_ADDRESSES:
-                del self._failures[next(iter(self._failures))]
-            return "wrong"
-
-    def _recent(self, address: str) -> list[float]:
-        since = self._clock() - GUESS_SECONDS
-        return [when for when in self._failures.get(address, ()) if when > since]
-
-
-def _basic_password(authorization: str) -> bytes:
-    scheme, _, credentials = authorization.partition(" ")
-    if scheme.lower() != "basic":
-        return b""
-    try:
-        return base64.b64decode(credentials.strip(), validate=True).partition(b":")[2]
-    except (binascii.Error, ValueError):
-        return b""
-
-
 def guard(
     app: WSGIApplication,
     *,
     hosts: Collection[str],
-    password: str | None,
+    login: Login | None,
     allow_edits: bool,
     healthy: Callable[[], bool],
 ) -> WSGIApplication:
     """Wraps `app` in the rules above. `healthy` is asked for every `/healthz` and should be quick.
 
-    Raises ValueError on an empty password.
+    Without a `login` everybody is let in who reaches it.
     """
     known = frozenset(host.lower() for host in hosts) | LOOPBACK_HOSTS
-    checker = None if password is None else Password(password)
     methods = EDITING if allow_edits else READING
 
-    def refusal(environ: WSGIEnvironment, host: str) -> tuple[str, str, list[tuple[str, str]]] | None:
-        """Status, text and headers of what keeps a request from the application, or None."""
-        method = environ["REQUEST_METHOD"]
-        verdict = "right"
-        if checker is not None:
-            verdict = checker.check(str(environ.get("HTTP_AUTHORIZATION", "")), str(environ.get("REMOTE_ADDR", "")))
-        if verdict == "blocked":
-            text = "Too many wrong passwords from your address. Wait a minute.\n"
-            return "429 Too Many Requests", text, [("Retry-After", str(int(GUESS_SECONDS)))]
-        if verdict != "right":
-            challenge = ("WWW-Authenticate", 'Basic realm="alexsearch", charset="UTF-8"')
-            return "401 Unauthorized", "The dashboard's password, please. Any user name.\n", [challenge]
-        if method not in methods:
-            text = "Not allowed here. The dashboard is read-only unless it is started with --allow-edits.\n"
-            return "405 Method Not Allowed", text, [("Allow", ", ".join(methods))]
-        if method not in READING and not _same_origin(environ, host):
-            text = "A change must come from the dashboard's own pages (Origin or Referer header).\n"
-            return "403 Forbidden", text, []
-        return None
-
-    def guarded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        path = str(environ.get("PATH_INFO", ""))
-        start = _closing(start_response, path)
-        head = environ["REQUEST_METHOD"] == "HEAD"
-        host = str(environ.get("HTTP_HOST", ""))
-        if not is_known_host(host, known):
+    def before_the_door(environ: WSGIEnvironment) -> Answer | None:
+        """What is answered without asking who asks, if anything."""
+        path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
+        if not is_known_host(environ.get("HTTP_HOST", ""), known):
             text = (
                 "This dashboard does not answer to the name in the address (the Host header).\n"
                 f"It knows: {', '.join(sorted(known))}. For another, start it with --allow-host NAME.\n"
             )
-            return _answer(start, "421 Misdirected Request", text, head=head)
-        if path.rstrip("/") == "/healthz" and environ["REQUEST_METHOD"] in READING:
-            well = healthy()
-            return _answer(
-                start, "200 OK" if well else "503 Service Unavailable", "ok" if well else "no storage", head=head
-            )
-        refused = refusal(environ, host)
-        if refused is not None:
-            status, text, headers = refused
-            return _answer(start, status, text, *headers, head=head)
-        return app(environ, start)
+            return Answer("421 Misdirected Request", text)
+        if method in READING and (HEADERS_ONLY in environ or _body_bytes(environ) != 0):
+            return Answer("400 Bad Request", f"{method} takes no body.\n")
+        if not _is_readable(environ):
+            return Answer("400 Bad Request", "The address is not UTF-8, or its path holds control characters.\n")
+        if path.rstrip("/") == "/healthz" and method in READING:
+            return Answer("200 OK", "ok") if healthy() else Answer("503 Service Unavailable", "no storage")
+        return None
+
+    def at_the_door(environ: WSGIEnvironment, login: Login) -> Answer | None:
+        if environ["PATH_INFO"].rstrip("/") not in ("/login", "/logout"):
+            return None
+        if environ["REQUEST_METHOD"] not in READING:
+            if not _same_origin(environ):
+                return Answer(*_FOREIGN)
+            # Its length is told before it is read, for nobody has said the password yet.
+            if _body_bytes(environ) is None or (_body_bytes(environ) or 0) > LOGIN_BODY_BYTES:
+                return Answer("413 Content Too Large", "A login is short.\n")
+            if HEADERS_ONLY in environ:
+                return Answer(*_GO_ON)
+        return login.answer(environ)
+
+    def behind_the_door(environ: WSGIEnvironment) -> Answer | None:
+        path, method, body = environ["PATH_INFO"], environ["REQUEST_METHOD"], _body_bytes(environ)
+        if method not in methods:
+            text = "Not allowed here. The dashboard is read-only unless it is started with --allow-edits.\n"
+            return Answer("405 Method Not Allowed", text, (("Allow", ", ".join(methods)),))
+        if method in READING:
+            return None
+        if not _same_origin(environ):
+            return Answer(*_FOREIGN)
+        most = UPLOAD_BODY_BYTES if path.startswith("/api/artifacts/") else EDIT_BODY_BYTES
+        if body is not None and body > most:
+            return Answer("413 Content Too Large", f"At most {most} bytes are taken here.\n")
+        return Answer(*_GO_ON) if HEADERS_ONLY in environ else None
+
+    def guarded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        environ.setdefault("PATH_INFO", "")
+        start = _closing(start_response, environ["PATH_INFO"])
+        visitor = Visitor("right", "anybody")
+        answer = before_the_door(environ)
+        if answer is None and login is not None and not _is_look(environ):
+            answer = at_the_door(environ, login)
+            if answer is None:
+                visitor = login.visitor(environ)
+                if visitor.verdict != "right":
+                    answer = login.refused(visitor, environ)
+        if answer is None:
+            if allow_edits and environ["REQUEST_METHOD"] not in READING:
+                start = _audited(start, environ, visitor)
+            answer = behind_the_door(environ)
+        return app(environ, start) if answer is None else _send(answer, start, environ)
 
     return guarded
 
 
-def _same_origin(environ: WSGIEnvironment, host: str) -> bool:
+_FOREIGN = ("403 Forbidden", "A change must come from the dashboard's own pages (Origin or Referer header).\n")
+_GO_ON = ("100 Continue", "")
+
+
+def _is_readable(environ: WSGIEnvironment) -> bool:
+    try:
+        path = environ["PATH_INFO"].encode("latin-1").decode()
+        unquote_to_bytes(environ.get("QUERY_STRING", "")).decode()
+    except UnicodeDecodeError:
+        return False
+    return not any(unicodedata.category(letter) == "Cc" for letter in path)
+
+
+def _is_look(environ: WSGIEnvironment) -> bool:
+    """Style, script and icon of the login page: they are the same for everybody, and in our source."""
+    return environ["REQUEST_METHOD"] in READING and environ["PATH_INFO"].startswith("/pages/")
+
+
+def _body_bytes(environ: WSGIEnvironment) -> int | None:
+    """None if it is not told: in chunks."""
+    told = environ.get("CONTENT_LENGTH", "")
+    if not told:
+        return None if HEADERS_ONLY in environ else 0
+    return int(told) if told.isdecimal() else None
+
+
+def _audited(start_response: StartResponse, environ: WSGIEnvironment, visitor: Visitor) -> StartResponse:
+    """A start_response that writes a line of the audit log."""
+    method, path = quote(environ["REQUEST_METHOD"]), quote(environ["PATH_INFO"], encoding="latin-1")[:200]
+
+    def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Callable[[bytes], object]:
+        if not status.startswith("100"):
+            address = environ.get("REMOTE_ADDR", "")
+            AUDIT.info("edit: %s %s from %s by %s: %s", method, path, address, visitor.who, status[:3])
+        return start_response(status, headers, exc_info)
+
+    return start
+
+
+def _same_origin(environ: WSGIEnvironment) -> bool:
     # Only host and port are compared: behind a proxy that ends TLS the scheme we see differs from the browser's.
     origin = str(environ.get("HTTP_ORIGIN") or environ.get("HTTP_REFERER") or "")
     try:
-        return urlsplit(origin).netloc.lower() == host.lower()
+        return urlsplit(origin).netloc.lower() == str(environ.get("HTTP_HOST", "")).lower()
     except ValueError:
         return False
 
@@ -213,7 +231,8 @@ def _closing(start_response: StartResponse, path: str) -> StartResponse:
     return start
 
 
-def _answer(start: StartResponse, status: str, text: str, *headers: tuple[str, str], head: bool) -> list[bytes]:
-    body = text.encode()
-    start(status, [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body))), *headers])
-    return [] if head else [body]
+def _send(answer: Answer, start: StartResponse, environ: WSGIEnvironment) -> list[bytes]:
+    body = answer.text.encode()
+    told = [("Content-Type", f"{answer.kind}; charset=utf-8"), ("Content-Length", str(len(body)))]
+    start(answer.status, [*told, *answer.headers])
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]

@@ -192,3 +192,8 @@ def _static_files() -> dict[str, bytes]:
 def _address(name: str) -> str:
     """A file's address, which changes with what is in it."""
     return f"/pages/{name}?v={hashlib.sha256(_static_files()[name]).hexdigest()[:12]}"
+
+
+def login_page(text: str, onwards: str, logged_in: bool) -> str:
+    """The login page: what went wrong, or "", and the path to go on to."""
+    return render("login.html", address=_address, text=text, onwards=onwards, logged_in=logged_in)
