@@ -132,13 +132,30 @@ def test_in_a_browser_one_logs_in_looks_around_and_logs_out(storage: Storage, tm
         assert browser.current_url == f"http://127.0.0.1:{port}/studies/1"
         browser.get(f"http://127.0.0.1:{port}/dashboard/studies/1/trials")
         wait_for(browser, "Trial 0", "Complete")
-        browser.get(f"http://127.0.0.1:{port}/login")
+        browser.get(f"http://127.0.0.1:{port}/")
+        wait_for(browser, "small", "log out")
+        browser.find_element("link text", "log out").click()
         wait_for(browser, "You are logged in")
         browser.find_element("css selector", "form button").click()
         wait_for(browser, "Log in")
         assert complaints(browser) == []
         browser.get(f"http://127.0.0.1:{port}/dashboard/studies/1")
         wait_for(browser, "Log in")
+
+
+def test_a_page_that_is_open_when_its_session_ends_becomes_the_login_page(storage: Storage, tmp_path: Path) -> None:
+    with served(storage, tmp_path, password=PASSWORD) as port, opened_browser(tmp_path / "browser") as browser:
+        browser.get(f"http://127.0.0.1:{port}/login")
+        browser.find_element("id", "password").send_keys(f"{PASSWORD}\n")
+        wait_for(browser, "small", "log out")
+        [cookie] = browser.get_cookies()
+        origin = f"http://127.0.0.1:{port}"
+        assert ask(port, "POST", "/logout", Cookie=f"{cookie['name']}={cookie['value']}", Origin=origin)[0] == 303
+        wait_for(browser, "Log in", "Password")  # it asks for news every few seconds
+        browser.find_element("id", "password").send_keys(f"{PASSWORD}\n")
+        wait_for(browser, "small")
+        assert browser.current_url == f"{origin}/"
+        assert complaints(browser) == []
 
 
 # ---- the audit log

@@ -94,12 +94,12 @@ def build_app(
 
     _ask_python_instead_of_numpy()
     cached = cached or AllTrials(storage)
-    pages = build_pages(storage, cached, allow_edits=allow_edits, recipe=recipe)
     theirs = wsgi(cached, artifact_store=None if artifact_store is None else CheckedArtifacts(artifact_store))
     login = None
     if password is not None or token is not None:
         known = [secret for secret in (password, token) if secret is not None]
         login = Login(Password(*known), login_page)
+    pages = build_pages(storage, cached, allow_edits=allow_edits, asks_password=login is not None, recipe=recipe)
     return guard(
         with_pages(checked(theirs, storage), pages),
         hosts=hosts,

@@ -63,13 +63,14 @@ def build_pages(
     cached: AllTrials,
     *,
     allow_edits: bool,
+    asks_password: bool = False,
     recipe: RecipeText | None = None,
     now: Callable[[], datetime.datetime] = datetime.datetime.now,
 ) -> WSGIApplication:
     """The pages as a WSGI application. `recipe` writes what Export gives; without it there is no Export."""
     import bottle
 
-    site = _Site(storage, cached, allow_edits, recipe, now)
+    site = _Site(storage, cached, allow_edits, asks_password, recipe, now)
     app = bottle.Bottle()
     app.router.add_filter("row", lambda _: ("[0-9]{1,9}", int, None))  # a database takes no larger ones
     for rule, view in (
@@ -97,6 +98,7 @@ class _Site:
         storage: Storage,
         cached: AllTrials,
         allow_edits: bool,
+        asks_password: bool,
         recipe: RecipeText | None,
         now: Callable[[], datetime.datetime],
     ) -> None:
@@ -105,7 +107,12 @@ class _Site:
         self._bottle: Any = bottle
         self._reader, self._gpus = Reader(storage, cached), Gpus()
         self._recipe, self._now = recipe, now
-        self._given = {"address": _address, "allow_edits": allow_edits, "can_export": recipe is not None}
+        self._given = {
+            "address": _address,
+            "allow_edits": allow_edits,
+            "asks_password": asks_password,
+            "can_export": recipe is not None,
+        }
 
     def told(self, view: Callable[..., Any]) -> Callable[..., Any]:
         """The view, with what it can't show said on a page."""
