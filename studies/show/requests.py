@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import parse_qs
 
 import sqlalchemy as sa
-from optuna.storages._rdb import models
 
 from studies.show.guard import READING
 from studies.store.errors import StorageError
 from studies.store.storage import Storage
+from studies.store.tables import TRIALS
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -140,7 +140,7 @@ def _row_id(text: str) -> int:
 
 def _trial(storage: Storage, trial_id: int) -> tuple[int, bool]:
     """Whose it is, and whether it is finished. Raises KeyError."""
-    query = sa.select(models.TrialModel.study_id, models.TrialModel.state).where(models.TrialModel.trial_id == trial_id)
+    query = sa.select(TRIALS.c.study_id, TRIALS.c.state).where(TRIALS.c.trial_id == trial_id)
     row = storage.read(lambda session: session.execute(query).first())
     if row is None:
         raise KeyError(trial_id)
