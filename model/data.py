@@ -1,8 +1,8 @@
 """Which images there are to train, validate and test on.
 
-A source is `cifar10`, `digits`, `synthetic`, the path of a `.npz` file, or the path of an image folder
-(`model.sources` says what each is). Training and test images are opened by different functions, so that a search
-that calls only `load_training` can't have looked at the test set.
+A source is `cifar10`, `digits`, `synthetic`, or a path: of CIFAR as it is published, of a `.npz` file, of Hugging
+Face's parquet, or of an image folder (docs/data.md says what each may be). Training and test images are opened by
+different functions, so that a search that calls only `load_training` can't have looked at the test set.
 """
 
 from __future__ import annotations
@@ -10,25 +10,20 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.model_selection import train_test_split
 
 from model import sources
 from model.config import DataError, DataSpec
 from model.images import ImageSet
+from model.kept import Part
 
-__all__ = ["ImageSet", "Split", "fingerprint", "load_test", "load_training", "split"]
+__all__ = ["ImageSet", "Split", "counted", "fingerprint", "load_test", "load_training", "split"]
 
-_NAMED: dict[str, Callable[[sources.Part, Path], ImageSet]] = {
-    "cifar10": sources.cifar10,
-    "digits": sources.digits,
-    "synthetic": sources.synthetic,
-}
+_NAMED = sources.NAMED
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,30 +34,45 @@ class Split:
     validation: ImageSet
 
 
-def load_training(source: str, cache: Path) -> ImageSet:
-    """The training images of a source, validation images among them. `cache` is a folder for what is decoded once.
+def load_training(source: str, cache: Path, skip_unreadable: bool = False) -> ImageSet:
+    """The training images of a source, those to be held out among them, and its own validation set if it has one.
+
+    `cache` is a folder for what is decoded once. Of the test set, labels and headers are looked at, so that one that
+    can't be used is told before a search; its images stay closed.
 
     Raises:
         DownloadError: the images would have to be downloaded and can't be.
-        DataError: the source does not exist, or holds something else.
+        DataError: the source does not exist, holds something else, or has a test set that can't be used.
     """
-    return _load(source, "train", cache)
+    training = _load(source, "train", cache, skip_unreadable)
+    notes = list(training.notes)
+    if training.validation is not None:
+        notes.append(f"its own {len(training.validation):,} validation images are used, and nothing is held out")
+    if not training.has_test:
+        notes.append("it has no test set: a search needs none, `retrain` does unless it is told --validate")
+    return replace(training, notes=tuple(notes))
 
 
-def load_test(source: str, cache: Path) -> ImageSet:
-    """The test images of a source. Raises what `load_training` raises."""
-    return _load(source, "test", cache)
+def load_test(source: str, cache: Path, skip_unreadable: bool = False) -> ImageSet:
+    """The test images of a source. Raises what `load_training` raises, and DataError if there is no test set."""
+    return _load(source, "test", cache, skip_unreadable)
 
 
-def _load(source: str, part: sources.Part, cache: Path) -> ImageSet:
+def counted(source: str) -> sources.Counts | None:
+    """How many training images a path's source holds, no image being opened; None where that can't be told."""
+    try:
+        return None if source in _NAMED or not source else sources.counts_at(Path(source).expanduser())
+    except (DataError, RuntimeError, OSError):
+        return None  # whoever opens it says what is wrong
+
+
+def _load(source: str, part: Part, cache: Path, skip_unreadable: bool) -> ImageSet:
     if source in _NAMED:
         return _NAMED[source](part, cache)
     try:
         path = Path(source).expanduser()
-        if source and path.is_dir():
-            return sources.folder(path, part, cache)
-        if path.is_file():
-            return sources.npz(path, part)
+        if source and (found := sources.from_path(path, part, cache, skip_unreadable=skip_unreadable)):
+            return found
     except RuntimeError as error:  # of expanduser
         raise DataError(f"Data source {source!r}: {error} Write the path in full.") from error
     except OSError as error:
@@ -71,18 +81,22 @@ def _load(source: str, part: sources.Part, cache: Path) -> ImageSet:
     hint = f"Did you mean {close[0]!r}? " if close else ""
     raise DataError(
         f"Data source {source!r} is neither {', '.join(_NAMED)} nor a path that exists. {hint}"
-        "Give one of these names, a .npz file, or a folder with train/<class>/ and test/<class>/."
+        "Give one of these names, an archive of CIFAR, a .npz or .parquet file, or a folder with train/<class>/ and "
+        "test/<class>/."
     )
 
 
 def split(training: ImageSet, spec: DataSpec) -> Split:
     """Hold `spec.validation_images` out of the training images, stratified by class, and keep `spec.train_images`.
 
-    The same images, numbers and `split_seed` give the same split.
+    The same images, numbers and `split_seed` give the same split. Where the source brings a validation set of its own,
+    that is used, all of it, and nothing is held out.
 
     Raises:
         DataError: there are too few images, of all classes or of one.
     """
+    if training.validation is not None:
+        return Split(_some(training, spec), training.validation)
     available, classes = len(training), len(training.class_names)
     wanted = spec.validation_images + (spec.train_images or 1)
     if wanted > available:
@@ -119,11 +133,30 @@ def split(training: ImageSet, spec: DataSpec) -> Split:
     return Split(_subset(training, rest), _subset(training, held_out))
 
 
+def _some(training: ImageSet, spec: DataSpec) -> ImageSet:
+    """`spec.train_images` of all training images, stratified by class."""
+    wanted, classes = spec.train_images, len(training.class_names)
+    if wanted is None or wanted == len(training):
+        return training
+    if wanted > len(training):
+        raise DataError(
+            f"{wanted} training images are more than the {len(training)} that {spec.source} has. Lower train_images."
+        )
+    if wanted < classes:
+        raise DataError(f"train_images = {wanted} is fewer than one for each of the {classes} classes. Raise it.")
+    return _subset(training, _stratified(np.arange(len(training)), training.labels, wanted, spec.split_seed)[1])
+
+
 def fingerprint(training: ImageSet) -> str:
-    """`sha256:` and 64 hex digits over the images' shape, pixels, labels and class names."""
+    """`sha256:` and 64 hex digits over the images' shape, pixels, labels and class names.
+
+    A validation set that the source brings along is covered too.
+    """
     digest = hashlib.sha256(json.dumps([training.images.shape, training.class_names]).encode())
-    digest.update(np.ascontiguousarray(training.images).data)
-    digest.update(training.labels.astype("<i4").data)
+    for images in (training, training.validation):
+        if images is not None:
+            digest.update(np.ascontiguousarray(images.images).data)
+            digest.update(images.labels.astype("<i4").data)
     return f"sha256:{digest.hexdigest()}"
 
 
@@ -131,6 +164,8 @@ def _stratified(
     indices: npt.NDArray[np.int64], labels: npt.NDArray[np.int32], size: int, seed: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """`indices` without and with `size` of them drawn, each in rising order."""
+    from sklearn.model_selection import train_test_split  # a second to import, which whoever only counts must not wait
+
     left_over = len(indices) - size
     # scikit-learn refuses to stratify when a class has one image, or either side fewer images than there are classes.
     present, counts = np.unique(labels[indices], return_counts=True)

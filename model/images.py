@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from model.config import DataError
 
 IMAGE_SHAPE: Final = (32, 32, 3)
-READ_FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+READ_FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 """Whatever a file is called, nothing else is decoded: for some formats Pillow starts other programs."""
+IMAGE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +30,12 @@ class ImageSet:
     labels: npt.NDArray[np.int32]
     """(N,): an index into `class_names` each"""
     class_names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    """How the source was understood, a sentence each, for people. Not part of the data."""
+    validation: ImageSet | None = None
+    """Of training images: the validation set that their source brings along. Then nothing is held out of them."""
+    has_test: bool = True
+    """Of training images: whether their source has a test set."""
 
     def __post_init__(self) -> None:
         self.images.setflags(write=False)
@@ -36,86 +45,98 @@ class ImageSet:
         return len(self.labels)
 
 
-def checked(
+class UnreadableImageError(DataError):
+    """A picture that can't be decoded; `found` is the message without the way out."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(f"{found}. Replace or remove it.")
+        self.found = found
+
+
+def image_set(
     images: npt.NDArray[np.generic],
     labels: npt.NDArray[np.generic],
-    *,
-    classes: int | None = None,
-    class_names: tuple[str, ...] | None = None,
+    class_names: tuple[str, ...],
     where: str,
-    names: tuple[str, str] = ("images", "labels"),
+    notes: Iterable[str] = (),
 ) -> ImageSet:
-    """An ImageSet of two arrays from outside, `where` they came from being named in every message.
-
-    Labels must be 0 to `classes` - 1; without `classes` the highest label says how many there are, and then every
-    class must have an image. Labels of shape (N, 1), as Keras gives CIFAR-10's, are flattened.
+    """An ImageSet of what `where` decodes to: uint8 (N, 32, 32, 3), and labels of shape (N,) or (N, 1), from 0.
 
     Raises:
-        DataError: the arrays are not what an ImageSet holds.
+        DataError: the arrays are something else.
     """
-    x, y = names
-    if images.dtype != np.uint8 or images.shape[1:] != IMAGE_SHAPE:
+    if images.dtype != np.uint8 or images.shape[1:] != IMAGE_SHAPE or len(images) != labels.size or not len(images):
         raise DataError(
-            f"{where}: {x} must be uint8 of shape (N, 32, 32, 3), RGB, but is {images.dtype} of shape {images.shape}. "
-            "Convert or resize the images first."
+            f"{where}: expected images as uint8 (N, 32, 32, 3) and a label for each, but found {images.dtype} "
+            f"{images.shape} and {labels.size} labels."
         )
-    if not np.issubdtype(labels.dtype, np.integer) or labels.shape not in {(labels.size,), (labels.size, 1)}:
-        raise DataError(
-            f"{where}: {y} must be integers of shape (N,) or (N, 1), but is {labels.dtype} of shape {labels.shape}."
-        )
-    if len(images) != len(labels):
-        raise DataError(f"{where}: {x} has {len(images)} images, but {y} has {len(labels)} labels.")
-    if not len(images):
-        raise DataError(f"{where}: {x} has no images.")
     lowest, highest = int(labels.min()), int(labels.max())
-    expected = classes if classes is not None else highest + 1
-    if lowest < 0 or highest >= expected:
-        raise DataError(f"{where}: {y} must lie from 0 to {expected - 1}, but go from {lowest} to {highest}.")
-    if class_names is not None and len(class_names) != expected:
-        raise DataError(f"{where}: there are {len(class_names)} class names, but {y} has {expected} classes.")
-    if classes is None:
-        # `highest` comes from outside: with one stray label of 2**31 the counts alone would fill the memory.
-        present = np.unique(labels)
-        if len(present) != expected:
-            absent = next(number for number, label in enumerate([*present.tolist(), -1]) if number != label)
-            raise DataError(
-                f"{where}: {y} go up to {highest}, but no image has label {absent}. "
-                "Number the classes from 0 without a gap."
-            )
-        if expected < 2:
-            raise DataError(f"{where}: all images are of one class; a classifier needs two or more.")
+    if lowest < 0 or highest >= len(class_names):
+        raise DataError(
+            f"{where}: labels must lie from 0 to {len(class_names) - 1}, but go from {lowest} to {highest}."
+        )
     return ImageSet(
         np.ascontiguousarray(images),
         labels.reshape(-1).astype(np.int32),
-        class_names or tuple(str(number) for number in range(expected)),
+        class_names,
+        tuple(str(note) for note in notes),
     )
+
+
+def resized(rgb: Image.Image) -> Image.Image:
+    """The picture at the network's size, squeezed if it is no square: bilinear, and antialiased where it shrinks.
+
+    Pillow widens the filter by the factor that it shrinks by, so every pixel of a large picture counts.
+    """
+    return rgb if rgb.size == IMAGE_SHAPE[:2] else rgb.resize(IMAGE_SHAPE[:2], Image.Resampling.BILINEAR)
+
+
+def resizing(sizes: Iterable[tuple[int, int]]) -> tuple[str, ...]:
+    """A note on what was resized; `sizes` are (width, height) as they were found."""
+    found = sorted({size for size in sizes if size != IMAGE_SHAPE[:2]})
+    if not found:
+        return ()
+    shown = ", ".join(f"{width}x{height}" for width, height in found[:3])
+    more = f" and {len(found) - 3} more sizes" if len(found) > 3 else ""
+    return (f"images were resized from {shown}{more} to 32x32 (bilinear, antialiased)",)
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     """The same picture with at most 8 bits a channel; Pillow's own conversion of 16 bits cuts off at 255."""
+    if image.mode == "F":
+        raise ValueError("its pixels are floats: save it with 8 or 16 bits a channel")
     if not image.mode.startswith("I"):
         return image
     return Image.fromarray((np.clip(np.asarray(image, dtype=np.int64), 0, 65535) >> 8).astype(np.uint8))
 
 
 def read_image(file: Path) -> npt.NDArray[np.uint8]:
-    """A picture of any size as the networks take it: uint8 (32, 32, 3), RGB, resized bilinearly with antialiasing.
+    """A picture of any size as the networks take it: see `decoded`."""
+    return decoded(file, str(file))[0]
+
+
+def decoded(file: Path | IO[bytes], name: str) -> tuple[npt.NDArray[np.uint8], tuple[int, int]]:
+    """A picture of any size as the networks take it, uint8 (32, 32, 3), RGB; and the (width, height) that it had.
+
+    Turned as its EXIF says, the first frame if there are several, then `resized`.
 
     Raises:
-        DataError: it is no image of `READ_FORMATS`, damaged, or would take hundreds of megabytes unpacked.
+        UnreadableImageError: it is no image of `READ_FORMATS`, damaged, or would take hundreds of megabytes unpacked.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file, formats=READ_FORMATS) as image:
-                rgb = _eight_bits(image).convert("RGB")
-        if rgb.size != IMAGE_SHAPE[:2]:
-            rgb = rgb.resize(IMAGE_SHAPE[:2], Image.Resampling.BILINEAR)
-        return np.asarray(rgb, dtype=np.uint8)
+                image.load()
+                upright: Image.Image = image
+                with contextlib.suppress(Exception):  # an EXIF block that is damaged turns nothing
+                    upright = ImageOps.exif_transpose(image)
+                rgb = _eight_bits(upright).convert("RGB")
+        return np.asarray(resized(rgb), dtype=np.uint8), rgb.size
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise DataError(f"{file} is too large to be decoded ({error}). Make it smaller or remove it.") from error
+        raise UnreadableImageError(f"{name} is too large to be decoded ({error})") from error
     except UnidentifiedImageError as error:
-        raise DataError(f"{file} is no image in JPEG, PNG, WebP, BMP or GIF. Replace or remove it.") from error
-    except (OSError, SyntaxError, ValueError) as error:
+        raise UnreadableImageError(f"{name} is no image in JPEG, PNG, WebP, BMP, GIF or TIFF") from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{file} can't be read as an image ({reason}). Replace or remove it.") from error
+        raise UnreadableImageError(f"{name} can't be read as an image ({reason})") from error
