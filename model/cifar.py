@@ -19,9 +19,8 @@ import numpy.typing as npt
 
 from model.arrays import CIFAR10_CLASSES, CIFAR_ROW
 from model.config import DataError
-from model.images import ImageSet, image_set
+from model.images import ImageSet, image_set, no_test_set
 from model.kept import Arrays, Part, kept, key_of
-from model.npz import no_test_set
 from model.unpickling import array_of, read_pickle, texts_of
 
 _MOST_MEMBERS: Final = 1000
@@ -96,7 +95,7 @@ def load_cifar(path: Path, part: Part, cache: Path) -> ImageSet:
         stamps = [(path.name, path.stat().st_size, path.stat().st_mtime_ns)]
     arrays = kept(cache, key_of("cifar", path), part, repr(stamps), lambda: decode_cifar(path, (part,)))
     if not arrays["x"].size:
-        raise no_test_set(str(path), "add its test file")
+        raise no_test_set(str(path))
     names = tuple(str(name) for name in arrays["class_names"])
     notes = [str(note) for note in arrays["notes"]]
     found = image_set(arrays["x"], arrays["y"], names, str(path), notes)

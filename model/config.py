@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Precision = Literal["auto", "float32", "bfloat16"]
 Schedule = Literal["constant", "step"]
@@ -182,13 +182,22 @@ class DataSpec(Frozen):
     """Which images a study trains and validates on. `model.data` says what each source is."""
 
     source: Annotated[str, Field(min_length=1)] = "cifar10"
-    """`cifar10`, `digits`, `synthetic`, the path of a `.npz` file, or the path of an image folder."""
+    """`cifar10`, `digits`, `synthetic`, or a path: docs/data.md says of what."""
     train_images: PositiveInt | None = None
     """How many images to train on; None takes all that validation leaves."""
     validation_images: PositiveInt = 5000
-    """How many of the training images are held out, stratified by class. The test set is never among them."""
+    """How many of the training images are held out, stratified by class. The test set is never among them. Of a source
+    that brings a validation set, nothing is held out, and this says nothing."""
     split_seed: Annotated[int, Field(ge=0, lt=2**32, strict=True)] = 0
     """Decides which images are held out."""
+    skip_unreadable: bool | None = None
+    """Whether to pass over pictures that can't be decoded, which else are an error. False is kept as None, so that a
+    study that never asked for it is stored as it always was."""
+
+    @field_validator("skip_unreadable")
+    @classmethod
+    def _false_is_the_default(cls, value: bool | None) -> bool | None:
+        return value or None
 
 
 class EpochMetrics(Frozen):

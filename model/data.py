@@ -18,10 +18,10 @@ import numpy.typing as npt
 
 from model import sources
 from model.config import DataError, DataSpec
-from model.images import ImageSet
+from model.images import ImageSet, no_test_set
 from model.kept import Part
 
-__all__ = ["ImageSet", "Split", "counted", "fingerprint", "load_test", "load_training", "split"]
+__all__ = ["ImageSet", "Split", "check_has_test", "counted", "fingerprint", "load_test", "load_training", "split"]
 
 _NAMED = sources.NAMED
 
@@ -34,7 +34,7 @@ class Split:
     validation: ImageSet
 
 
-def load_training(source: str, cache: Path, skip_unreadable: bool = False) -> ImageSet:
+def load_training(source: str, cache: Path, skip_unreadable: bool | None = None) -> ImageSet:
     """The training images of a source, those to be held out among them, and its own validation set if it has one.
 
     `cache` is a folder for what is decoded once. Of the test set, labels and headers are looked at, so that one that
@@ -53,9 +53,15 @@ def load_training(source: str, cache: Path, skip_unreadable: bool = False) -> Im
     return replace(training, notes=tuple(notes))
 
 
-def load_test(source: str, cache: Path, skip_unreadable: bool = False) -> ImageSet:
+def load_test(source: str, cache: Path, skip_unreadable: bool | None = None) -> ImageSet:
     """The test images of a source. Raises what `load_training` raises, and DataError if there is no test set."""
     return _load(source, "test", cache, skip_unreadable)
+
+
+def check_has_test(training: ImageSet, source: str) -> None:
+    """Raises DataError if the source of these training images has no test set, none of which is opened."""
+    if not training.has_test:
+        raise no_test_set(source)
 
 
 def counted(source: str) -> sources.Counts | None:
@@ -66,12 +72,12 @@ def counted(source: str) -> sources.Counts | None:
         return None  # whoever opens it says what is wrong
 
 
-def _load(source: str, part: Part, cache: Path, skip_unreadable: bool) -> ImageSet:
+def _load(source: str, part: Part, cache: Path, skip_unreadable: bool | None) -> ImageSet:
     if source in _NAMED:
         return _NAMED[source](part, cache)
     try:
         path = Path(source).expanduser()
-        if source and (found := sources.from_path(path, part, cache, skip_unreadable=skip_unreadable)):
+        if source and (found := sources.from_path(path, part, cache, skip_unreadable=bool(skip_unreadable))):
             return found
     except RuntimeError as error:  # of expanduser
         raise DataError(f"Data source {source!r}: {error} Write the path in full.") from error
@@ -103,7 +109,7 @@ def split(training: ImageSet, spec: DataSpec) -> Split:
         asked = f"{spec.train_images} training and " if spec.train_images else "any training and "
         raise DataError(
             f"{asked}{spec.validation_images} validation images are more than the {available} that {spec.source} has. "
-            "Lower train_images or validation_images."
+            "Lower train_images or validation_images (run --train-images, --validation-images)."
         )
     counts = np.bincount(training.labels, minlength=classes)
     if counts.min() < 2:

@@ -15,9 +15,18 @@ from typing import Final
 import numpy as np
 
 from model.config import DataError
-from model.images import IMAGE_SUFFIXES, ImageSet, UnreadableImageError, decoded, image_set, resizing
+from model.images import (
+    IMAGE_SUFFIXES,
+    SKIPPING,
+    ImageSet,
+    UnreadableImageError,
+    decoded,
+    image_set,
+    no_test_set,
+    resizing,
+)
 from model.kept import Arrays, Part, kept, key_of, notes_in
-from model.npz import PARTS, no_test_set
+from model.npz import PARTS
 
 _LEFT_BY_OTHERS: Final = frozenset({"thumbs.db", "desktop.ini", ".ds_store"})
 _NO_CLASS: Final = frozenset({"__macosx", "@eadir", "__pycache__"})
@@ -75,7 +84,7 @@ def load_folder(path: Path, part: Part, cache: Path, *, skip_unreadable: bool) -
     """
     tree = list_folder(path)
     if part not in tree.parts:
-        raise no_test_set(str(path), "add test/<class>/")
+        raise no_test_set(str(path))
     found = _decoded(tree, part, cache, skip_unreadable)
     if part == "test":
         return found
@@ -258,10 +267,10 @@ def _version(file: Path) -> tuple[int, int]:
 
 def _unreadable(found: list[str]) -> DataError:
     if len(found) == 1:
-        return DataError(f"{found[0]}. Replace or remove it, or pass over it with --skip-unreadable.")
+        return DataError(f"{found[0]}. Replace or remove it, or have it passed over: {SKIPPING}.")
     return DataError(
-        f"{len(found)} images can't be used: {_named(found)}. Replace or remove them, or pass over them with "
-        "--skip-unreadable."
+        f"{len(found)} images can't be used: {_named(found)}. Replace or remove them, or have them passed over: "
+        f"{SKIPPING}."
     )
 
 

@@ -20,6 +20,9 @@ READ_FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 """Whatever a file is called, nothing else is decoded: for some formats Pillow starts other programs."""
 IMAGE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 
+SKIPPING: Final = "run --skip-unreadable, or skip_unreadable = true in [data]"
+"""How pictures that can't be read are passed over."""
+
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
@@ -80,6 +83,14 @@ def image_set(
         labels.reshape(-1).astype(np.int32),
         class_names,
         tuple(str(note) for note in notes),
+    )
+
+
+def no_test_set(source: str) -> DataError:
+    """What is said where a test set is asked for and there is none."""
+    return DataError(
+        f"{source} has no test set: nothing can be measured on it. Add one (x_test and y_test, or test/<class>/), or "
+        "measure on validation images: alexsearch retrain --validate."
     )
 
 

@@ -23,7 +23,7 @@ import psutil
 
 from model.arrays import Array, Labelling, decoded_texts, factor_of, labelling_of, layout_of, to_images
 from model.config import DataError
-from model.images import ImageSet
+from model.images import ImageSet, no_test_set
 from model.kept import Part
 
 PARTS: Final[dict[Part, tuple[str, ...]]] = {
@@ -173,7 +173,7 @@ class _File:
     def test(self) -> ImageSet:
         pairs = self.pairs()
         if "test" not in pairs:
-            raise no_test_set(str(self.path), "add x_test and y_test")
+            raise no_test_set(str(self.path))
         factor = None
         if self.header(pairs["test"].images).dtype.kind == "f":  # then the training images say what fractions mean
             images = self.header(pairs["train"].images)
@@ -271,11 +271,3 @@ class _File:
         with self.archive.open(self._info(name)) as member:
             array: Array = np.lib.format.read_array(member, allow_pickle=False)
             return array
-
-
-def no_test_set(source: str, way_out: str) -> DataError:
-    """What is said where a test set is asked for and there is none."""
-    return DataError(
-        f"{source} has no test set: nothing can be measured on it. `alexsearch retrain --validate` measures on "
-        f"validation images; for a test set, {way_out}."
-    )

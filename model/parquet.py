@@ -18,9 +18,9 @@ import numpy.typing as npt
 
 from model.arrays import Array, Labelling, labelling_of
 from model.config import DataError
-from model.images import ImageSet, UnreadableImageError, decoded, image_set, resizing
+from model.images import SKIPPING, ImageSet, UnreadableImageError, decoded, image_set, no_test_set, resizing
 from model.kept import Arrays, Part, kept, key_of, notes_in
-from model.npz import PARTS, no_test_set
+from model.npz import PARTS
 
 _LABELS: Final = ("label", "labels", "fine_label", "target", "class")
 _BATCH: Final = 256
@@ -68,7 +68,7 @@ def load_parquet(path: Path, part: Part, cache: Path, *, skip_unreadable: bool) 
     if "train" not in files:
         raise DataError(f"{path} has no file whose name begins with train, as in train-00000-of-00001.parquet.")
     if part not in files:
-        raise no_test_set(str(path), "put its test-....parquet beside it")
+        raise no_test_set(str(path))
     columns, labelling = _columns(files["train"][0]), None
     labelling = _labelling(files["train"], columns)
     found = _part(path, files[part], part, cache, columns, labelling, skip_unreadable)
@@ -187,8 +187,8 @@ def _part(
             sizes.add(size)
         if not images or (unreadable and not skip_unreadable):
             raise DataError(
-                f"{len(unreadable)} images can't be used: {'; '.join(unreadable[:20])}. Mend the file, or pass over "
-                "them with --skip-unreadable."
+                f"{len(unreadable)} images can't be used: {'; '.join(unreadable[:20])}. Mend the file, or have them "
+                f"passed over: {SKIPPING}."
             )
         order, notes = _author_order(labels[kept_rows]), list(resizing(sizes))
         if order is not None:

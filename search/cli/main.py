@@ -85,6 +85,9 @@ def main() -> None:
 @gpus_option
 @trials_per_gpu_option
 @data_option("the space file's")
+@click.option("--train-images", type=int, metavar="N", show_default="the space file's", help="Images to train on.")
+@click.option("--validation-images", type=int, metavar="N", show_default="the space file's", help="Images held out.")
+@click.option("--skip-unreadable", is_flag=True, help="Pass over pictures that can't be decoded, naming them.")
 @click.option("--seed", type=int, metavar="N", show_default="the space file's", help="Seed of the study.")
 @click.option("--dashboard", is_flag=True, help="Serve the dashboard, read-only, as long as the run lasts.")
 @verbose_option
@@ -102,6 +105,9 @@ def run(
     gpus: str,
     trials_per_gpu: int | None,
     data: str | None,
+    train_images: int | None,
+    validation_images: int | None,
+    skip_unreadable: bool,
     seed: int | None,
     dashboard: bool,
     verbose: bool,
@@ -124,15 +130,20 @@ def run(
     """
     from search.base.home import Home
     from search.run.request import RunRequest
-    from search.space.space import load_space
+    from search.space.space import fitted, list_presets, load_space
 
-    loaded = (
-        load_space(space)
-        .with_overrides(
-            trials=trials, timeout=timeout, max_device_hours=max_device_hours, target=target, seed=seed, name=study
-        )
-        .over(data or None)
+    asked = load_space(space).with_overrides(
+        trials=trials, timeout=timeout, max_device_hours=max_device_hours, target=target, seed=seed, name=study
     )
+    numbers = {"train_images": train_images, "validation_images": validation_images}
+    loaded = asked.over(
+        data or None,
+        **numbers,
+        skip_unreadable=skip_unreadable or None,
+        fit_batches=space in [preset.name for preset in list_presets()],
+    )
+    options = [name for name, number in numbers.items() if number is not None] + ["skip_unreadable"] * skip_unreadable
+    changed = "; ".join(fitted(asked, loaded, options))
     request = RunRequest(
         space=loaded,
         home=Home(home),
@@ -143,6 +154,7 @@ def run(
         trials_per_gpu=trials_per_gpu,
         timeout_seconds=loaded.study.timeout_seconds,
         digits_without_download=space == "quick" and not data,
+        notes=(f"{loaded.data.source} has fewer images than {space} asks for: {changed}",) if changed else (),
     )
     if not dashboard:
         _search(request, trials, verbose=verbose)

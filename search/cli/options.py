@@ -169,8 +169,8 @@ def data_option(default: str, *, help_end: str = "") -> Callable[[Command], Comm
         show_envvar=True,
         default=default if is_source else None,
         show_default=True if is_source else default,
-        help=f"cifar10, digits, synthetic, a .npz file or an image folder{help_end}. digits and synthetic bring "
-        "their own numbers of images.",
+        help=f"cifar10, digits, synthetic, an image folder, a .npz or .parquet file, or CIFAR's archive{help_end}. Of "
+        "a source with fewer images, as many as fit.",
     )
 
 

@@ -59,6 +59,10 @@ class Images:
     available: int
     """All training images of the source, those held out included."""
     classes: tuple[str, ...]
+    has_test: bool = True
+    """Whether the source has a test set."""
+    notes: tuple[str, ...] = ()
+    """How the source was understood, for people."""
 
     @property
     def is_cifar10(self) -> bool:

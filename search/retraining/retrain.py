@@ -52,6 +52,8 @@ def retrain_recipe(
     out = out or (means.home.reproduce if validate else means.home.retrain)(recipe.study, recipe.trial)
     with claimed(out):
         shop, images = open_workshop(recipe, split, means, view)
+        for found in images.notes:
+            view.note(found)
         jobs = seed_jobs(recipe, seeds, out, fresh_from=0 if validate else None)
         view.note(f"training trial {recipe.trial} of study {recipe.study} again: {short(recipe.config.model_dump())}")
         view.note(f"{images.train:,} training images of {images.source}, {seeds} seed{'s' * (seeds > 1)}")
@@ -81,21 +83,25 @@ def open_workshop(recipe: Recipe, split: Split, means: Means, view: View) -> tup
         DataError: the data can't be used.
         InputError: there are no such GPUs.
     """
-    from model.data import fingerprint, load_training
+    from model.data import check_has_test, fingerprint, load_training
     from model.data import split as split_of
 
     means.places(1)  # a wrong --gpus is told before the images are read
     data = recipe.data.model_copy(update={"source": means.source or recipe.data.source})
-    training = load_training(data.source, means.home.data)
-    available = len(training)
+    training = load_training(data.source, means.home.data, data.skip_unreadable)
+    if split == "test":
+        check_has_test(training, data.source)
+    available, held_out = len(training), 0 if training.validation is not None else data.validation_images
     searched = len(split_of(training, data).train) if split == "validation" else data.train_images
     images = Images(
         source=data.source,
         fingerprint=fingerprint(training),
         train=available if split == "test" else searched or available,
-        searched=searched or available - data.validation_images,
+        searched=searched or available - held_out,
         available=available,
         classes=training.class_names,
+        has_test=training.has_test,
+        notes=training.notes,
     )
     shop = RecordingWorkshop(
         means=means,
@@ -185,9 +191,10 @@ def _measured(jobs: Sequence[KeptJob], records: Sequence[Record], shop: Recordin
     from model.saved import load_model
 
     if shop.split == "test":
-        images = load_test(shop.data.source, shop.means.home.data)
+        images = load_test(shop.data.source, shop.means.home.data, shop.data.skip_unreadable)
     else:
-        images = split_of(load_training(shop.data.source, shop.means.home.data), shop.data).validation
+        training = load_training(shop.data.source, shop.means.home.data, shop.data.skip_unreadable)
+        images = split_of(training, shop.data).validation
     networks = []
     for job, trained in zip(jobs, records, strict=True):
         try:

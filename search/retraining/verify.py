@@ -85,6 +85,8 @@ def verify_study(
     with claimed(out):
         shop, images = open_workshop(recipes[0], "validation", means, view)
         _check_images(study, recipes, images)
+        for found in images.notes:
+            view.note(found)
         view.note(_plan(study, trials, seeds))
         compared = _compare(recipes, seeds, out, shop, images)
         for candidate in compared:
@@ -115,6 +117,10 @@ def _distinct(storage: Storage, study: StudyRecord, top: int) -> list[FrozenTria
 
 
 def _check_images(study: StudyRecord, recipes: Sequence[Recipe], images: Images) -> None:
+    from model.images import no_test_set
+
+    if not images.has_test:
+        raise no_test_set(images.source)
     if any(recipe.data_fingerprint != images.fingerprint for recipe in recipes):
         raise InputError(
             f"{images.source} is not the data of study {study.shown!r}: other pixels or labels. Its trials can only be "

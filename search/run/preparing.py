@@ -34,11 +34,15 @@ def prepare(request: RunRequest, places: tuple[Place, ...], view: View, stopping
         RunError: the child can't work here.
     """
     space, place = request.space, places[0]
+    for text in request.notes:
+        view.note(text)
     view.note(f"starting TensorFlow on {place.device}, reading {space.data.source}")
     child = request.start(place, space.data, request.home.data, request.home.log(space.study.name, place.name))
     try:
         ready = child.wait_ready(stopping)
         if ready is not None and not (place.on_gpu and ready.device.kind == "cpu"):
+            for found in ready.notes:
+                view.note(found)
             return Prepared(request, places, child, ready)
         child.kill()
         if ready is None:
@@ -62,5 +66,5 @@ def prepare(request: RunRequest, places: tuple[Place, ...], view: View, stopping
         child.kill()
         raise
     view.note(note)
-    again = prepare(request, places, view, stopping)
+    again = prepare(replace(request, notes=()), places, view, stopping)
     return again and replace(again, notes=(note, *again.notes))

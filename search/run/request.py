@@ -58,6 +58,8 @@ class RunRequest:
     """How long the run may take, counted from its start."""
     digits_without_download: bool = False
     """Where CIFAR-10 can't be downloaded, go on with scikit-learn's digits in a study of their own."""
+    notes: tuple[str, ...] = ()
+    """What was made of the request, to be said at its start."""
     start: Start = Child
     """Starts the training processes."""
 

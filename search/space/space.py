@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Callable, Collection, Mapping
 from importlib import resources
 from pathlib import Path
@@ -58,6 +59,8 @@ _OPTIONS: dict[tuple[str | int, ...], str] = {
     ("study", "target"): "--target",
     ("study", "seed"): "--seed",
     ("data", "source"): "--data",
+    ("data", "train_images"): "--train-images",
+    ("data", "validation_images"): "--validation-images",
 }
 
 
@@ -246,21 +249,86 @@ class SearchSpace(Frozen):
                 values[table][key] = value
         return parse_space(values, "command line", _OPTIONS)
 
-    def over(self, source: str | None) -> SearchSpace:
-        """The space over what --data names; None leaves it as it is. Raises InputError.
+    def over(
+        self,
+        source: str | None,
+        *,
+        train_images: int | None = None,
+        validation_images: int | None = None,
+        skip_unreadable: bool | None = None,
+        fit_batches: bool = False,
+    ) -> SearchSpace:
+        """The space over what --data names, with these numbers of images; what is None stays. Raises InputError.
 
-        Of a source that is in every installation, as many images as fit: a fifth of them are held out.
+        Of a source that has fewer images than the space asks for, as many as fit: a fifth of them are held out. With
+        `fit_batches`, batches are no larger than what is left to train on. `fitted` says what was changed.
         """
-        if source is None or source not in BUNDLED_IMAGES:
-            return self.with_overrides(source=source)
-        data, there = self.data.model_copy(update={"source": source}), BUNDLED_IMAGES[source]
-        if (data.train_images or 1) + data.validation_images > there:
-            data = DataSpec(source=source, validation_images=there // 5, split_seed=data.split_seed)
-        return self.with_data(data)
+        values = self.to_dict()
+        data: dict[str, Any] = values["data"]
+        asked = {
+            "source": source,
+            "train_images": train_images,
+            "validation_images": validation_images,
+            "skip_unreadable": skip_unreadable,
+        }
+        data |= {key: value for key, value in asked.items() if value is not None}
+        training, own_validation, classes = (None if source is None else _counts(source)) or (sys.maxsize, False, 0)
+        if data.get("train_images", 1) + (0 if own_validation else data["validation_images"]) > training:
+            if train_images is None:
+                data.pop("train_images", None)
+            if validation_images is None and not own_validation:
+                data["validation_images"] = max(training // 5, classes)
+        if fit_batches:
+            left = training - (0 if own_validation else data["validation_images"])
+            _fit_batches(values["space"], values.get("baseline", {}), max(1, data.get("train_images", left)))
+        return parse_space(values, "command line", _OPTIONS)
 
     def with_data(self, data: DataSpec) -> SearchSpace:
         """The space over other data. Raises InputError if it doesn't fit: a batch above the training images."""
         return parse_space({**self.to_dict(), "data": data.model_dump(exclude_none=True)}, "data")
+
+
+def _counts(source: str) -> tuple[int, bool, int] | None:
+    """See `model.sources.Counts`, no image being opened; None where that can't be told."""
+    if source in BUNDLED_IMAGES:
+        return BUNDLED_IMAGES[source], False, 10
+    from model.data import counted  # NumPy and Pillow, which only a path waits for
+
+    return counted(source)
+
+
+def _fit_batches(space: dict[str, Any], baseline: dict[str, Any], most: int) -> None:
+    """Have no batch of a space, as `to_dict` gives it, exceed `most` images."""
+    power = 2 ** (most.bit_length() - 1)
+    match space["batch_size"]:
+        case {"choices": choices}:
+            left = [choice for choice in choices if choice <= most] or [power]
+            space["batch_size"] = {"choices": left} if len(left) > 1 else left[0]
+            largest_left = max(left)
+        case {"low": low, "high": high, **rest} if low < most:
+            step = rest.get("step") or 1
+            largest_left = min(high, low + (most - low) // step * step)
+            space["batch_size"] = {**space["batch_size"], "high": largest_left} if largest_left > low else low
+        case {"low": low}:
+            space["batch_size"] = largest_left = low if low == most else power
+        case fixed:
+            space["batch_size"] = largest_left = min(fixed, power)
+    if baseline.get("batch_size", 0) > largest_left:
+        baseline["batch_size"] = largest_left
+
+
+def fitted(asked: SearchSpace, now: SearchSpace, options: Collection[str]) -> list[str]:
+    """What `over` changed beyond the keys of [data] that `options` name, in words."""
+    words = []
+    if now.data.train_images is None is not asked.data.train_images and "train_images" not in options:
+        words.append("all that are left are trained on")
+    if now.data.validation_images != asked.data.validation_images and "validation_images" not in options:
+        words.append(f"{now.data.validation_images} are held out")
+    if now.space != asked.space:
+        words.append(f"batch_size is {as_toml(now.to_dict()['space']['batch_size'])}")
+    if now.baseline != asked.baseline and now.baseline is not None:
+        words.append(f"the baseline's is {now.baseline.given()['batch_size']}")
+    return words
 
 
 def differences(old: SearchSpace, new: SearchSpace) -> list[str]:

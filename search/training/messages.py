@@ -90,6 +90,8 @@ class Ready(Frozen):
     kind: Literal["ready"] = "ready"
     data: DataFound
     device: DeviceFound
+    notes: tuple[str, ...] = ()
+    """How the data was understood, for people; no part of what is stored."""
 
 
 class Refused(Frozen):

@@ -95,14 +95,14 @@ class _Trainer:
     def __init__(self, wire: Wire, opening: Open) -> None:
         self._wire = wire
         spec = opening.data
-        training = load_training(spec.source, opening.cache)
+        training = load_training(spec.source, opening.cache, spec.skip_unreadable)
         self._class_names = training.class_names
         train, validation = training, None
         if opening.validation == "held-out":
             parts = split(training, spec)
             train, validation = parts.train, parts.validation
         elif opening.validation == "test":
-            validation = load_test(spec.source, opening.cache)
+            validation = load_test(spec.source, opening.cache, spec.skip_unreadable)
         self._device = configure(threads=opening.threads, gpu_memory_mb=opening.gpu_memory_mb)
         from model.train import Engine
 
@@ -123,6 +123,7 @@ class _Trainer:
                     precision=self._device.precision,
                     threads=self._device.threads,
                 ),
+                notes=training.notes,
             )
         )
 
