@@ -100,6 +100,9 @@ def run(
     storage: str | None = None,
     study: str | None = None,
     data: str | None = None,
+    train_images: int | None = None,
+    validation_images: int | None = None,
+    skip_unreadable: bool = False,
     trials: int | None = None,
     add: int = 0,
     workers: int | None = None,
@@ -128,7 +131,7 @@ def run(
     from search.run.stopping import Stopping
     from search.screen.live import Screen
     from search.screen.summary import show_what_was_before
-    from search.space.space import SearchSpace, load_space, parse_space
+    from search.space.space import SearchSpace, fitted, is_preset, load_space, parse_space
     from studies.store.opening import open_storage
     from studies.store.urls import storage_url
 
@@ -136,9 +139,11 @@ def run(
         loaded = space
     else:
         loaded = parse_space(space, "space") if isinstance(space, Mapping) else load_space(str(space))
-    loaded = loaded.with_overrides(
+    asked = loaded.with_overrides(
         trials=trials, timeout=timeout, max_device_hours=max_device_hours, target=target, seed=seed, name=study
-    ).over(data)
+    )
+    numbers = {"train_images": train_images, "validation_images": validation_images}
+    loaded = asked.over(data, **numbers, skip_unreadable=skip_unreadable or None, fit_batches=is_preset(space))
     home = Path(home)
     opened = open_storage(storage_url(storage, home))
     request = RunRequest(
@@ -151,6 +156,7 @@ def run(
         trials_per_gpu=trials_per_gpu,
         timeout_seconds=loaded.study.timeout_seconds,
         digits_without_download=space == "quick" and not data,
+        notes=fitted(asked, loaded, numbers),
     )
     output = Output(quiet=quiet)
     output.is_interactive = False  # lines, not a live table: a cell's output is no terminal

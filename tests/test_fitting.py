@@ -14,6 +14,8 @@ from search.cli.main import main
 from search.space.parameters import Choices, Range
 from search.space.space import SearchSpace, fitted, load_space, parse_space
 
+NONE = {"train_images": None, "validation_images": None}
+
 
 @pytest.fixture
 def data(tmp_path: Path) -> str:
@@ -33,19 +35,16 @@ def test_preset_fits_itself_to_a_small_folder_and_says_so(data: str) -> None:
     assert small.parameters()["batch_size"] == 16
     assert small.baseline is not None
     assert small.baseline.given()["batch_size"] == 16
-    assert fitted(quick, small, ()) == [
-        "all that are left are trained on",
-        "7 are held out",
-        "batch_size is 16",
-        "the baseline's is 16",
-    ]
+    said = "all that are left are trained on, 7 are held out, batch_size is 16, the baseline's is 16"
+    assert fitted(quick, small, NONE) == (f"{data} has fewer images than the space asks for: {said}",)
 
 
 def test_numbers_that_are_asked_for_are_kept_and_the_others_fit(data: str) -> None:
     quick = load_space("quick")
     small = quick.over(data, train_images=9, validation_images=12, fit_batches=True)
     assert (small.data.train_images, small.data.validation_images, small.parameters()["batch_size"]) == (9, 12, 8)
-    assert fitted(quick, small, ("train_images", "validation_images")) == ["batch_size is 8", "the baseline's is 8"]
+    note = f"{data} has fewer images than the space asks for: batch_size is 8, the baseline's is 8"
+    assert fitted(quick, small, {"train_images": 9, "validation_images": 12}) == (note,)
     assert quick.over(data, train_images=20, fit_batches=True).data.validation_images == 7
     assert quick.over(data, validation_images=20, fit_batches=True).data.train_images is None
 
@@ -69,6 +68,7 @@ def test_enough_images_change_nothing(tmp_path: Path) -> None:
     assert quick.over(str(tmp_path / "data.npz"), fit_batches=True).digest() == quick.digest()
     assert quick.over("cifar10", fit_batches=True) == quick
     assert quick.over(None, fit_batches=True) == quick
+    assert fitted(quick, quick.over("cifar10", fit_batches=True), NONE) == ()
 
 
 def test_validation_set_that_is_brought_along_leaves_all_training_images(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_command_says_what_it_fitted(data: str, tmp_path: Path) -> None:
     )
     assert result.exit_code == 2
     told = " ".join((result.stdout + result.stderr).split())
-    assert f"{data} has fewer images than quick asks for: all that are left are trained on; 7 are held out;" in told
+    assert f"{data} has fewer images than the space asks for: all that are left are trained on, 7 are held out," in told
     assert "36 images can't be used" in told
     assert "and 16 more" in told
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from null_child import Played, fails
 from study_maker import make_study
@@ -22,7 +23,7 @@ from study_maker import make_study
 import model.data
 import model.sources
 import search.retraining.results
-from model.config import DataSpec, TrainConfig, TrainError
+from model.config import DataError, DataSpec, TrainConfig, TrainError
 from search.base.home import Home
 from search.base.mistakes import InputError
 from search.base.seeds import fresh_seed
@@ -573,3 +574,49 @@ def test_what_is_quiet_prints_nothing_and_gives_the_same(
     assert outcome.written.startswith("written to study small")
     assert (found.outcome.folder / "index.html").exists()
     assert capsys.readouterr().out == ""
+
+
+# Data without a test set, or with a validation set of its own
+
+
+@pytest.fixture
+def untested(tmp_path: Path, played: Played) -> str:
+    """A `.npz` with training and validation images of synthetic and no test set."""
+    images = SYNTHETIC("train", tmp_path)
+    path = tmp_path / "untested.npz"
+    np.savez(
+        path,
+        x_train=images.images[:600],
+        y_train=images.labels[:600],
+        x_val=images.images[600:],
+        y_val=images.labels[600:],
+    )
+    played.fingerprint = model.data.fingerprint(model.data.load_training(str(path), tmp_path))
+    return str(path)
+
+
+def test_without_a_test_set_nothing_is_trained_for_it(
+    retrain: Retrain, home: Home, played: Played, storage: Storage, untested: str
+) -> None:
+    with pytest.raises(DataError, match=r"untested.npz has no test set: .* alexsearch retrain --validate"):
+        retrain(means=means_of(home, played, storage=storage, source=untested))
+    assert not played.trained
+
+
+def test_own_validation_set_is_what_a_retraining_with_validate_measures_on(
+    retrain: Retrain, home: Home, played: Played, untested: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    retrain(means=means_of(home, played, source=untested), validate=True)
+    document = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert document["measured_images"] == 1400
+    told = capsys.readouterr().out
+    assert "its own 1,400 validation images are used, and nothing is held out" in told
+    assert "it has no test set" in told
+
+
+def test_verify_says_before_it_trains_that_there_is_no_test_set(
+    verify: Callable[..., Verification], home: Home, played: Played, storage: Storage, untested: str
+) -> None:
+    with pytest.raises(DataError, match=r"untested.npz has no test set"):
+        verify(means=means_of(home, played, storage=storage, source=untested))
+    assert not played.trained

@@ -130,20 +130,13 @@ def run(
     """
     from search.base.home import Home
     from search.run.request import RunRequest
-    from search.space.space import fitted, list_presets, load_space
+    from search.space.space import fitted, is_preset, load_space
 
     asked = load_space(space).with_overrides(
         trials=trials, timeout=timeout, max_device_hours=max_device_hours, target=target, seed=seed, name=study
     )
     numbers = {"train_images": train_images, "validation_images": validation_images}
-    loaded = asked.over(
-        data or None,
-        **numbers,
-        skip_unreadable=skip_unreadable or None,
-        fit_batches=space in [preset.name for preset in list_presets()],
-    )
-    options = [name for name, number in numbers.items() if number is not None] + ["skip_unreadable"] * skip_unreadable
-    changed = "; ".join(fitted(asked, loaded, options))
+    loaded = asked.over(data or None, **numbers, skip_unreadable=skip_unreadable or None, fit_batches=is_preset(space))
     request = RunRequest(
         space=loaded,
         home=Home(home),
@@ -154,7 +147,7 @@ def run(
         trials_per_gpu=trials_per_gpu,
         timeout_seconds=loaded.study.timeout_seconds,
         digits_without_download=space == "quick" and not data,
-        notes=(f"{loaded.data.source} has fewer images than {space} asks for: {changed}",) if changed else (),
+        notes=fitted(asked, loaded, numbers),
     )
     if not dashboard:
         _search(request, trials, verbose=verbose)

@@ -61,7 +61,8 @@ def evaluate(model: Path, data: str, home: Path, as_json: bool) -> None:
 def predict(model: Path, images: tuple[Path, ...], top: int, home: Path, as_json: bool) -> None:
     """Say what is in pictures: class and probability.
 
-    JPEG, PNG, WebP, BMP or GIF of any size; they are squeezed to 32x32, as the images of an image folder are.
+    JPEG, PNG, WebP, BMP, GIF or TIFF of any size; they are turned as EXIF says and squeezed to 32x32, as the images of
+    an image folder are.
 
     JSON keys: model, images (a list of image, class, probability, classes: all of them, the most probable first).
 

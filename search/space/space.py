@@ -317,18 +317,20 @@ def _fit_batches(space: dict[str, Any], baseline: dict[str, Any], most: int) -> 
         baseline["batch_size"] = largest_left
 
 
-def fitted(asked: SearchSpace, now: SearchSpace, options: Collection[str]) -> list[str]:
-    """What `over` changed beyond the keys of [data] that `options` name, in words."""
-    words = []
-    if now.data.train_images is None is not asked.data.train_images and "train_images" not in options:
-        words.append("all that are left are trained on")
-    if now.data.validation_images != asked.data.validation_images and "validation_images" not in options:
-        words.append(f"{now.data.validation_images} are held out")
+def fitted(asked: SearchSpace, now: SearchSpace, numbers: Mapping[str, int | None]) -> tuple[str, ...]:
+    """A note on what `over` made of a space, beyond the `numbers` of images that it was given; none if nothing."""
+    changed = []
+    if now.data.train_images is None is not asked.data.train_images and numbers["train_images"] is None:
+        changed.append("all that are left are trained on")
+    if now.data.validation_images != asked.data.validation_images and numbers["validation_images"] is None:
+        changed.append(f"{now.data.validation_images} are held out")
     if now.space != asked.space:
-        words.append(f"batch_size is {as_toml(now.to_dict()['space']['batch_size'])}")
+        changed.append(f"batch_size is {as_toml(now.to_dict()['space']['batch_size'])}")
     if now.baseline != asked.baseline and now.baseline is not None:
-        words.append(f"the baseline's is {now.baseline.given()['batch_size']}")
-    return words
+        changed.append(f"the baseline's is {now.baseline.given()['batch_size']}")
+    if not changed:
+        return ()
+    return (f"{now.data.source} has fewer images than the space asks for: {', '.join(changed)}",)
 
 
 def differences(old: SearchSpace, new: SearchSpace) -> list[str]:
@@ -364,6 +366,11 @@ def list_presets() -> tuple[Preset, ...]:
     files = [file for file in resources.files("studies.presets").iterdir() if file.name.endswith(".toml")]
     found = [(file.name.removesuffix(".toml"), file.read_text("utf-8").partition("\n")[0]) for file in files]
     return tuple(Preset(name, line.lstrip("# ")) for name, line in sorted(found))
+
+
+def is_preset(space: object) -> bool:
+    """Whether this names a space that ships with the project."""
+    return space in [preset.name for preset in list_presets()]
 
 
 def load_space(name_or_path: str) -> SearchSpace:
