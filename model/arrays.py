@@ -48,6 +48,8 @@ def layout_of(shape: tuple[int, ...], dtype: np.dtype[np.generic], name: str) ->
     """What an array of images is, by its header. Raises DataError if it is no array of images."""
     if dtype.kind not in "iufb":
         raise DataError(f"{name} is {_called(dtype)}, but images must be numbers. Save them as uint8, 0 to 255.")
+    if 0 in shape[1:]:
+        raise DataError(f"{name} has shape {shape}: its images have no pixels. Save them as (N, height, width, 3).")
     match shape:
         case (_, _, _):
             return Layout("grey", shape[1], shape[2], f"{name}: images are grey, repeated for red, green and blue")

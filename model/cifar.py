@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import tarfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -25,7 +25,7 @@ from model.unpickling import array_of, read_pickle, texts_of
 
 _MOST_MEMBERS: Final = 1000
 _MOST_BYTES: Final = 2**28
-"""Of a member: CIFAR-100's training images, the largest, have 155 MB."""
+"""Of a member: CIFAR-100's training images, the largest, have 155 MB; a batch of CIFAR-10 has 31."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,17 @@ EDITIONS: Final = (
     Edition("CIFAR-100, binary", ("train.bin",), "test.bin", "fine_label_names.txt", "", 1, CIFAR_ROW + 2),
 )  # fmt: skip
 
-Files = Mapping[str, Callable[[], bytes]]
-"""What reads a file, by its name without folders."""
+_NAMES: Final = frozenset(name for each in EDITIONS for name in (*each.train, each.test, each.names))
+
+
+@dataclass(frozen=True)
+class _Files:
+    """The files of an archive or folder, by their names without folders."""
+
+    path: Path
+    sizes: Mapping[str, int]
+    read: Callable[[Sequence[str]], dict[str, bytes]]
+    """Some of them, all at once."""
 
 
 def edition_of(names: set[str]) -> Edition | None:
@@ -80,7 +89,7 @@ def cifar_folder(path: Path) -> Path | None:
 
 
 def _files_in(folder: Path) -> set[str]:
-    return {entry.name for entry in folder.iterdir() if entry.is_file()}
+    return {name for name in _NAMES if (folder / name).is_file()}
 
 
 def load_cifar(path: Path, part: Part, cache: Path) -> ImageSet:
@@ -110,15 +119,16 @@ def decode_cifar(path: Path, parts: tuple[Part, ...]) -> dict[Part, Arrays]:
     """
     try:
         if path.is_dir():
-            files = {name: (path / name).read_bytes for name in _files_in(path)}
-            return _decode(files, path, parts, lambda name: (path / name).stat().st_size)
+            sizes = {name: (path / name).stat().st_size for name in _files_in(path)}
+            files = _Files(path, sizes, lambda names: {name: (path / name).read_bytes() for name in names})
+            return _decode(files, parts)
         with (
             _Bounded(path) if _is_gzip(path) else path.open("rb") as raw,
             tarfile.open(fileobj=raw, mode="r:") as archive,
         ):
             members = _members(archive, path)
-            readers = {name: _reader(archive, member) for name, member in members.items()}
-            return _decode(readers, path, parts, lambda name: members[name].size)
+            sizes = {name: member.size for name, member in members.items()}
+            return _decode(_Files(path, sizes, lambda names: _contents(archive, members, names)), parts)
     except PermissionError as error:
         raise DataError(f"{error.filename or path} can't be read ({error.strerror}). Make it readable.") from error
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
@@ -164,37 +174,42 @@ def _members(archive: tarfile.TarFile, path: Path) -> dict[str, tarfile.TarInfo]
     return members
 
 
-def _reader(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Callable[[], bytes]:
-    def read() -> bytes:
-        file = archive.extractfile(member)
-        return file.read(member.size) if file else b""
+def _contents(
+    archive: tarfile.TarFile, members: Mapping[str, tarfile.TarInfo], names: Sequence[str]
+) -> dict[str, bytes]:
+    """Members in the order in which they lie: to go back, gzip would begin anew."""
+    contents = {}
+    for name in sorted(names, key=lambda name: members[name].offset_data):
+        file = archive.extractfile(members[name])
+        contents[name] = file.read(members[name].size) if file else b""
+    return contents
 
-    return read
 
-
-def _decode(files: Files, path: Path, parts: tuple[Part, ...], size_of: Callable[[str], int]) -> dict[Part, Arrays]:
-    edition = edition_of(set(files))
+def _decode(files: _Files, parts: tuple[Part, ...]) -> dict[Part, Arrays]:
+    path, edition = files.path, edition_of(set(files.sizes))
     if edition is None:
-        shown = ", ".join(sorted(files)[:5]) or "nothing"
+        shown = ", ".join(sorted(files.sizes)[:5]) or "nothing"
         raise DataError(
             f"{path} is no archive of CIFAR-10 or CIFAR-100; it holds {shown}. If it holds images, unpack it and name "
             "the folder."
         )
-    if missing := [name for name in edition.train if name not in files]:
+    if missing := [name for name in edition.train if name not in files.sizes]:
         raise DataError(f"{path} lacks {', '.join(missing)} of {edition.name}. Bring the whole archive.")
-    for name in (*edition.train, edition.test, edition.names):
-        if name in files and size_of(name) > _MOST_BYTES:
-            raise DataError(f"{path}: {name} has {size_of(name):,} bytes, more than CIFAR's. Is it another file?")
-    names, notes = _class_names(files, edition, path)
-    has_test = edition.test in files
+    has_test = edition.test in files.sizes
+    wanted = {part: edition.train if part == "train" else (edition.test,) * has_test for part in parts}
+    names = {name for of_part in wanted.values() for name in of_part} | ({edition.names} & files.sizes.keys())
+    for name in sorted(names):
+        if files.sizes[name] > _MOST_BYTES // len(edition.train):
+            raise DataError(f"{path}: {name} has {files.sizes[name]:,} bytes, more than CIFAR's. Is it another file?")
+    contents = files.read(sorted(names))
+    class_names, notes = _class_names(contents, edition, path)
     decoded: dict[Part, Arrays] = {}
     for part in parts:
-        wanted = edition.train if part == "train" else (edition.test,) * has_test
-        pieces = [_piece(files[name](), edition, f"{path}: {name}") for name in wanted]
+        pieces = [_piece(contents.pop(name), edition, f"{path}: {name}") for name in wanted[part]]
         decoded[part] = {
             "x": np.concatenate([x for x, _ in pieces]) if pieces else np.empty((0, 32, 32, 3), np.uint8),
             "y": np.concatenate([y for _, y in pieces]) if pieces else np.empty(0, np.int64),
-            "class_names": np.array(names),
+            "class_names": np.array(class_names),
             "notes": np.array(notes, dtype=str),
             "has_test": np.array(has_test),
         }
@@ -231,11 +246,11 @@ def _labels(value: Any, where: str) -> npt.NDArray[np.int64]:
     return labels.astype(np.int64)
 
 
-def _class_names(files: Files, edition: Edition, path: Path) -> tuple[tuple[str, ...], list[str]]:
+def _class_names(contents: Mapping[str, bytes], edition: Edition, path: Path) -> tuple[tuple[str, ...], list[str]]:
     fine = ["the labels are the 100 fine ones"] if edition.name.startswith("CIFAR-100") else []
-    if edition.names not in files:  # only CIFAR-10's can be missed
+    if edition.names not in contents:  # only CIFAR-10's can be missed
         return CIFAR10_CLASSES, [f"{path} has no {edition.names}: its classes are called as CIFAR-10's are"]
-    data, where = files[edition.names](), f"{path}: {edition.names}"
+    data, where = contents[edition.names], f"{path}: {edition.names}"
     if edition.binary:
         names = tuple(line.strip() for line in data.decode("utf-8", "replace").splitlines() if line.strip())
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ from PIL import Image
 
 from model.config import DataError, DataSpec
 from model.data import counted, fingerprint, load_test, load_training, split
-from model.images import read_image
+from model.images import IMAGE_SUFFIXES, read_image
+from model.npz import PARTS
 
 CLASSES = ("ant", "bee", "cat")
 
@@ -225,3 +227,10 @@ def test_images_are_counted_without_being_opened(data: Path, tmp_path: Path) -> 
     assert counted(str(fill(tmp_path / "classes", 10))) == (24, False, 3)
     assert counted("digits") is None
     assert counted(str(tmp_path / "nothing")) is None
+
+
+def test_documentation_lists_every_suffix_and_every_name_of_a_part() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "data.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"[\w.]+", text.lower()))
+    assert listed >= IMAGE_SUFFIXES
+    assert listed >= {word for words in PARTS.values() for word in words}

@@ -146,6 +146,7 @@ REFUSED = [
     (images(lambda x: np.repeat(x[..., :1], 2, -1)), r"shape \(20, 32, 32, 2\): no axis has the 3 or 1 channels"),
     (images(lambda x: x.reshape(len(x), -1)[:, :3000]), r"x_train has shape \(20, 3000\), but images must have one of"),
     (images(lambda x: x.reshape(-1)), "Reshape it"),
+    (images(lambda x: x[:, :0]), "its images have no pixels"),
     (labels(lambda y: y + 0.5), "y_train has fractions.*a label is a whole number"),
     (labels(lambda y: np.where(y == 2, np.nan, y)), "y_train has labels that are no numbers"),
     (labels(lambda y: np.eye(3)[y] * 0.5 + 0.1), "its row 0 is not one-hot.*argmax"),
@@ -237,7 +238,7 @@ def test_file_without_a_test_set_trains_and_says_what_it_cannot_do(tmp_path: Pat
     training = load_training(path, tmp_path)
     assert (len(training), training.has_test) == (20, False)
     assert any("no test set" in note for note in training.notes)
-    with pytest.raises(DataError, match=r"has no test set: .*retrain --validate.*add x_test and y_test"):
+    with pytest.raises(DataError, match=r"has no test set: .*Add one .x_test and y_test.*retrain --validate"):
         load_test(path, tmp_path)
 
 
