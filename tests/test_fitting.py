@@ -143,13 +143,15 @@ def test_picture_sizes_and_what_else_was_understood_are_shown_by_a_run(tmp_path:
             picture.save(tmp_path / "data" / name / f"{number}.webp")
     (tmp_path / "data" / "__MACOSX").mkdir()
     command = ["run", "quick", "--data", str(tmp_path / "data"), "--home", str(tmp_path / "home"), "--trials", "1"]
-    result = CliRunner().invoke(main, [*command, "--gpus", "none"])
+    (tmp_path / "data" / "ant" / "0.webp").write_text("no image")
+    result = CliRunner().invoke(main, [*command, "--gpus", "none", "--skip-unreadable"])
     assert result.exit_code == 0, result.stderr
     told = " ".join((result.stdout + result.stderr).split())
     for part in (
         "from 20x20 to 32x32",
         "of each class a fifth was set aside",
         "being no class: __MACOSX/",
+        "1 passed over: ",
         "1 complete",
     ):
         assert part in told
