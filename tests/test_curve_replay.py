@@ -127,6 +127,7 @@ def test_recorded_curves_are_whole(name: str, epochs: int) -> None:
     assert 0.5 < table.best < 0.6
 
 
+@pytest.mark.slow
 def test_our_pruner_hardly_ever_loses_one_of_the_best_tenth_and_saves_time() -> None:
     """Of all the trials at random of forty searches over each of the two spaces."""
     pruned = tried = 0

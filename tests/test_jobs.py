@@ -13,9 +13,9 @@ from null_child import FINGERPRINT, NullChild, Played, fails
 from model.config import DataError, DataSpec, DiskError, FailureKind, OutOfMemoryError, TrainConfig
 from search.base.home import Home
 from search.base.mistakes import InputError
-from search.retraining.jobs import Client, Happening, Job, JobError, Means
+from search.retraining.jobs import Client, JobError, Means
 from search.retraining.records import KeptJob, RecordingWorkshop, claimed
-from search.retraining.view import Silent
+from search.retraining.view import Happening, Job, Silent
 from search.training.child import StartError
 from search.training.messages import Ready, Validation
 from search.training.places import Gpu, Place

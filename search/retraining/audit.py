@@ -14,8 +14,8 @@ from search.base.configs import short
 from search.base.mistakes import InputError
 from search.base.provenance import utc
 from search.base.seeds import audit_order
-from search.retraining.jobs import Client, Happening, Job, Means, Trained, Workshop
-from search.retraining.view import SILENT, View
+from search.retraining.jobs import Client, Means, Workshop
+from search.retraining.view import SILENT, Happening, Job, Trained, View
 from search.training.messages import Ready
 from studies.record.audit import AUDIT, Judgement, interval, judge, record
 from studies.record.catalog import StudyRecord, find_study

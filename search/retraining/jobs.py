@@ -19,15 +19,13 @@ from model.config import (
     DataSpec,
     DiskError,
     EpochMetrics,
-    Failure,
     OutOfMemoryError,
-    TrainConfig,
     TrainError,
 )
 from model.device import available_cores
 from search.base.home import Home
 from search.retraining.using import Starting, start_tensorflow
-from search.retraining.view import View
+from search.retraining.view import Happening, Job, Trained, View
 from search.training.child import Child, ChildError, Process, RefusedError, Start, StartError, heard
 from search.training.messages import Epoch, Failed, Finished, Progress, Ready, Started, Train, Validation, Verdict
 from search.training.places import Gpu, Place, chosen_gpus, plan_places, unusable, visible_gpus
@@ -67,34 +65,6 @@ class Means:
     def places_without_gpus(self, jobs: int) -> tuple[Place, ...]:
         """The same if the GPUs turned out to be of no use."""
         return plan_places(min(self.workers or 1, jobs, self.cores), (), self.cores)
-
-
-@dataclass(frozen=True)
-class Job:
-    """One training."""
-
-    name: str
-    """As people read it."""
-    config: TrainConfig
-    checkpoints: Path | None = None
-    """Where it goes on when it was interrupted; None if it begins anew."""
-    model: Path | None = None
-    """Where its network is saved; None if nobody wants it."""
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What a job came to."""
-
-    device: str
-    history: tuple[EpochMetrics, ...]
-    """All its epochs, those before an interruption included."""
-    failure: Failure | None = None
-    """Why it did not get to its last epoch: it diverged, and would again."""
-
-
-Happening = Started | Progress | Epoch | Trained
-"""What is heard of a job."""
 
 
 class Client:

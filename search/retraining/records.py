@@ -23,7 +23,8 @@ from model.config import DataError, EpochMetrics, Frozen, TrainConfig
 from model.files import write_text
 from search.base.mistakes import InputError
 from search.base.toml import as_shown, with_tuples
-from search.retraining.jobs import Client, Happening, Job, JobError, Trained, Workshop
+from search.retraining.jobs import Client, JobError, Workshop
+from search.retraining.view import Happening, Job, Trained
 from search.training.messages import Ready
 from studies.words import failure_in_words
 

@@ -15,10 +15,10 @@ from model.config import DivergedError, EpochMetrics, Failure
 from search.base.configs import short
 from search.base.mistakes import InputError
 from search.base.provenance import provenance
-from search.retraining.jobs import Client, Happening, Job, Means, Trained, Workshop
+from search.retraining.jobs import Client, Means, Workshop
 from search.retraining.recipe import Recipe
 from search.retraining.recipes import recipe_of
-from search.retraining.view import SILENT, View
+from search.retraining.view import SILENT, Happening, Job, Trained, View
 from search.training.messages import Epoch, Ready
 from studies.record.catalog import find_study, trial_by_number
 from studies.store.storage import Storage

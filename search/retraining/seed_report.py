@@ -22,8 +22,8 @@ from typing import Any
 from model.config import DataSpec, DivergedError, EpochMetrics, Failure, TrainConfig
 from model.files import write_text
 from search.base.mistakes import InputError
-from search.retraining.jobs import Client, Happening, Job, Means, Trained, Workshop
-from search.retraining.view import SILENT, View
+from search.retraining.jobs import Client, Means, Workshop
+from search.retraining.view import SILENT, Happening, Job, Trained, View
 from search.space.space import load_space
 from search.training.messages import Epoch, Ready, Started
 from studies.record.published import CIFAR10_SHAPE, PAPER_ACCURACY, PAPER_LOSS, PAPER_SCORE

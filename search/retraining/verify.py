@@ -27,24 +27,14 @@ from search.retraining.recipes import recipe_of
 from search.retraining.records import KeptJob, Record, RecordingWorkshop, claimed
 from search.retraining.results import Images
 from search.retraining.retrain import Outcome, open_workshop, retrain, seed_jobs, written_back
-from search.retraining.view import SILENT, View
+from search.retraining.view import SILENT, Candidate, View
 from studies.record.catalog import StudyRecord, best_trial, find_study, top_trials
-from studies.record.retrained import SIGNIFICANT, Retrained, Verified, read, record, record_verified, summarised, welch
+from studies.record.retrained import SIGNIFICANT, Verified, read, record, record_verified, summarised, welch
 from studies.store.storage import Storage
 from studies.words import duration
 
 PICKED_FROM = 1000
 """The first fresh seed of the picked trial's retraining: candidates are compared on those below."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One of the study's best trials, trained again."""
-
-    recipe: Recipe
-    retrained: Retrained | None
-    """None if a fresh seed diverged: such a configuration is not picked."""
-    failure: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,57 @@
-"""What trainings beside the queue tell as they go on. What they came to they return, and `search.screen` prints it."""
+"""A training beside the queue: what is asked, what is heard of it, and who shows that to people.
+
+What trainings came to is returned, and `search.screen` prints it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, Protocol
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
 
-if TYPE_CHECKING:
-    from search.retraining.jobs import Happening, Job
-    from search.retraining.verify import Candidate
-    from studies.record.retrained import Verified
+from model.config import EpochMetrics, Failure, TrainConfig
+from search.retraining.recipe import Recipe
+from search.training.messages import Epoch, Progress, Started
+from studies.record.retrained import Retrained, Verified
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training."""
+
+    name: str
+    """As people read it."""
+    config: TrainConfig
+    checkpoints: Path | None = None
+    """Where it goes on when it was interrupted; None if it begins anew."""
+    model: Path | None = None
+    """Where its network is saved; None if nobody wants it."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a job came to."""
+
+    device: str
+    history: tuple[EpochMetrics, ...]
+    """All its epochs, those before an interruption included."""
+    failure: Failure | None = None
+    """Why it did not get to its last epoch: it diverged, and would again."""
+
+
+Happening = Started | Progress | Epoch | Trained
+"""What is heard of a job."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One of the study's best trials, trained again."""
+
+    recipe: Recipe
+    retrained: Retrained | None
+    """None if a fresh seed diverged: such a configuration is not picked."""
+    failure: str = ""
 
 
 class View(Protocol):

@@ -11,8 +11,7 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 
 from model.config import EpochMetrics
 from search.base.terminal import Output, plain_table
-from search.retraining.jobs import Happening, Job, Trained
-from search.retraining.verify import Candidate
+from search.retraining.view import Candidate, Happening, Job, Trained
 from search.screen.live import PLAIN_EPOCH_SECONDS
 from search.training.messages import Epoch, Progress, Started
 from studies.record.retrained import Verified
