@@ -27,9 +27,9 @@ from studies.record.catalog import find_study
 from studies.record.pace import pace_of
 from studies.record.retrained import record, summarised
 from studies.show.dashboard import build_app
+from studies.show.filters import count, gain, plain, plural, score
 from studies.show.pages import gpus
 from studies.show.pages.chart import Line, draw, sparkline
-from studies.show.pages.filters import count, gain, plain, plural, score
 from studies.show.pages.site import POLICY
 from studies.store.errors import StorageError
 from studies.store.opening import open_storage

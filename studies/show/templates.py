@@ -24,7 +24,7 @@ def _environment() -> Any:
     import jinja2
 
     from studies.record.published import PAPER_SCORE
-    from studies.show.pages import filters
+    from studies.show import filters
     from studies.words import duration
 
     environment = jinja2.Environment(

@@ -6,7 +6,6 @@ overview  what the list of studies and a study's page say
 details   what the pages of one trial, of several and of the best one say
 chart     a line chart as places in percent, which ../templates/parts.html makes into SVG
 gpus      how busy this machine's GPUs are
-filters   numbers as the templates write them
 
 The server writes each page whole; static/pages.js asks for the page again and puts what changed into the one that is
 open. So there is one place that says how things look, pages are complete without a script, and all text from a

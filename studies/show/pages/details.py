@@ -14,8 +14,8 @@ from studies.queue.queue import Queue
 from studies.record.catalog import StudyRecord, top_trials
 from studies.record.curves import points_of
 from studies.record.published import PAPER_CURVE, PAPER_NAME, paper_points
+from studies.show.filters import count, moment, plain, plural
 from studies.show.pages.chart import Chart, Line, draw, four_digits
-from studies.show.pages.filters import count, moment, plain, plural
 from studies.show.pages.reader import (
     Reader,
     epoch_curve,

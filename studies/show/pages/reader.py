@@ -14,7 +14,7 @@ from studies.record.catalog import StudyError, StudyRecord, all_studies, top_tri
 from studies.record.curves import value_of
 from studies.record.published import PAPER_SCORE, stands_beside
 from studies.record.retrained import Retrained, read
-from studies.show.pages.filters import plain
+from studies.show.filters import plain
 from studies.store.cache import AllTrials
 from studies.store.storage import Storage
 from studies.words import STATE_WORDS, duration, failure_of, one_line
