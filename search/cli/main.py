@@ -407,8 +407,8 @@ def dashboard(
 def doctor(home: Path, storage: str | None, data: str, as_json: bool) -> None:
     """Say what a search would find here, and what is wrong.
 
-    Looked at: versions, GPUs, TensorFlow, precision, data (cifar10 is downloaded where it is not there yet), home,
-    storage; with the way out where something is amiss.
+    Looked at: versions, surroundings, GPUs, TensorFlow, precision, data (cifar10 is downloaded where it is not
+    there yet), home, storage; with the way out where something is amiss.
 
     JSON keys: healthy, findings (a list of topic, ok, found, way_out). Exit code 1 where something is wrong.
 
