@@ -131,6 +131,17 @@ def test_nested_json_keys_are_those_that_help_documents(study: Path) -> None:
         assert set(inside) == set(re.split(r", ", listed.partition(";")[0])), key
 
 
+def test_failed_trials_are_put_back_by_number_or_all(study: Path) -> None:
+    failed = run("retry", "--home", study, "--trial", 0, code=2)
+    assert "trial 0 did not fail. Failed: 3." in failed.stderr
+    assert "say which: --failed" in run("retry", "--home", study, code=2).stderr
+    assert "say which: --failed" in run("retry", "--home", study, "--failed", "--trial", 3, code=2).stderr
+    done = run("retry", "--home", study, "--trial", 3).stdout
+    assert "study small: trial 3 waits again: 3 of 5 settled: 2 complete, 1 pruned; 2 waiting" in done
+    assert f"alexsearch worker --study small --home {study}" in done
+    assert "no trial has failed" in run("retry", "--home", study, "--failed").stdout
+
+
 # What is wrong with an input is said once, on standard error, with exit code 2
 
 

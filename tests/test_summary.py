@@ -217,7 +217,7 @@ def test_end_of_a_run_says_what_came_out_and_what_to_type_next(storage: Storage)
     outcome = RunOutcome(study, Queue(storage, study.study_id).counts(), 61.0, interrupted=True, notes=("a note",))
     print_outcome(sheet, storage, outcome, " --study small", "runs/small/logs")
     assert sheet.lines()[1] == "study small, after 1 min 01 s: 2 of 3 settled: 1 complete, 1 failed; 1 waiting"
-    assert sheet.lines()[-9:] == [
+    assert sheet.lines()[-10:] == [
         "cost: 8 s of device time",
         "trial 1 failed: diverged: the loss became NaN",
         "what the training processes printed: runs/small/logs",
@@ -227,6 +227,7 @@ def test_end_of_a_run_says_what_came_out_and_what_to_type_next(storage: Storage)
         "      alexsearch dashboard --study small",
         "      alexsearch export --study small -o best.toml",
         "      alexsearch retrain best.toml",
+        "      alexsearch retry --study small --failed    # once what made them fail is mended",
     ]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -270,6 +271,54 @@ def stop(study: str | None, home: Path, storage: str | None, now: bool) -> None:
     queue.request_stop(now=now)
     running = "running ones go back into the queue within seconds" if now else "running ones are finished"
     console().print(f"study {found.shown} takes no new trial, {running}: {described(queue.counts())}", soft_wrap=True)
+
+
+@main.command()
+@study_option
+@storage_options
+@click.option("--trial", "trials", type=click.IntRange(min=0), multiple=True, metavar="N", help="This one; repeatable.")
+@click.option("--failed", is_flag=True, help="All that failed.")
+def retry(study: str | None, home: Path, storage: str | None, trials: tuple[int, ...], failed: bool) -> None:
+    """Put failed trials back into the queue.
+
+    For when what made them fail is mended. They keep their number and values, go on from their checkpoint if it is
+    still there, and their crashes are counted from none. `alexsearch run` or `worker` then trains them.
+
+    \b
+    alexsearch retry --study wide --failed
+    alexsearch retry --study wide --trial 3 --trial 5
+    """
+    from search.base.mistakes import InputError
+    from studies.queue.queue import Queue
+    from studies.record.catalog import described, find_study, last_failures
+    from studies.words import listed
+
+    if failed == bool(trials):
+        raise click.UsageError("say which: --failed for all that failed, or --trial N.")
+    opened = open_database(home, storage)
+    found = find_study(opened, study)
+    if not found.is_ours:
+        raise InputError(f"study {found.shown!r} was not made by alexsearch, so none of our workers would train them.")
+    queue = Queue(opened, found.study_id)
+    there = sorted(failure.number for failure in last_failures(opened, found, queue.counts().failed))
+    if others := sorted(set(trials) - set(there)):
+        raise InputError(
+            f"study {found.shown}: {_trials(others)} did not fail. Failed: {listed(list(map(str, there))) or 'none'}."
+        )
+    numbers = sorted(set(trials)) or there
+    queue.retry(numbers)
+    again = f"{_trials(numbers)} wait{'s' * (len(numbers) == 1)} again" if numbers else "no trial has failed"
+    output = console()
+    output.print(f"study {found.shown}: {again}: {described(queue.counts())}", soft_wrap=True)
+    if numbers:
+        where = f" --study {shlex.quote(found.shown)}{typed_options(home, opened)}"
+        output.print(f"next: the same `alexsearch run` as before, or alexsearch worker{where}", soft_wrap=True)
+
+
+def _trials(numbers: Sequence[int]) -> str:
+    from studies.words import listed
+
+    return f"trial{'s' * (len(numbers) != 1)} {listed([str(number) for number in numbers])}"
 
 
 @main.command()

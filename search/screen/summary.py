@@ -215,6 +215,8 @@ def print_outcome(console: Console, storage: Storage, outcome: RunOutcome, where
     lines.append(f"alexsearch dashboard{where}")
     if trials:
         lines += [f"alexsearch export{where} -o best.toml", "alexsearch retrain best.toml"]
+    if counts.failed:
+        lines.append(f"alexsearch retry{where} --failed    # once what made them fail is mended")
     for index, line in enumerate(lines):
         console.print(f"{'     ' if index else 'next:'} {line}", soft_wrap=True)
 
