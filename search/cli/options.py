@@ -109,7 +109,13 @@ def _checked_home(_ctx: click.Context, _param: click.Parameter, home: Path) -> P
             f"home {str(home)!a}: is not valid UTF-8 here. Name another folder with --home or ALEXSEARCH_HOME, or "
             "work in a UTF-8 locale (LC_ALL=C.UTF-8)."
         ) from None
-    in_the_way = next((path for path in (home, *home.parents) if path.exists() and not path.is_dir()), None)
+    try:
+        in_the_way = next((path for path in (home, *home.parents) if path.exists() and not path.is_dir()), None)
+    except OSError as error:
+        raise click.UsageError(
+            f"home {str(home)[:80]}...: can't be used ({error.strerror}). Name another folder with --home or "
+            "ALEXSEARCH_HOME."
+        ) from None
     if in_the_way:
         raise click.UsageError(
             f"home {home}: a file is in the way, {in_the_way}. Name another folder with --home or ALEXSEARCH_HOME."
@@ -212,6 +218,9 @@ def timeout_option(default: str) -> Callable[[Command], Command]:
     )
 
 
+force_option = click.option(
+    "--force", is_flag=True, help="Replace what is there already, even if alexsearch did not write it."
+)
 verbose_option = click.option(
     "-v", "--verbose", is_flag=True, help="Print what goes to the log below --home, to standard error."
 )

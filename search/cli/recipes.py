@@ -18,6 +18,7 @@ from search.cli.options import (
     console,
     data_option,
     fail,
+    force_option,
     gpus_option,
     open_database,
     print_json,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write, .toml or .json; - prints it."
 )
+@force_option
 @click.option("--json", "as_json", is_flag=True, help="With -o -: print JSON.")
 def export(
     study: str | None,
@@ -54,11 +56,13 @@ def export(
     trial: int | None,
     top: int | None,
     output: Path,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Write a trial's configuration as a recipe.
 
-    A recipe is a TOML or JSON file to read, edit and keep; `retrain` needs nothing else.
+    A recipe is a TOML or JSON file to read, edit and keep; `retrain` needs nothing else. A file is replaced if it
+    is a recipe that nobody has edited; any other only with --force.
 
     \b
     alexsearch export -o best.toml
@@ -84,7 +88,7 @@ def export(
         else:
             sys.stdout.write(recipe_toml(recipes[0]))
         return
-    paths = write_recipes(recipes, output, several=top is not None)
+    paths = write_recipes(recipes, output, several=top is not None, force=force)
     for recipe, path in zip(recipes, paths, strict=True):
         click.echo(f"trial {recipe.trial} of study {recipe.study}, val_accuracy {recipe.value:.4f}: {path}")
     if top and len(paths) < top:
@@ -125,6 +129,7 @@ def _going_on_later() -> Iterator[None]:
 @trials_per_gpu_option
 @data_option("the recipe's")
 @storage_options
+@force_option
 def retrain(
     recipe: Path,
     seeds: int,
@@ -136,6 +141,7 @@ def retrain(
     data: str | None,
     home: Path,
     storage: str | None,
+    force: bool,
 ) -> None:
     """Train a recipe on all training images, then open the test set.
 
@@ -156,7 +162,7 @@ def retrain(
 
     found = read_recipe(recipe)
     means = Means(Home(home), data, workers, gpus, trials_per_gpu, _database_if_there(home, storage))
-    asked = partial(retrain_recipe, found, seeds=seeds, out=out, means=means, validate=validate)
+    asked = partial(retrain_recipe, found, seeds=seeds, out=out, means=means, validate=validate, force=force)
     with _going_on_later():
         shown(console(), lambda view: asked(view=view), print_retrained)
 
@@ -185,6 +191,7 @@ def _database_if_there(home: Path, storage: str | None) -> Storage | None:
 @gpus_option
 @trials_per_gpu_option
 @data_option("the study's")
+@force_option
 def verify(
     study: str | None,
     home: Path,
@@ -196,6 +203,7 @@ def verify(
     gpus: str,
     trials_per_gpu: int | None,
     data: str | None,
+    force: bool,
 ) -> None:
     """Compare the best trials on fresh seeds, and retrain the best.
 
@@ -214,7 +222,7 @@ def verify(
 
     opened = open_database(home, storage)
     means = Means(Home(home), data, workers, gpus, trials_per_gpu, opened)
-    asked = partial(verify_study, opened, study, top=top, seeds=seeds, out=out, means=means)
+    asked = partial(verify_study, opened, study, top=top, seeds=seeds, out=out, means=means, force=force)
     with _going_on_later():
         shown(console(), lambda view: asked(view=view), print_verified)
 
