@@ -151,14 +151,14 @@ def run(
         notes=fitted(asked, loaded, numbers),
     )
     if not dashboard:
-        _search(request, trials, verbose=verbose)
+        _search(request, trials, data, verbose=verbose)
         return
     from search.screen.serving import dashboard_beside
 
     pages = open_database(home, storage, connections=PAGE_CONNECTIONS)
     with dashboard_beside(pages, Home(home).artifacts) as told:
         click.echo(told)
-        _search(request, trials, verbose=verbose)
+        _search(request, trials, data, verbose=verbose)
 
 
 @main.command()
@@ -211,11 +211,11 @@ def worker(
         timeout_seconds=space.study.timeout_seconds if timeout else None,
         joins=True,
     )
-    _search(request, None, verbose=verbose)
+    _search(request, None, data, verbose=verbose)
 
 
-def _search(request: RunRequest, trials: int | None, *, verbose: bool) -> None:
-    """Run it with a screen, and end with what it came to. `trials` is what --trials asked for."""
+def _search(request: RunRequest, trials: int | None, data: str | None, *, verbose: bool) -> None:
+    """Run it with a screen, and end with what it came to. `trials` and `data` are those of the options."""
     from search.base.logs import keep_log
     from search.run.host import run_search
     from search.run.request import RunError
@@ -236,8 +236,10 @@ def _search(request: RunRequest, trials: int | None, *, verbose: bool) -> None:
         except KeyboardInterrupt:
             fail("interrupted before a trial was started. Nothing was changed.", stopping.exit_code or EXIT_INTERRUPTED)
     study = outcome.study
-    where = f" --study {shlex.quote(study.shown)}{typed_options(request.home.folder, request.storage)}"
-    print_outcome(output, request.storage, outcome, where, str(request.home.log(study.name, "slot-0").parent))
+    home, storage = request.home, request.storage
+    where = f" --study {shlex.quote(study.shown)}{typed_options(home.folder, storage)}"
+    logs, again = str(home.log(study.name, "slot-0").parent), typed_options(home.folder, storage, data)
+    print_outcome(output, storage, outcome, where, logs, retrained_with=again)
     if trials and not request.add and trials < outcome.counts.budget:
         click.echo(
             f"--trials {trials}: the study has {outcome.counts.budget}, and its total is never lowered", err=True

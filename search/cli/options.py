@@ -248,14 +248,17 @@ def open_database(home: Path, storage: str | None, *, create: bool = False, conn
     return open_storage(url, create=create, connections=connections)
 
 
-def typed_options(home: Path, storage: Storage | None = None) -> str:
-    """--home and --storage as a next command needs them: what was typed; what the environment said still stands there.
+def typed_options(home: Path, storage: Storage | None = None, data: str | None = None) -> str:
+    """--home, --storage and --data as a next command needs them: as they were typed.
 
-    Never holds a password. Starts with a blank, or is empty.
+    What the environment said still stands there. Never holds a password. Starts with a blank,
+    or is empty.
     """
     words = f" --home {shlex.quote(str(home))}" if _typed("home") else ""
     if storage and _typed("storage"):
         words += f" --storage {shlex.quote(storage.name)}"
+    if data and _typed("data"):
+        words += f" --data {shlex.quote(data)}"
     return words
 
 

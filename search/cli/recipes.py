@@ -80,7 +80,8 @@ def export(
         raise click.UsageError("--top makes several recipes: name a file with -o, or print them as JSON with --json.")
     if as_json and not to_stdout:
         raise click.UsageError("--json goes with -o -. To write JSON, name a file that ends in .json.")
-    recipes = find_recipes(open_database(home, storage), study, trial, top or 1)
+    opened = open_database(home, storage)
+    recipes = find_recipes(opened, study, trial, top or 1)
     if to_stdout:
         if as_json:
             documents = [recipe.document() for recipe in recipes]
@@ -93,7 +94,7 @@ def export(
         click.echo(f"trial {recipe.trial} of study {recipe.study}, val_accuracy {recipe.value:.4f}: {path}")
     if top and len(paths) < top:
         click.echo(f"study {recipes[0].study} has no more complete trials: {len(paths)} files instead of {top}")
-    click.echo(f"next: alexsearch retrain {shlex.quote(str(paths[0]))}{typed_options(home)}")
+    click.echo(f"next: alexsearch retrain {shlex.quote(str(paths[0]))}{typed_options(home, opened)}")
 
 
 def _seeds_option(default: int, help_text: str) -> Callable[[Command], Command]:
@@ -164,7 +165,7 @@ def retrain(
     means = Means(Home(home), data, workers, gpus, trials_per_gpu, _database_if_there(home, storage))
     asked = partial(retrain_recipe, found, seeds=seeds, out=out, means=means, validate=validate, force=force)
     with _going_on_later():
-        shown(console(), lambda view: asked(view=view), print_retrained)
+        shown(console(), lambda view: asked(view=view), partial(print_retrained, where=typed_options(home)))
 
 
 def _database_if_there(home: Path, storage: str | None) -> Storage | None:
@@ -224,7 +225,7 @@ def verify(
     means = Means(Home(home), data, workers, gpus, trials_per_gpu, opened)
     asked = partial(verify_study, opened, study, top=top, seeds=seeds, out=out, means=means, force=force)
     with _going_on_later():
-        shown(console(), lambda view: asked(view=view), print_verified)
+        shown(console(), lambda view: asked(view=view), partial(print_verified, where=typed_options(home)))
 
 
 RECIPES = (export, retrain, verify)

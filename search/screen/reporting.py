@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,12 @@ def write_report(storage: Storage, name: str | None, output: Path, *, force: boo
     from studies.show.report import report_html
 
     study = _own_study(storage, name)
-    page = report_html(findings_of(storage, study), space_toml=space_toml(study.attributes["space"]))
+    # It is made to be mailed: where the data lies on this machine is nobody's business.
+    attributes = {**study.attributes}
+    for table in ("data", "space"):
+        attributes[table] = _without_folder(attributes[table])
+    told = replace(study, attributes=attributes)
+    page = report_html(replace(findings_of(storage, study), study=told), space_toml=space_toml(attributes["space"]))
     _write(output, page.encode(), force=force)
     return study
 
@@ -108,6 +114,13 @@ def space_toml(space: Mapping[str, Any]) -> str:
     for table, values in space.items():
         lines += [f"[{table}]", *(f"{toml_key(key)} = {as_toml(_short(value))}" for key, value in values.items()), ""]
     return "\n".join(lines)
+
+
+def _without_folder(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """What a study stores of its data, or its space, with the name alone of a file or folder."""
+    if isinstance(stored.get("data"), Mapping):
+        return {**stored, "data": _without_folder(stored["data"])}
+    return {**stored, "source": Path(str(stored["source"])).name} if "source" in stored else dict(stored)
 
 
 def _short(value: Any) -> Any:
