@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from optuna.trial import TrialState
 from scripted_child import READY, Script, epoch, failed, finished, started
 
+from model.config import Failure
 from search.base.home import Home
 from search.run.crashes import EarlyCrashes
 from search.run.events import Begun, Completed, EpochDone, Event, FailedForGood, Retried
@@ -22,6 +23,7 @@ from search.run.request import RunError
 from search.run.slot import Assignment, Slot
 from search.space.space import SearchSpace
 from search.training.child import ChildError, StartError
+from search.training.messages import Failed
 from search.training.places import Place
 from studies.queue.limits import Limits
 from studies.queue.queue import RETRIES, Counts, Queue
@@ -218,7 +220,12 @@ def test_process_that_always_crashes_fails_the_trial_for_good(play: Play, work: 
 
 def crashes(work: Assignment, *texts: str) -> None:
     """A slot whose processes crash so, one after another, before any epoch."""
-    script = Script([[READY, *[started(trial=n) for n in range(9)], ChildError(text)] for text in texts])
+    run_of(work, *([ChildError(text)] for text in texts))
+
+
+def run_of(work: Assignment, *ends: list[Any]) -> None:
+    """A slot whose processes end so, one after another, before any epoch."""
+    script = Script([[READY, *[started(trial=n) for n in range(9)], *end] for end in ends])
     Slot(Place(0, "cpu"), dataclasses.replace(work, start=script.start)).run()
 
 
@@ -235,6 +242,15 @@ def test_two_trials_that_crash_alike_before_any_epoch_stop_the_run_and_are_not_b
     counts = work.queue.counts()
     assert (counts.waiting, counts.failed, counts.retried) == (4, 0, 0)
     assert work.queue.slots() == []
+
+
+def test_two_trials_that_meet_the_same_error_before_any_epoch_stop_the_run(work: Assignment) -> None:
+    work.queue.fill(2)
+    shapes = ("TypeError('no [32, 10] in float16')", "TypeError('no [64, 10] in float16')")
+    errors = [Failure(kind="error", text=text) for text in shapes]
+    with pytest.raises(RunError, match=r"crashed alike before their first epoch \(TypeError"):
+        run_of(work, *([Failed(trial=n, failure=error, retry=True)] for n, error in enumerate(errors)))
+    assert (work.queue.counts().waiting, work.queue.counts().retried) == (2, 0)
 
 
 def test_crashes_of_different_kinds_or_after_an_epoch_are_the_trials_own(work: Assignment) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from model.config import DataSpec
+from search.run.doctor import _probe
 from search.training.child import Child
 from search.training.places import Place
 from search.training.surroundings import child_environment, python_command, telling
@@ -69,6 +70,23 @@ def test_own_process_imports_nothing_from_the_folder_it_is_started_in(tmp_path: 
     environment = child_environment({**os.environ, "PYTHONPATH": f":{os.environ.get('PYTHONPATH', '')}:."})
     done = subprocess.run(python_command("-c", "import json"), cwd=tmp_path, env=environment, check=False)
     assert done.returncode == 0
+
+
+def test_probe_of_doctor_has_no_secret_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in SECRETS:
+        monkeypatch.setenv(name, "canary")
+    answer, _ = _probe("import json, os; print(json.dumps(dict(os.environ)))", [], hide_gpus=True)
+    assert answer is not None
+    assert "canary" not in answer.values()
+    assert answer["CUDA_VISIBLE_DEVICES"] == "-1"
+
+
+def test_settings_that_keras_itself_refuses_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "keras.json").write_text('{"floatx": "bfloat16"}')
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    answer, problem = _probe("import model.our_keras", [], hide_gpus=True)
+    assert answer is None
+    assert "Keras does not start (Invalid `floatx` configuration" in problem
 
 
 def test_what_matters_is_told_and_so_is_what_is_ignored() -> None:
