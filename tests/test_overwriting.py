@@ -144,6 +144,8 @@ LONG = "x" * 300
         ("verify", "--out", LONG),
         ("seed-report", "--data", "synthetic", "--out", LONG),
         ("status", "--home", LONG),
+        ("status", "--storage", f"sqlite:///{LONG}.db"),
+        ("evaluate", f"{LONG}.keras"),
         ("run", "quick", "--home", f"a/{LONG}/b"),
     ],
 )

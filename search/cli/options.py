@@ -5,6 +5,7 @@ Nothing but click is imported until a command runs: `--help` answers in a tenth 
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import shlex
@@ -45,7 +46,8 @@ class Commands(click.Group):
             fail(str(error), EXIT_USAGE)
         except _failures() as error:
             drop_output()
-            fail(_told(error), EXIT_FAILED)
+            too_long = getattr(error, "errno", None) == errno.ENAMETOOLONG
+            fail(_told(error), EXIT_USAGE if too_long else EXIT_FAILED)
 
 
 def _wrong_inputs() -> tuple[type[Exception], ...]:
@@ -112,9 +114,9 @@ def _checked_home(_ctx: click.Context, _param: click.Parameter, home: Path) -> P
     try:
         in_the_way = next((path for path in (home, *home.parents) if path.exists() and not path.is_dir()), None)
     except OSError as error:
+        shown = str(home) if len(str(home)) <= 80 else f"{str(home)[:80]}..."
         raise click.UsageError(
-            f"home {str(home)[:80]}...: can't be used ({error.strerror}). Name another folder with --home or "
-            "ALEXSEARCH_HOME."
+            f"home {shown}: can't be used ({error.strerror}). Name another folder with --home or ALEXSEARCH_HOME."
         ) from None
     if in_the_way:
         raise click.UsageError(
