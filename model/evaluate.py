@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import keras
 import numpy as np
 from sklearn.metrics import confusion_matrix
 
 from model.images import ImageSet
+from model.our_keras import keras
 from model.saved import check_model, probabilities_of
 
 SMALLEST = 1e-7  # Keras clips probabilities here before it takes their logarithm

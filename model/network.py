@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-import keras
 import numpy as np
 import numpy.typing as npt
+
+from model.our_keras import keras
 
 IMAGE_SHAPE: Final = (32, 32, 3)
 DROPOUT: Final = 0.5

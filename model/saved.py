@@ -22,7 +22,7 @@ from model.files import written_aside
 from model.images import IMAGE_SHAPE
 
 if TYPE_CHECKING:
-    import keras
+    from model.our_keras import keras
 
 BATCH: Final = 500
 COMMENT_BYTES: Final = 65_535
@@ -60,7 +60,7 @@ def load_model(path: Path, *, classes: int | None = None) -> keras.Model:
         ModelError: the file is missing, damaged, unsafe, or another kind of model.
     """
     check_file(path)
-    import keras
+    from model.our_keras import keras
 
     try:
         model = keras.models.load_model(path, compile=False, safe_mode=True)

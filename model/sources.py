@@ -98,7 +98,7 @@ def _check_is_cifar10(decoded: dict[Part, Arrays], there: Path) -> None:
 
 
 def _downloaded() -> dict[Part, Arrays]:
-    import keras
+    from model.our_keras import keras
 
     try:
         with contextlib.redirect_stdout(sys.stderr):  # its progress bar would garble what a command prints

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from model import checkpoint, network, optimizers, program
 from model.config import DataError, DiskError, DivergedError, EpochMetrics, OutOfMemoryError, TrainConfig, TrainResult
 from model.data import ImageSet, fingerprint
 from model.device import Device
+from model.our_keras import keras
 from model.schedule import learning_rate
 
 FIRST_SEGMENT_IMAGES = 2048

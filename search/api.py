@@ -199,11 +199,14 @@ def best_recipe(study: Study, trial: int | None = None) -> Recipe:
     return find_recipes(study.storage, study.name, trial)[0]
 
 
-def save_recipe(recipe: Recipe, path: str | Path) -> Path:
-    """Write a recipe as the file that `alexsearch retrain` takes. Raises InputError if it can't be written."""
+def save_recipe(recipe: Recipe, path: str | Path, *, force: bool = False) -> Path:
+    """Write a recipe as the file that `alexsearch retrain` takes.
+
+    Raises InputError if it can't be written, or, without `force`, if a file is there that is no recipe or was edited.
+    """
     from search.retraining.recipe import write_recipe
 
-    write_recipe(recipe, Path(path))
+    write_recipe(recipe, Path(path), force=force)
     return Path(path)
 
 
@@ -219,13 +222,14 @@ def retrain(
     trials_per_gpu: int | None = 1,
     home: str | Path = HOME,
     storage: str | None = None,
+    force: bool = False,
     quiet: bool = False,
 ) -> Mapping[str, Any]:
     """Train a recipe, or the one in a file, on all training images, then open the test set; as `alexsearch retrain`.
 
     With `validate` the search's split is kept and the test set stays closed. The score is written to the recipe's
-    study where the database has it. `quiet` prints nothing. Returns what is written to metrics.json: searched, mean,
-    spread, interval ...
+    study where the database has it. `force` lets `out` hold other things. `quiet` prints nothing. Returns what is
+    written to metrics.json: searched, mean, spread, interval ...
 
     Raises:
         InputError, DataError: the recipe, the folder or the data is wrong.
@@ -252,7 +256,7 @@ def retrain(
         opened = None  # a recipe alone is enough
     means = Means(Home(home), data, workers, gpus, trials_per_gpu, opened)
     out = Path(out) if out else None
-    asked = partial(retrain_recipe, found, seeds=seeds, out=out, means=means, validate=validate)
+    asked = partial(retrain_recipe, found, seeds=seeds, out=out, means=means, validate=validate, force=force)
     return shown(Output(quiet=quiet), lambda view: asked(view=view), print_retrained).document
 
 
@@ -266,11 +270,12 @@ def verify(
     workers: int | None = None,
     gpus: str = "all",
     trials_per_gpu: int | None = 1,
+    force: bool = False,
     quiet: bool = False,
 ) -> Verification:
     """Compare a study's best trials on fresh seeds, and retrain the best of them; as `alexsearch verify`.
 
-    `quiet` prints nothing.
+    `force` lets `out` hold other things. `quiet` prints nothing.
 
     Raises:
         StudyError: no trial is complete yet.
@@ -285,7 +290,7 @@ def verify(
 
     means = Means(Home(study.home), data, workers, gpus, trials_per_gpu, study.storage)
     out = Path(out) if out else None
-    asked = partial(verify_study, study.storage, study.name, top=top, seeds=seeds, out=out, means=means)
+    asked = partial(verify_study, study.storage, study.name, top=top, seeds=seeds, out=out, means=means, force=force)
     return shown(Output(quiet=quiet), lambda view: asked(view=view), print_verified)
 
 
@@ -303,9 +308,12 @@ def figure_names() -> tuple[str, ...]:
     return tuple(FIGURES)
 
 
-def report(study: Study, path: str | Path = "report.html") -> Path:
-    """Write what a study has found as one HTML file. Raises InputError if it can't be written."""
+def report(study: Study, path: str | Path = "report.html", *, force: bool = False) -> Path:
+    """Write what a study has found as one HTML file.
+
+    Raises InputError if it can't be written, or, without `force`, if a file is there that alexsearch did not write.
+    """
     from search.screen.reporting import write_report
 
-    write_report(study.storage, study.name, Path(path))
+    write_report(study.storage, study.name, Path(path), force=force)
     return Path(path)

@@ -49,6 +49,10 @@ def number(value: Any) -> str:
     return one_line(str(value))
 
 
+WRITTEN_BY = "written by alexsearch"
+"""Stands in the head of the pages and pictures that we write to a file of the user's choice."""
+
+
 def one_line(text: str) -> str:
     """Without line breaks and control codes, which another program's names and an error's text may hold."""
     return "".join(letter if letter.isprintable() else " " for letter in text)

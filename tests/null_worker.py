@@ -194,10 +194,10 @@ class WatchedQueue(Queue):
         with self.reaper.step("leave"):
             super().leave(slot_id)
 
-    def take(self, slot_id: str) -> Taken | None:
+    def take(self, slot_id: str, *, after: int = -1) -> Taken | None:
         begun = time.monotonic()
         with self.reaper.step("take"):
-            taken = super().take(slot_id)
+            taken = super().take(slot_id, after=after)
         if taken:
             self.evidence.write(
                 "take", slot=slot_id, trial=taken.number, id=taken.trial_id, took=time.monotonic() - begun

@@ -28,6 +28,7 @@ from search.cli.main import main
 from search.run.request import RunError, RunOutcome, RunRequest
 from search.run.stopping import Stopping
 from studies.queue.queue import Queue
+from studies.record.catalog import all_studies
 from studies.store.errors import StorageError
 from studies.store.opening import open_storage
 
@@ -129,6 +130,17 @@ def test_nested_json_keys_are_those_that_help_documents(study: Path) -> None:
         (listed,) = re.findall(rf"{key} \(([^)]*)\)", text)
         inside = document[key][0] if isinstance(document[key], list) else document[key]
         assert set(inside) == set(re.split(r", ", listed.partition(";")[0])), key
+
+
+def test_failed_trials_are_put_back_by_number_or_all(study: Path) -> None:
+    failed = run("retry", "--home", study, "--trial", 0, code=2)
+    assert "trial 0 did not fail. Failed: 3." in failed.stderr
+    assert "say which: --failed" in run("retry", "--home", study, code=2).stderr
+    assert "say which: --failed" in run("retry", "--home", study, "--failed", "--trial", 3, code=2).stderr
+    done = run("retry", "--home", study, "--trial", 3).stdout
+    assert "study small: trial 3 waits again: 3 of 5 settled: 2 complete, 1 pruned; 2 waiting" in done
+    assert f"alexsearch worker --study small --home {study}" in done
+    assert "no trial has failed" in run("retry", "--home", study, "--failed").stdout
 
 
 # What is wrong with an input is said once, on standard error, with exit code 2
@@ -264,9 +276,9 @@ def test_file_in_the_way_of_the_home_is_named(command: list[str]) -> None:
         assert f"home {place}: a file is in the way, file." in result.stderr
 
 
-def test_more_workers_than_cores_are_refused_before_anything_starts(home: Path) -> None:
-    result = run("run", "quick", "--home", home, "--workers", "999", "--gpus", "none", "--data", "synthetic", code=2)
-    assert "999 workers on a CPU" in result.stderr
+def test_more_workers_than_memory_holds_are_refused_before_anything_starts(home: Path) -> None:
+    result = run("run", "quick", "--home", home, "--workers", "9999", "--gpus", "none", "--data", "synthetic", code=2)
+    assert "9999 workers on the CPU need about 11998.8 GB" in result.stderr
     assert not (home / "quick").exists()
 
 
@@ -338,6 +350,27 @@ def test_next_command_repeats_what_was_typed_and_not_what_the_environment_says(s
     typed = run("best", "--home", study).stdout
     assert f"next: alexsearch export --study small --home {study} -o best.toml" in typed
     assert "next: alexsearch export --study small -o best.toml" in run("best", ALEXSEARCH_HOME=str(study)).stdout
+
+
+def test_next_command_of_an_export_names_the_database_that_was_typed(study: Path) -> None:
+    url = f"sqlite:///{study / 'alexsearch.db'}"
+    told = run("export", "--home", study, "--storage", url, "-o", "best.toml").stdout
+    assert f"next: alexsearch retrain best.toml --home {study} --storage {url}" in told
+
+
+def test_retraining_after_a_run_is_offered_with_the_folder_database_and_data_that_were_typed(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ends(request: RunRequest, *_: Any) -> RunOutcome:
+        there = all_studies(request.storage)
+        study = there[0] if there else make_study(request.storage, 0.4, trials=1)
+        return RunOutcome(study, Queue(request.storage, study.study_id).counts(), 5.0, interrupted=False)
+
+    monkeypatch.setattr(search.run.host, "run_search", ends)
+    told = run("run", "quick", "--home", home, "--data", "synthetic").stdout
+    assert f"alexsearch retrain best.toml --home {home} --data synthetic" in told
+    bare = run("run", "quick", ALEXSEARCH_HOME=str(home), ALEXSEARCH_DATA="synthetic").stdout
+    assert bare.splitlines()[-1].split() == ["alexsearch", "retrain", "best.toml"]
 
 
 def test_stop_is_seen_by_status_and_by_the_queue(study: Path) -> None:

@@ -44,7 +44,7 @@ def test_bare_machine_is_healthy_and_nothing_is_left_behind(probes: dict[str, An
     assert probes
     found = findings(tmp_path / "runs")
     assert {topic: finding.ok for topic, finding in found.items()} == dict.fromkeys(found, True)
-    assert set(found) == {"versions", "GPUs", "TensorFlow", "precision", "data", "home", "storage"}
+    assert set(found) == {"versions", "surroundings", "GPUs", "TensorFlow", "precision", "data", "home", "storage"}
     assert "will be made by the first run" in found["storage"].found
     assert list(tmp_path.iterdir()) == []
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from search.base.mistakes import InputError
-from search.training.places import Gpu, chosen_gpus, plan_places, restricted, visible_gpus
+from search.training.places import (
+    CHILD_MEMORY_MB,
+    Gpu,
+    chosen_gpus,
+    crowded,
+    free_memory,
+    plan_places,
+    restricted,
+    visible_gpus,
+)
 
 TWO = (Gpu(0, "A", 40960, "GPU-aa"), Gpu(1, "B", 40960, "GPU-bb"))
 
@@ -29,10 +38,21 @@ def test_one_worker_on_a_cpu_has_all_cores_and_several_divide_them() -> None:
     assert [place.threads for place in plan_places(3, (), cores=8)] == [2, 2, 2]
 
 
-@pytest.mark.parametrize(("workers", "gpus", "cores", "most"), [(3, (), 2, "at most 2"), (17, TWO, 2, "at most 16")])
+@pytest.mark.parametrize(("workers", "gpus", "cores", "most"), [(17, TWO, 2, "at most 16")])
 def test_more_workers_than_places_are_refused(workers: int, gpus: tuple[Gpu, ...], cores: int, most: str) -> None:
     with pytest.raises(InputError, match=f"--workers.*{most}"):
         plan_places(workers, gpus, cores)
+
+
+def test_more_workers_than_cores_take_turns_as_far_as_memory_goes() -> None:
+    places = plan_places(4, (), cores=2, free_memory_mb=lambda: 4 * CHILD_MEMORY_MB)
+    assert [place.threads for place in places] == [1, 1, 1, 1]
+    assert "4 workers share 2 cores" in (crowded(places, 2) or "")
+    assert crowded(places, 4) is None
+    assert crowded(plan_places(4, TWO, cores=2), 2) is None
+    with pytest.raises(InputError, match=r"4 workers on the CPU need about 4\.8 GB .* but 3\.7 GB are free.*at most 3"):
+        plan_places(4, (), cores=2, free_memory_mb=lambda: 3.1 * CHILD_MEMORY_MB)
+    assert free_memory() > 0
 
 
 @pytest.mark.parametrize(

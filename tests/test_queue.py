@@ -137,6 +137,70 @@ def test_crashing_trial_is_retried_and_then_fails_for_good_counted_once(queue: Q
     assert "killed by signal 9" in study.trials[0].user_attrs["reason"]
 
 
+def crash(queue: Queue, slot: str, times: int) -> None:
+    for _ in range(times):
+        taken = queue.take(slot)
+        assert taken is not None
+        queue.give_back(slot, taken.trial_id, crashed=True, reason="killed")
+
+
+def test_failed_trial_is_put_back_with_its_epochs_and_none_of_its_failure(queue: Queue, study: optuna.Study) -> None:
+    queue.fill(3)
+    slot = queue.join("cpu")
+    taken = queue.take(slot)
+    assert taken is not None
+    queue.record_epoch(slot, taken.trial_id, metrics(1, 0.4))
+    ended = {"failure": "diverged", "reason": "nan", "seconds": 2.0, "epochs_run": 1, "config": {"epochs": 3}}
+    queue.settle(slot, taken.trial_id, TrialState.FAIL, None, ended)
+    crash(queue, slot, RETRIES + 1)  # trial 1
+    assert (queue.counts().failed, queue.counts().retried) == (2, RETRIES)
+    queue.retry([1])
+    queue.retry([1])  # as after a lost answer
+    assert (queue.counts().failed, queue.counts().waiting, queue.counts().retried) == (1, 2, 0)
+    queue.retry([0, 1, 2])
+    assert queue.counts().waiting == 3
+    first, second, _ = study.trials
+    assert (first.intermediate_values, first.user_attrs) == ({1: 0.4}, {"config": {"epochs": 3}})
+    assert (first.datetime_complete, second.user_attrs) == (None, {})
+    crash(queue, slot, 1)
+    again = queue.take(slot)
+    assert again is not None
+    assert (again.number, again.attempt) == (0, 1)
+
+
+def test_retry_leaves_trials_in_other_states_alone(queue: Queue, study: optuna.Study) -> None:
+    queue.fill(3)
+    slot, other = queue.join("cpu"), queue.join("cpu")
+    taken = queue.take(slot)
+    assert taken is not None
+    queue.settle(slot, taken.trial_id, TrialState.COMPLETE, 0.5, {"epochs_run": 1})
+    running = queue.take(other)
+    queue.retry([0, 1, 2])
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "RUNNING", "WAITING"]
+    assert queue.take(other) == running
+
+
+@pytest.mark.parametrize("before", [0, RETRIES])
+def test_crash_that_is_no_fault_of_the_trial_is_not_counted(queue: Queue, before: int) -> None:
+    queue.fill(1)
+    slot = queue.join("cpu")
+    crash(queue, slot, before)
+    taken = queue.take(slot)
+    assert taken is not None
+    queue.give_back(slot, taken.trial_id, crashed=True)
+    assert queue.counts().failed == (before == RETRIES)
+    queue.uncount(taken.trial_id, taken.attempt)
+    queue.uncount(taken.trial_id, taken.attempt)
+    assert queue.take(slot) == taken
+
+
+def test_another_trial_than_the_last_is_taken_if_there_is_one(queue: Queue) -> None:
+    queue.fill(3)
+    slots = [queue.join("cpu") for _ in range(3)]
+    taken = [queue.take(slot, after=1) for slot in slots]
+    assert [one.number for one in taken if one] == [2, 0, 1]
+
+
 def test_reports_beyond_the_checkpoint_are_forgotten(queue: Queue, study: optuna.Study) -> None:
     queue.fill(1)
     slot = queue.join("cpu")

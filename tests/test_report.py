@@ -22,7 +22,7 @@ from test_study_figures import made
 
 from search.cli.main import main
 from search.cli.show import FIGURE_NAMES
-from search.screen.reporting import space_toml, study_figure
+from search.screen.reporting import space_toml, study_figure, write_report
 from search.space.space import load_space, parse_space
 from studies.draw.study_figures import FIGURES
 from studies.record.catalog import StudyRecord, find_study
@@ -95,6 +95,21 @@ def test_report_answers_the_question_and_says_how_sure_it_is(storage: Storage) -
     assert "gain over the report +0.0519" in text
     assert "trained anew with 2 seeds on 50,000 images, came to 0.7600 on the test images, with a 95%" in text
     assert "it and the next, trial 0, can't be told apart (Welch's t-test, p = 0.3)" in text
+
+
+def test_report_names_no_folder_of_the_machine(storage: Storage, tmp_path: Path) -> None:
+    study = make_study(storage, 0.4, 0.6)
+    source = "/home/somebody/secret project/images.npz"
+    for table in ("data", "space"):
+        stored = study.attributes[table]
+        inside = {**stored, "source": source} if table == "data" else {**stored, "data": {"source": source}}
+        storage.set_study_user_attr(study.study_id, table, inside)
+    write_report(storage, None, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "images of images.npz" in page
+    assert "source = &#34;images.npz&#34;" in page
+    assert "somebody" not in page
+    assert "secret project" not in page
 
 
 def test_baseline_is_what_there_was_to_beat(storage: Storage) -> None:

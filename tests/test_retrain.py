@@ -177,7 +177,7 @@ def test_what_it_came_to_is_said_plainly(retrain: Retrain, capsys: pytest.Captur
     out = capsys.readouterr().out
     assert retrained.in_words() in out.splitlines()
     assert re.search(r"the mean lies between -?0\.\d{4} and 0\.\d{4} \(95%, Student's t\)", out)
-    assert f"next: alexsearch evaluate {tmp_path / 'out' / 'best.keras'}" in out
+    assert f"next: alexsearch evaluate {tmp_path / 'out' / 'best.keras'} --data synthetic" in out
     assert "written to study small in sqlite" in out
 
 

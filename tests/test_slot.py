@@ -15,16 +15,21 @@ import sqlalchemy as sa
 from optuna.trial import TrialState
 from scripted_child import READY, Script, epoch, failed, finished, started
 
+from model.config import Failure
 from search.base.home import Home
+from search.run.crashes import EarlyCrashes
 from search.run.events import Begun, Completed, EpochDone, Event, FailedForGood, Retried
+from search.run.request import RunError
 from search.run.slot import Assignment, Slot
 from search.space.space import SearchSpace
 from search.training.child import ChildError, StartError
+from search.training.messages import Failed
 from search.training.places import Place
 from studies.queue.limits import Limits
 from studies.queue.queue import RETRIES, Counts, Queue
 from studies.record.catalog import open_study
 from studies.record.cost import ledger
+from studies.store.cache import StartedTrials
 from studies.store.opening import open_storage
 from studies.words import failure_of, why
 
@@ -211,6 +216,76 @@ def test_process_that_always_crashes_fails_the_trial_for_good(play: Play, work: 
     assert failure_of(trial.user_attrs) == "was killed by signal 11; the last of 4 crashes"
     assert "It was repeated each time" in why(trial)
     assert work.queue.counts().retried == RETRIES
+
+
+def crashes(work: Assignment, *texts: str) -> None:
+    """A slot whose processes crash so, one after another, before any epoch."""
+    run_of(work, *([ChildError(text)] for text in texts))
+
+
+def run_of(work: Assignment, *ends: list[Any]) -> None:
+    """A slot whose processes end so, one after another, before any epoch."""
+    script = Script([[READY, *[started(trial=n) for n in range(9)], *end] for end in ends])
+    Slot(Place(0, "cpu"), dataclasses.replace(work, start=script.start)).run()
+
+
+def test_two_trials_that_crash_alike_before_any_epoch_stop_the_run_and_are_not_blamed(
+    work: Assignment, tmp_path: Path
+) -> None:
+    work.queue.fill(4)
+    log = tmp_path / "s" / "logs" / "slot-0.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("TensorFlow greets\nValueError: no such floatx\n")
+    alike = ["training process ended with code 1, see a.log", "training process ended with code 1, see b.log"]
+    with pytest.raises(RunError, match=r"trials 0 and 1 .* crashed alike .*code 1.*\n.*\n  ValueError: no such floatx"):
+        crashes(work, *alike)
+    counts = work.queue.counts()
+    assert (counts.waiting, counts.failed, counts.retried) == (4, 0, 0)
+    assert work.queue.slots() == []
+
+
+def test_two_trials_that_meet_the_same_error_before_any_epoch_stop_the_run(work: Assignment) -> None:
+    work.queue.fill(2)
+    shapes = ("TypeError('no [32, 10] in float16')", "TypeError('no [64, 10] in float16')")
+    errors = [Failure(kind="error", text=text) for text in shapes]
+    with pytest.raises(RunError, match=r"crashed alike before their first epoch \(TypeError"):
+        run_of(work, *([Failed(trial=n, failure=error, retry=True)] for n, error in enumerate(errors)))
+    assert (work.queue.counts().waiting, work.queue.counts().retried) == (2, 0)
+
+
+def test_crashes_of_different_kinds_or_after_an_epoch_are_the_trials_own(work: Assignment) -> None:
+    work.queue.fill(2)
+    kinds = ["code 1", "signal 11", "code 1", "signal 11", "code 1", "signal 11", "code 1", "signal 11"]
+    crashes(work, *kinds)
+    assert work.queue.counts().failed == 2
+    after = dataclasses.replace(work, crashes=EarlyCrashes())
+    after.crashes.epoch_done()
+    after.queue.fill(4)
+    crashes(after, *["code 1"] * 8)
+    assert work.queue.counts().failed == 4
+
+
+def test_trials_of_the_same_values_that_crash_alike_are_at_fault(work: Assignment) -> None:
+    fixed = SearchSpace.from_dict({**SPACE.to_dict(), "space": {"batch_size": 32, "learning_rate": 0.1, "epochs": 3}})
+    work.queue.fill(2)
+    crashes(dataclasses.replace(work, space=fixed), *["code 1"] * 8)
+    assert work.queue.counts().failed == 2
+
+
+def test_trial_put_back_while_a_slot_works_is_trained_by_it(work: Assignment) -> None:
+    """The cache of its sampler had it as failed, and so as settled."""
+
+    def tell(event: Event) -> None:
+        if isinstance(event.what, FailedForGood):
+            work.queue.retry([0])
+
+    script = Script(
+        [[READY, started(), failed("diverged", "nan"), started(), epoch(1), epoch(2), epoch(3), finished()]]
+    )
+    cached = StartedTrials(work.queue.storage)
+    Slot(Place(0, "cpu"), dataclasses.replace(work, tell=tell, start=script.start, storage=cached)).run()
+    (trial,) = optuna.load_study(study_name="s", storage=work.queue.storage).trials
+    assert (trial.state, "failure" in trial.user_attrs) == (TrialState.COMPLETE, False)
 
 
 def test_silent_process_is_taken_for_hung_and_killed(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:

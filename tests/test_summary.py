@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import re
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,12 +25,14 @@ from search.screen.summary import (
     print_outcome,
     print_status,
     print_studies,
+    print_trials,
     show_what_was_before,
     status_document,
     studies_document,
 )
 from studies.queue.limits import Limits
 from studies.queue.queue import Queue
+from studies.record.catalog import top_trials
 from studies.store.storage import Storage
 
 
@@ -193,12 +197,47 @@ def test_best_for_people_names_the_next_command(storage: Storage) -> None:
     assert sheet.lines()[-1] == "next: alexsearch export --study small --home 'my runs' -o best.toml"
 
 
-def test_table_of_trials_fits_eighty_columns(storage: Storage) -> None:
-    make_study(storage, 0.4, 0.6, 0.5)
-    sheet = Sheet(80)
-    print_best(sheet, storage, best_document(storage, None), "")
-    rows = [line.split() for line in sheet.lines() if line.endswith("constant") and line.split()[0].isdecimal()]
-    assert [row[:2] for row in rows] == [["1", "0.6000"], ["2", "0.5000"], ["0", "0.4000"]]
+def table_of(storage: Storage, width: int, space: dict[str, Any], *configs: dict[str, Any]) -> list[list[str]]:
+    """The table of trials of a study that searched `space` and came to these configurations, best last."""
+    study = make_study(storage, *(0.1 * place for place in range(1, len(configs) + 1)))
+    study = replace(study, attributes={**study.attributes, "space": {"space": space}})
+    trials = top_trials(storage, study, 5)
+    for trial, config in zip(reversed(trials), configs, strict=True):
+        trial.user_attrs["config"] = {**trial.user_attrs["config"], **config}
+    sheet = Sheet(width)
+    print_trials(sheet, trials, study)
+    assert all(len(line) <= width for line in sheet.lines()[:-1])
+    return [re.split(r"\s{2,}", line.strip()) for line in sheet.lines()]
+
+
+SEARCHED = {"low": 1, "high": 2}
+STEP = {"schedule": "step", "step_epochs": 4, "step_factor": 0.1}
+
+
+def test_table_of_trials_shows_what_was_searched_and_no_constants(storage: Storage) -> None:
+    space = {"batch_size": 32, "learning_rate": SEARCHED, "optimizer": SEARCHED, "momentum": SEARCHED, "epochs": 3}
+    first = {"learning_rate": 0.0159, "optimizer": "sgd", "momentum": 0.9}
+    second = {"learning_rate": 0.001, "optimizer": "adam"}
+    assert table_of(storage, 80, space, first, second) == [
+        ["trial", "val_accuracy", "took", "learning_rate", "optimizer", "momentum"],
+        ["1", "0.2000", "6 s", "0.001", "adam", "-"],
+        ["0", "0.1000", "6 s", "0.0159", "sgd", "0.9"],
+    ]
+
+
+def test_schedule_is_one_column_with_all_that_belongs_to_it(storage: Storage) -> None:
+    space = {"batch_size": SEARCHED, "schedule": "step", "step_epochs": SEARCHED, "epochs": SEARCHED}
+    assert table_of(storage, 80, space, STEP) == [
+        ["trial", "val_accuracy", "took", "batch_size", "epochs", "schedule"],
+        ["0", "0.1000", "6 s", "32", "3", "x 0.1 every 4"],
+    ]
+
+
+def test_columns_that_do_not_fit_are_named_below_the_table(storage: Storage) -> None:
+    space = dict.fromkeys(("batch_size", "learning_rate", "epochs", "schedule", "optimizer"), SEARCHED)
+    head, _, below = table_of(storage, 60, space, {**STEP, "optimizer": "sgd"})
+    assert head == ["trial", "val_accuracy", "took", "batch_size", "learning_rate", "epochs"]
+    assert below == ["searched too, but this terminal is too narrow: optimizer, schedule"]
 
 
 def test_screen_of_a_run_knows_what_its_study_had_come_to(storage: Storage) -> None:
@@ -215,9 +254,10 @@ def test_end_of_a_run_says_what_came_out_and_what_to_type_next(storage: Storage)
     study = make_study(storage, 0.4, TrialState.FAIL, trials=3)
     sheet = Sheet()
     outcome = RunOutcome(study, Queue(storage, study.study_id).counts(), 61.0, interrupted=True, notes=("a note",))
-    print_outcome(sheet, storage, outcome, " --study small", "runs/small/logs")
+    again = " --home h --data d.npz"
+    print_outcome(sheet, storage, outcome, " --study small", "runs/small/logs", retrained_with=again)
     assert sheet.lines()[1] == "study small, after 1 min 01 s: 2 of 3 settled: 1 complete, 1 failed; 1 waiting"
-    assert sheet.lines()[-9:] == [
+    assert sheet.lines()[-10:] == [
         "cost: 8 s of device time",
         "trial 1 failed: diverged: the loss became NaN",
         "what the training processes printed: runs/small/logs",
@@ -226,7 +266,8 @@ def test_end_of_a_run_says_what_came_out_and_what_to_type_next(storage: Storage)
         "next: run the same command again to go on from here",
         "      alexsearch dashboard --study small",
         "      alexsearch export --study small -o best.toml",
-        "      alexsearch retrain best.toml",
+        "      alexsearch retrain best.toml --home h --data d.npz",
+        "      alexsearch retry --study small --failed    # once what made them fail is mended",
     ]
 
 

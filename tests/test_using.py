@@ -197,8 +197,10 @@ def test_full_disk_while_converting_is_one_message_and_nothing_is_left(
 
     (tmp_path / "net.tflite").write_bytes(b"what was there before")
     monkeypatch.setattr(keras.Model, "export", fill_the_disk)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(InputError, match="--force"):
         convert_model(model, "litert", None, None, home)
+    with pytest.raises(OSError, match="No space left"):
+        convert_model(model, "litert", None, None, home, force=True)
     assert (tmp_path / "net.tflite").read_bytes() == b"what was there before"
     assert not list(tmp_path.glob(".net*"))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from model.config import beyond
-from studies.words import number
+from model.config import HYPERPARAMETERS, beyond
+from studies.words import is_searched, number
 
 
 def columns_of(config: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -21,6 +21,30 @@ def schedule_of(config: Mapping[str, Any]) -> str:
     step = config["step_epochs"]
     after = f"every {step}" if isinstance(step, int) else "after " + ", ".join(str(epoch) for epoch in step)
     return f"x {config['step_factor']:g} {after}"
+
+
+def searched_columns(study: Mapping[str, Any]) -> list[str]:
+    """The columns that show what a study's space searches; its schedule is one, with all that belongs to it.
+
+    `study` are the study's attributes.
+    """
+    space = study["space"].get("space", {})
+    names = [_column(name) for name, stored in space.items() if is_searched(stored)]
+    others = [name for name in dict.fromkeys(names) if name != "schedule"]
+    return others + ["schedule"] * ("schedule" in names)
+
+
+def _column(name: str) -> str:
+    about = HYPERPARAMETERS.get(name)
+    return "schedule" if about and about.parent == "schedule" else name
+
+
+def cell(config: Mapping[str, Any], name: str) -> str:
+    """A column of a configuration; a dash where it has no such value."""
+    value = config.get(name)
+    if name == "schedule":
+        return schedule_of(config)
+    return "-" if value is None else number(value)
 
 
 def short(config: Mapping[str, Any]) -> str:

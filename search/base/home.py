@@ -16,6 +16,7 @@ HOME/STUDY/verify/            the same of `alexsearch verify`
 
 from __future__ import annotations
 
+import hashlib
 import re
 import socket
 import tempfile
@@ -26,6 +27,9 @@ from search.base.mistakes import InputError
 
 TAKEN = ("alexsearch.db", "data", "artifacts", "tensorflow.log", "seed-report")
 """What lies beside the studies' folders: no study of ours may be called so."""
+
+LONGEST_NAME = 255
+"""Bytes of a file's name on nearly every file system. A study may be called by more."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,10 @@ class Home:
 
     def study(self, name: str) -> Path:
         # A study made by another tool may be called anything; ours are checked when the space is read.
-        return self.folder / (re.sub(r"[^A-Za-z0-9 ._-]", "_", name).strip(". ") or "_")
+        called = re.sub(r"[^A-Za-z0-9 ._-]", "_", name).strip(". ") or "_"
+        if len(called) > LONGEST_NAME:
+            called = f"{called[:200]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+        return self.folder / called
 
     def checkpoints(self, study: str, study_uid: str, number: int) -> Path:
         """Of one trial. `study_uid` keeps apart what studies of the same name left, in this database or another."""

@@ -39,7 +39,7 @@ def _version(package: str) -> str:
 def git_commit() -> str | None:
     """The commit this code was checked out at, with "-dirty" where it was changed since; None outside a checkout."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    environment = {key: os.environ[key] for key in ("PATH", "HOME", "XDG_CONFIG_HOME", "SUDO_UID") if key in os.environ}
     try:
         found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True, env=environment)
     except (OSError, subprocess.SubprocessError):

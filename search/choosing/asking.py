@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from functools import cache
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, check_distribution_compatibility
+from optuna.distributions import BaseDistribution, FloatDistribution, check_distribution_compatibility
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
@@ -51,10 +52,18 @@ def asking(
         elif distribution.single():
             value = optuna.distributions._get_single_value(distribution)
         else:
-            value = proposed(name, distribution)
+            value = without_dust(proposed(name, distribution), distribution)
         distribution.to_internal_repr(value)  # refuses what can't be kept
         trial.distributions[name] = distribution
         trial.params[name] = value
         return value
 
     return asked
+
+
+def without_dust(value: Any, distribution: BaseDistribution) -> Any:
+    """A value of a range with a step as people write it: 0.3, where reckoning in floats gave 0.30000000000000004."""
+    if not isinstance(distribution, FloatDistribution) or distribution.step is None or not isinstance(value, float):
+        return value
+    low, step = Decimal(str(distribution.low)), Decimal(str(distribution.step))
+    return float(low + round((Decimal(value) - low) / step) * step)

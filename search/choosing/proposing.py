@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from model.config import TrainConfig
 from search.base.seeds import sampler_seed, training_seed
-from search.choosing.asking import asking
+from search.choosing.asking import asking, without_dust
 from search.choosing.samplers import build_sampler
 from search.space.space import SearchSpace
 
@@ -123,9 +123,14 @@ def _seed_of(trial: FrozenTrial, number: int, space: SearchSpace) -> int:
     return training_seed(space.study.seed, number) if seed is None else seed
 
 
+def _tidy(trial: FrozenTrial) -> dict[str, Any]:
+    """A trial's values as they would be proposed today: those of earlier ones may be off a step by a rounding error."""
+    return {name: without_dust(value, trial.distributions[name]) for name, value in trial.params.items()}
+
+
 def _twins(trials: list[FrozenTrial], number: int, params: dict[str, Any]) -> list[FrozenTrial]:
     """The trials with the same values, which decide all but the seed, that ran, run, or failed for what they are."""
     if not params:
         return []
-    same = [trial for trial in trials if trial.params == params and trial.number != number]
+    same = [trial for trial in trials if trial.number != number and _tidy(trial) == params]
     return [trial for trial in same if trial.state != TrialState.FAIL or _as_lesson(trial) is not trial]

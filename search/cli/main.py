@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -150,14 +151,14 @@ def run(
         notes=fitted(asked, loaded, numbers),
     )
     if not dashboard:
-        _search(request, trials, verbose=verbose)
+        _search(request, trials, data, verbose=verbose)
         return
     from search.screen.serving import dashboard_beside
 
     pages = open_database(home, storage, connections=PAGE_CONNECTIONS)
     with dashboard_beside(pages, Home(home).artifacts) as told:
         click.echo(told)
-        _search(request, trials, verbose=verbose)
+        _search(request, trials, data, verbose=verbose)
 
 
 @main.command()
@@ -210,11 +211,11 @@ def worker(
         timeout_seconds=space.study.timeout_seconds if timeout else None,
         joins=True,
     )
-    _search(request, None, verbose=verbose)
+    _search(request, None, data, verbose=verbose)
 
 
-def _search(request: RunRequest, trials: int | None, *, verbose: bool) -> None:
-    """Run it with a screen, and end with what it came to. `trials` is what --trials asked for."""
+def _search(request: RunRequest, trials: int | None, data: str | None, *, verbose: bool) -> None:
+    """Run it with a screen, and end with what it came to. `trials` and `data` are those of the options."""
     from search.base.logs import keep_log
     from search.run.host import run_search
     from search.run.request import RunError
@@ -235,8 +236,10 @@ def _search(request: RunRequest, trials: int | None, *, verbose: bool) -> None:
         except KeyboardInterrupt:
             fail("interrupted before a trial was started. Nothing was changed.", stopping.exit_code or EXIT_INTERRUPTED)
     study = outcome.study
-    where = f" --study {shlex.quote(study.shown)}{typed_options(request.home.folder, request.storage)}"
-    print_outcome(output, request.storage, outcome, where, str(request.home.log(study.name, "slot-0").parent))
+    home, storage = request.home, request.storage
+    where = f" --study {shlex.quote(study.shown)}{typed_options(home.folder, storage)}"
+    logs, again = str(home.log(study.name, "slot-0").parent), typed_options(home.folder, storage, data)
+    print_outcome(output, storage, outcome, where, logs, retrained_with=again)
     if trials and not request.add and trials < outcome.counts.budget:
         click.echo(
             f"--trials {trials}: the study has {outcome.counts.budget}, and its total is never lowered", err=True
@@ -270,6 +273,54 @@ def stop(study: str | None, home: Path, storage: str | None, now: bool) -> None:
     queue.request_stop(now=now)
     running = "running ones go back into the queue within seconds" if now else "running ones are finished"
     console().print(f"study {found.shown} takes no new trial, {running}: {described(queue.counts())}", soft_wrap=True)
+
+
+@main.command()
+@study_option
+@storage_options
+@click.option("--trial", "trials", type=click.IntRange(min=0), multiple=True, metavar="N", help="This one; repeatable.")
+@click.option("--failed", is_flag=True, help="All that failed.")
+def retry(study: str | None, home: Path, storage: str | None, trials: tuple[int, ...], failed: bool) -> None:
+    """Put failed trials back into the queue.
+
+    For when what made them fail is mended. They keep their number and values, go on from their checkpoint if it is
+    still there, and their crashes are counted from none. `alexsearch run` or `worker` then trains them.
+
+    \b
+    alexsearch retry --study wide --failed
+    alexsearch retry --study wide --trial 3 --trial 5
+    """
+    from search.base.mistakes import InputError
+    from studies.queue.queue import Queue
+    from studies.record.catalog import described, find_study, last_failures
+    from studies.words import listed
+
+    if failed == bool(trials):
+        raise click.UsageError("say which: --failed for all that failed, or --trial N.")
+    opened = open_database(home, storage)
+    found = find_study(opened, study)
+    if not found.is_ours:
+        raise InputError(f"study {found.shown!r} was not made by alexsearch, so none of our workers would train them.")
+    queue = Queue(opened, found.study_id)
+    there = sorted(failure.number for failure in last_failures(opened, found, queue.counts().failed))
+    if others := sorted(set(trials) - set(there)):
+        raise InputError(
+            f"study {found.shown}: {_trials(others)} did not fail. Failed: {listed(list(map(str, there))) or 'none'}."
+        )
+    numbers = sorted(set(trials)) or there
+    queue.retry(numbers)
+    again = f"{_trials(numbers)} wait{'s' * (len(numbers) == 1)} again" if numbers else "no trial has failed"
+    output = console()
+    output.print(f"study {found.shown}: {again}: {described(queue.counts())}", soft_wrap=True)
+    if numbers:
+        where = f" --study {shlex.quote(found.shown)}{typed_options(home, opened)}"
+        output.print(f"next: the same `alexsearch run` as before, or alexsearch worker{where}", soft_wrap=True)
+
+
+def _trials(numbers: Sequence[int]) -> str:
+    from studies.words import listed
+
+    return f"trial{'s' * (len(numbers) != 1)} {listed([str(number) for number in numbers])}"
 
 
 @main.command()
@@ -407,8 +458,8 @@ def dashboard(
 def doctor(home: Path, storage: str | None, data: str, as_json: bool) -> None:
     """Say what a search would find here, and what is wrong.
 
-    Looked at: versions, GPUs, TensorFlow, precision, data (cifar10 is downloaded where it is not there yet), home,
-    storage; with the way out where something is amiss.
+    Looked at: versions, surroundings, GPUs, TensorFlow, precision, data (cifar10 is downloaded where it is not
+    there yet), home, storage; with the way out where something is amiss.
 
     JSON keys: healthy, findings (a list of topic, ok, found, way_out). Exit code 1 where something is wrong.
 

@@ -5,6 +5,7 @@ Nothing but click is imported until a command runs: `--help` answers in a tenth 
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import shlex
@@ -45,7 +46,8 @@ class Commands(click.Group):
             fail(str(error), EXIT_USAGE)
         except _failures() as error:
             drop_output()
-            fail(_told(error), EXIT_FAILED)
+            too_long = getattr(error, "errno", None) == errno.ENAMETOOLONG
+            fail(_told(error), EXIT_USAGE if too_long else EXIT_FAILED)
 
 
 def _wrong_inputs() -> tuple[type[Exception], ...]:
@@ -109,7 +111,13 @@ def _checked_home(_ctx: click.Context, _param: click.Parameter, home: Path) -> P
             f"home {str(home)!a}: is not valid UTF-8 here. Name another folder with --home or ALEXSEARCH_HOME, or "
             "work in a UTF-8 locale (LC_ALL=C.UTF-8)."
         ) from None
-    in_the_way = next((path for path in (home, *home.parents) if path.exists() and not path.is_dir()), None)
+    try:
+        in_the_way = next((path for path in (home, *home.parents) if path.exists() and not path.is_dir()), None)
+    except OSError as error:
+        shown = str(home) if len(str(home)) <= 80 else f"{str(home)[:80]}..."
+        raise click.UsageError(
+            f"home {shown}: can't be used ({error.strerror}). Name another folder with --home or ALEXSEARCH_HOME."
+        ) from None
     if in_the_way:
         raise click.UsageError(
             f"home {home}: a file is in the way, {in_the_way}. Name another folder with --home or ALEXSEARCH_HOME."
@@ -212,6 +220,9 @@ def timeout_option(default: str) -> Callable[[Command], Command]:
     )
 
 
+force_option = click.option(
+    "--force", is_flag=True, help="Replace what is there already, even if alexsearch did not write it."
+)
 verbose_option = click.option(
     "-v", "--verbose", is_flag=True, help="Print what goes to the log below --home, to standard error."
 )
@@ -239,14 +250,17 @@ def open_database(home: Path, storage: str | None, *, create: bool = False, conn
     return open_storage(url, create=create, connections=connections)
 
 
-def typed_options(home: Path, storage: Storage | None = None) -> str:
-    """--home and --storage as a next command needs them: what was typed; what the environment said still stands there.
+def typed_options(home: Path, storage: Storage | None = None, data: str | None = None) -> str:
+    """--home, --storage and --data as a next command needs them: as they were typed.
 
-    Never holds a password. Starts with a blank, or is empty.
+    What the environment said still stands there. Never holds a password. Starts with a blank,
+    or is empty.
     """
     words = f" --home {shlex.quote(str(home))}" if _typed("home") else ""
     if storage and _typed("storage"):
         words += f" --storage {shlex.quote(storage.name)}"
+    if data and _typed("data"):
+        words += f" --data {shlex.quote(data)}"
     return words
 
 

@@ -18,6 +18,7 @@ from search.cli.options import (
     console,
     data_option,
     fail,
+    force_option,
     gpus_option,
     open_database,
     print_json,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write, .toml or .json; - prints it."
 )
+@force_option
 @click.option("--json", "as_json", is_flag=True, help="With -o -: print JSON.")
 def export(
     study: str | None,
@@ -54,11 +56,13 @@ def export(
     trial: int | None,
     top: int | None,
     output: Path,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Write a trial's configuration as a recipe.
 
-    A recipe is a TOML or JSON file to read, edit and keep; `retrain` needs nothing else.
+    A recipe is a TOML or JSON file to read, edit and keep; `retrain` needs nothing else. A file is replaced if it
+    is a recipe that nobody has edited; any other only with --force.
 
     \b
     alexsearch export -o best.toml
@@ -76,7 +80,8 @@ def export(
         raise click.UsageError("--top makes several recipes: name a file with -o, or print them as JSON with --json.")
     if as_json and not to_stdout:
         raise click.UsageError("--json goes with -o -. To write JSON, name a file that ends in .json.")
-    recipes = find_recipes(open_database(home, storage), study, trial, top or 1)
+    opened = open_database(home, storage)
+    recipes = find_recipes(opened, study, trial, top or 1)
     if to_stdout:
         if as_json:
             documents = [recipe.document() for recipe in recipes]
@@ -84,12 +89,12 @@ def export(
         else:
             sys.stdout.write(recipe_toml(recipes[0]))
         return
-    paths = write_recipes(recipes, output, several=top is not None)
+    paths = write_recipes(recipes, output, several=top is not None, force=force)
     for recipe, path in zip(recipes, paths, strict=True):
         click.echo(f"trial {recipe.trial} of study {recipe.study}, val_accuracy {recipe.value:.4f}: {path}")
     if top and len(paths) < top:
         click.echo(f"study {recipes[0].study} has no more complete trials: {len(paths)} files instead of {top}")
-    click.echo(f"next: alexsearch retrain {shlex.quote(str(paths[0]))}{typed_options(home)}")
+    click.echo(f"next: alexsearch retrain {shlex.quote(str(paths[0]))}{typed_options(home, opened)}")
 
 
 def _seeds_option(default: int, help_text: str) -> Callable[[Command], Command]:
@@ -125,6 +130,7 @@ def _going_on_later() -> Iterator[None]:
 @trials_per_gpu_option
 @data_option("the recipe's")
 @storage_options
+@force_option
 def retrain(
     recipe: Path,
     seeds: int,
@@ -136,6 +142,7 @@ def retrain(
     data: str | None,
     home: Path,
     storage: str | None,
+    force: bool,
 ) -> None:
     """Train a recipe on all training images, then open the test set.
 
@@ -156,9 +163,9 @@ def retrain(
 
     found = read_recipe(recipe)
     means = Means(Home(home), data, workers, gpus, trials_per_gpu, _database_if_there(home, storage))
-    asked = partial(retrain_recipe, found, seeds=seeds, out=out, means=means, validate=validate)
+    asked = partial(retrain_recipe, found, seeds=seeds, out=out, means=means, validate=validate, force=force)
     with _going_on_later():
-        shown(console(), lambda view: asked(view=view), print_retrained)
+        shown(console(), lambda view: asked(view=view), partial(print_retrained, where=typed_options(home)))
 
 
 def _database_if_there(home: Path, storage: str | None) -> Storage | None:
@@ -185,6 +192,7 @@ def _database_if_there(home: Path, storage: str | None) -> Storage | None:
 @gpus_option
 @trials_per_gpu_option
 @data_option("the study's")
+@force_option
 def verify(
     study: str | None,
     home: Path,
@@ -196,6 +204,7 @@ def verify(
     gpus: str,
     trials_per_gpu: int | None,
     data: str | None,
+    force: bool,
 ) -> None:
     """Compare the best trials on fresh seeds, and retrain the best.
 
@@ -214,9 +223,9 @@ def verify(
 
     opened = open_database(home, storage)
     means = Means(Home(home), data, workers, gpus, trials_per_gpu, opened)
-    asked = partial(verify_study, opened, study, top=top, seeds=seeds, out=out, means=means)
+    asked = partial(verify_study, opened, study, top=top, seeds=seeds, out=out, means=means, force=force)
     with _going_on_later():
-        shown(console(), lambda view: asked(view=view), print_verified)
+        shown(console(), lambda view: asked(view=view), partial(print_verified, where=typed_options(home)))
 
 
 RECIPES = (export, retrain, verify)

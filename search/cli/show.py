@@ -7,7 +7,16 @@ from typing import Final
 
 import click
 
-from search.cli.options import console, finite, json_option, open_database, print_json, storage_options, study_option
+from search.cli.options import (
+    console,
+    finite,
+    force_option,
+    json_option,
+    open_database,
+    print_json,
+    storage_options,
+    study_option,
+)
 
 FIGURE_NAMES = (
     *("learning-curves", "history", "seconds", "pruning", "lanes", "importances", "parallel-coordinates", "slices"),
@@ -78,13 +87,21 @@ def status(study: str | None, home: Path, storage: str | None, as_json: bool, wa
     help="html is the whole report; png or svg the study in one picture. A figure may be any; as a picture it needs "
     "plotly's exporter, kaleido.",
 )
+@force_option
 def report(
-    study: str | None, home: Path, storage: str | None, output: Path, figure: str | None, kind: str | None
+    study: str | None,
+    home: Path,
+    storage: str | None,
+    output: Path,
+    figure: str | None,
+    kind: str | None,
+    force: bool,
 ) -> None:
     """Write what a study has found as one HTML file, or one picture.
 
     The file is complete: it opens anywhere, without a network, and can be mailed. It holds the question, the answer and
-    how sure it is, all figures, the cost, what failed and why, every trial, and how to run it again.
+    how sure it is, all figures, the cost, what failed and why, every trial, and how to run it again. A file that
+    alexsearch did not write is replaced only with --force.
 
     \b
     alexsearch report --study quick -o report.html
@@ -99,12 +116,12 @@ def report(
     if figure is None and kind == "pdf":
         raise InputError(f"a pdf file holds one figure. Say which with --figure: {', '.join(FIGURE_NAMES)}.")
     if figure is None and kind == "html":
-        shown = f"report of study {write_report(opened, study, output).shown}"
+        shown = f"report of study {write_report(opened, study, output, force=force).shown}"
     elif figure is None:
-        shown = f"picture of study {write_picture(opened, study, output, kind).shown}"
+        shown = f"picture of study {write_picture(opened, study, output, kind, force=force).shown}"
     else:
         drawn, shown = study_figure(opened, study, figure), f"figure {figure}"
-        write_figure(drawn, output, kind)
+        write_figure(drawn, output, kind, force=force)
     if str(output) != "-":
         click.echo(f"{shown}: {output} ({output.stat().st_size / 1e6:.1f} MB)")
 

@@ -12,6 +12,7 @@ from search.cli.options import (
     EXIT_FAILED,
     console,
     data_option,
+    force_option,
     gpus_option,
     home_option,
     json_option,
@@ -94,8 +95,11 @@ def predict(model: Path, images: tuple[Path, ...], top: int, home: Path, as_json
 )
 @data_option("made-up images", help_end=": its test images are what the result is checked on")
 @home_option
+@force_option
 @json_option
-def convert(model: Path, kind: str, output: Path | None, data: str | None, home: Path, as_json: bool) -> None:
+def convert(
+    model: Path, kind: str, output: Path | None, data: str | None, home: Path, force: bool, as_json: bool
+) -> None:
     """Write a trained model as ONNX, SavedModel or LiteRT.
 
     What was written is read back, run by its own runtime, and kept only where it gives the same classes on 1,000
@@ -112,7 +116,7 @@ def convert(model: Path, kind: str, output: Path | None, data: str | None, home:
     from search.retraining.using import convert_model
     from search.screen.outcomes import print_conversion
 
-    document = convert_model(model, kind, output, data, Home(home))
+    document = convert_model(model, kind, output, data, Home(home), force=force)
     if as_json:
         print_json(document)
     else:
@@ -214,9 +218,10 @@ def audit(
 @gpus_option
 @data_option("cifar10")
 @home_option
+@force_option
 @json_option
 def seed_report(
-    epochs: int | None, seed: int, out: Path | None, gpus: str, data: str, home: Path, as_json: bool
+    epochs: int | None, seed: int, out: Path | None, gpus: str, data: str, home: Path, force: bool, as_json: bool
 ) -> None:
     """Train the report's one configuration, draw its figures.
 
@@ -239,7 +244,7 @@ def seed_report(
     folder = out or means.home.seed_report
     document = shown(
         console(quiet=as_json),
-        lambda view: reproduce_paper(epochs=epochs, seed=seed, out=folder, means=means, view=view),
+        lambda view: reproduce_paper(epochs=epochs, seed=seed, out=folder, means=means, force=force, view=view),
         lambda output, found: print_seed_report(output, found, str(folder)),
     )
     if as_json:

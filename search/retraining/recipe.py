@@ -23,6 +23,7 @@ from pydantic import Field, ValidationError, field_validator
 from model.config import DataSpec, EpochMetrics, Frozen, TrainConfig
 from model.files import write_text
 from search.base.mistakes import InputError, explain, read_json, read_toml
+from search.base.overwriting import check_file
 from search.base.provenance import utc
 from search.base.toml import as_shown, as_toml, toml_key, with_tuples
 
@@ -192,10 +193,10 @@ def _assignments(values: Mapping[str, Any], prefix: str) -> list[str]:
     return noted
 
 
-def write_recipe(recipe: Recipe, path: Path) -> None:
+def write_recipe(recipe: Recipe, path: Path, *, force: bool = False) -> None:
     """Writes the recipe to `path`, whole or not at all: aside, synced, renamed. Folders on the way are made.
 
-    As JSON if `path` ends in .json, else as TOML.
+    As JSON if `path` ends in .json, else as TOML. What is no recipe, or was edited, is replaced only with `force`.
 
     Raises InputError if `path` can't be such a file, and OSError, worded with the path, if the disk fails or is
     full; the file that was there before is then still whole.
@@ -215,6 +216,7 @@ def write_recipe(recipe: Recipe, path: Path) -> None:
         raise InputError(
             f"{shown}: a recipe is a .toml or a .json file. Name it so, e.g. {as_shown(path.with_suffix('.toml'))}."
         )
+    check_file(path, force=force, is_ours=is_untouched)
     try:
         if is_json(path):
             write_text(target, json.dumps(recipe.document(), indent=2, ensure_ascii=False) + "\n")
@@ -224,6 +226,14 @@ def write_recipe(recipe: Recipe, path: Path) -> None:
         raise InputError(f"{shown}: can't be written ({error.strerror}). Name a file in another folder.") from error
     except OSError as error:
         raise OSError(error.errno, f"{shown}: can't be written ({error.strerror}). Nothing was changed.") from error
+
+
+def is_untouched(path: Path) -> bool:
+    """Whether a file is a recipe as it was exported."""
+    try:
+        return not read_recipe(path).edited
+    except InputError:
+        return False
 
 
 def is_json(path: Path) -> bool:
@@ -241,10 +251,15 @@ def read_recipe(path: Path) -> Recipe:
             f"{name}: format_version is {as_toml(version)}, but this alexsearch reads recipes up to {FORMAT_VERSION}. "
             "Update alexsearch, or export the recipe again with this one."
         )
+    if "format_version" not in document and "space" in document:
+        raise InputError(
+            f"{name}: is a space file, not a recipe. `alexsearch run {shlex.quote(name)}` searches it; `alexsearch "
+            "export -o best.toml` then writes its best trial as a recipe."
+        )
     if "format_version" not in document:
         raise InputError(
-            f"{name}: is no recipe, or was cut short: it has no format_version. Export it again: alexsearch export "
-            f"-o {name}"
+            f"{name}: is no recipe, or was cut short: it has no format_version. `alexsearch export -o best.toml` "
+            "writes one."
         )
     try:
         return Recipe.model_validate(with_tuples(document), strict=True)

@@ -9,7 +9,8 @@ from optuna.trial import FrozenTrial
 
 from model.config import DataSpec, EpochMetrics, TrainConfig
 from search.base.mistakes import InputError
-from search.retraining.recipe import Recipe, make_recipe, write_recipe
+from search.base.overwriting import check_file
+from search.retraining.recipe import Recipe, is_untouched, make_recipe, write_recipe
 from studies.record.catalog import StudyRecord, best_trial, find_study, top_trials, trial_by_number
 from studies.store.epochs import epoch_history
 from studies.store.storage import Storage
@@ -56,7 +57,7 @@ def find_recipes(storage: Storage, name: str | None, number: int | None = None, 
     return [recipe_of(storage, study, trial) for trial in ([best] if top == 1 else top_trials(storage, study, top))]
 
 
-def write_recipes(recipes: Sequence[Recipe], output: Path, *, several: bool = False) -> list[Path]:
+def write_recipes(recipes: Sequence[Recipe], output: Path, *, several: bool = False, force: bool = False) -> list[Path]:
     """Write a recipe to `output`; or with `several`, each to a file called after it: best-1.toml, best-2.toml ...
 
     Raises:
@@ -67,6 +68,8 @@ def write_recipes(recipes: Sequence[Recipe], output: Path, *, several: bool = Fa
         if output.is_dir():
             raise InputError(f"-o {output}: is a folder. Name a file in it, e.g. {output / 'best.toml'}.")
         paths = [output.with_name(f"{output.stem}-{place}{output.suffix}") for place in range(1, len(recipes) + 1)]
+    for path in paths:  # all or none
+        check_file(path, force=force, is_ours=is_untouched)
     for recipe, path in zip(recipes, paths, strict=True):
-        write_recipe(recipe, path)
+        write_recipe(recipe, path, force=force)
     return paths

@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 from model.config import DataError, EpochMetrics, Frozen, TrainConfig
 from model.files import write_text
 from search.base.mistakes import InputError
+from search.base.overwriting import check_folder
 from search.base.toml import as_shown, with_tuples
 from search.retraining.jobs import Client, JobError, Workshop
 from search.retraining.view import Happening, Job, Trained
@@ -46,8 +47,13 @@ class Record(Frozen):
 
 
 @contextlib.contextmanager
-def claimed(folder: Path) -> Iterator[None]:
-    """Hold `folder` against another process that would train into it. Raises InputError if one does."""
+def claimed(folder: Path, *, force: bool = False) -> Iterator[None]:
+    """Hold `folder` against another process that would train into it.
+
+    Raises:
+        InputError: one does; or, without `force`, it holds something that no such training left.
+    """
+    check_folder(folder, "recipe.toml", "trial-*/recipe.toml", force=force)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock")

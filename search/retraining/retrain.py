@@ -37,12 +37,19 @@ from studies.store.storage import Storage
 
 
 def retrain_recipe(
-    recipe: Recipe, *, seeds: int, out: Path | None, means: Means, validate: bool = False, view: View = SILENT
+    recipe: Recipe,
+    *,
+    seeds: int,
+    out: Path | None,
+    means: Means,
+    validate: bool = False,
+    force: bool = False,
+    view: View = SILENT,
 ) -> Outcome:
     """Retrain a recipe, and keep its score with its study if the database has it.
 
     Raises:
-        InputError: `out` holds another retraining, or a setting is wrong.
+        InputError: `out` holds another retraining or, without `force`, something else; or a setting is wrong.
         DataError: the data can't be used.
         model.config.TrainError: a training failed.
         OSError: the disk is full; what was there before is whole.
@@ -50,7 +57,7 @@ def retrain_recipe(
     means.home.check_writable()
     split: Split = "validation" if validate else "test"
     out = out or (means.home.reproduce if validate else means.home.retrain)(recipe.study, recipe.trial)
-    with claimed(out):
+    with claimed(out, force=force):
         shop, images = open_workshop(recipe, split, means, view)
         for found in images.notes:
             view.note(found)

@@ -22,6 +22,7 @@ from typing import Any
 from model.config import DataSpec, DivergedError, EpochMetrics, Failure, TrainConfig
 from model.files import write_text
 from search.base.mistakes import InputError
+from search.base.overwriting import check_folder
 from search.retraining.jobs import Client, Means, Workshop
 from search.retraining.view import SILENT, Happening, Job, Trained, View
 from search.space.space import load_space
@@ -36,17 +37,20 @@ def paper_config(epochs: int | None, seed: int) -> TrainConfig:
     return config if epochs is None else TrainConfig(**{**config.model_dump(), "epochs": epochs})
 
 
-def reproduce_paper(*, epochs: int | None, seed: int, out: Path, means: Means, view: View = SILENT) -> dict[str, Any]:
+def reproduce_paper(
+    *, epochs: int | None, seed: int, out: Path, means: Means, force: bool = False, view: View = SILENT
+) -> dict[str, Any]:
     """Train the report's configuration as it did and draw its figures; `alexsearch seed-report --help` has the keys.
 
     Raises:
-        InputError: `out` holds another such training, or one with more epochs.
+        InputError: `out` holds another such training, one with more epochs or, without `force`, something else.
         DataError: the data can't be used.
         model.config.TrainError: the training failed.
         OSError: `out` can't be written.
     """
     config = paper_config(epochs, seed)
     means.home.check_writable()
+    check_folder(out, "metrics.json", "checkpoints", force=force)
     _check_continues(out, config, None)
     data = DataSpec(source=means.source or "cifar10")
     reproduction = _Reproduction(data.source, out, config, view)

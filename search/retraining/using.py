@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from search.base.home import Home
 from search.base.mistakes import InputError
+from search.base.overwriting import check_file
 from search.base.terminal import quiet_tensorflow
 
 if TYPE_CHECKING:
@@ -94,21 +95,24 @@ def convert_model(
     source: str | None,
     home: Home,
     start: Starting = start_tensorflow,
+    *,
+    force: bool = False,
 ) -> dict[str, Any]:
     """Write a `.keras` file in another format, checked; `alexsearch convert --help` documents the keys.
 
     Raises:
-        InputError: `output` can't be such a file, or packages are missing.
+        InputError: `output` can't be such a file, is there already (not with `force`), or packages are missing.
         ModelError: the file is missing, damaged, unsafe or another kind of model.
         DataError: the data can't be used.
         ExportError: the format's tools failed, or what they wrote is another model. Nothing is left behind.
     """
     from model.conversion import FORMATS, export, made_up_images, missing_packages
-    from model.saved import check_file
+    from model.saved import check_file as check_model_file
 
-    check_file(path)
+    check_model_file(path)
     suffix = FORMATS[kind].suffix
     target = output or path.with_name(path.stem + (suffix or "-saved-model"))
+    check_file(target, force=force or not suffix, is_ours=lambda _: False)  # nothing in it would tell
     if target.is_dir() and (suffix or any(target.iterdir())):
         way_out = "Name a file in it." if suffix else "Name another folder, or remove this one."
         raise InputError(f"-o {target}: is a folder{'' if suffix else ' that holds something'}. {way_out}")

@@ -51,13 +51,22 @@ class Verification:
 
 
 def verify_study(
-    storage: Storage, name: str | None, *, top: int, seeds: int, out: Path | None, means: Means, view: View = SILENT
+    storage: Storage,
+    name: str | None,
+    *,
+    top: int,
+    seeds: int,
+    out: Path | None,
+    means: Means,
+    force: bool = False,
+    view: View = SILENT,
 ) -> Verification:
     """Compare the best `top` trials of a study on `seeds` fresh seeds each, and retrain the best of them.
 
     Raises:
         StudyError: no such study, or no complete trial in it.
-        InputError: a setting is wrong, or the images are not the study's.
+        InputError: a setting is wrong, the images are not the study's, or `out` holds something else (not with
+            `force`).
         DataError: the data can't be used.
         model.config.TrainError: a training failed, or every candidate diverged.
         StorageError: the database stayed away.
@@ -72,7 +81,7 @@ def verify_study(
     recipes = [recipe_of(storage, study, trial) for trial in trials]
     means.home.check_writable()
     out = out or means.home.verify(study.name, study.attributes["uid"])
-    with claimed(out):
+    with claimed(out, force=force):
         shop, images = open_workshop(recipes[0], "validation", means, view)
         _check_images(study, recipes, images)
         for found in images.notes:

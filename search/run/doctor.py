@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ from search.base.home import Home
 from search.base.mistakes import InputError
 from search.base.provenance import provenance
 from search.training.places import visible_gpus
+from search.training.surroundings import child_environment, python_command, telling
 from studies.store.errors import StorageError
 from studies.store.opening import open_storage
 from studies.store.urls import redacted, storage_url
@@ -27,6 +26,7 @@ PROBE = """
 import json, sys
 from model.device import configure
 device = configure()
+import model.our_keras
 print(json.dumps({"kind": device.kind, "name": device.name, "precision": device.precision, "xla": device.xla}))
 """
 """Run in a process of its own: TensorFlow may crash on a broken driver, and doctor must live to say so."""
@@ -62,6 +62,7 @@ def examine(home: Home, storage: str | None, source: str) -> list[Finding]:
     """Look at everything a search needs; about ten seconds, most of them TensorFlow's start."""
     return [
         _python(),
+        _surroundings(),
         *_compute(),
         _data(source, home),
         _home(home),
@@ -76,6 +77,11 @@ def _python() -> Finding:
     commit = f"; commit {recorded['git_commit']}" if recorded["git_commit"] else ""
     way_out = "Install requirements.lock and the project, as the README says." if missing else ""
     return Finding("versions", not missing, versions + commit, way_out)
+
+
+def _surroundings() -> Finding:
+    told = "; ".join(telling()) or "no variable that matters here is set"
+    return Finding("surroundings", True, told)
 
 
 def _compute() -> list[Finding]:
@@ -137,10 +143,8 @@ def _storage(home: Home, storage: str | None) -> Finding:
 
 def _probe(program: str, arguments: Sequence[str], *, hide_gpus: bool) -> tuple[dict[str, Any] | None, str]:
     """What the program printed last, as JSON, or None and what went wrong."""
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
-    if hide_gpus:
-        environment["CUDA_VISIBLE_DEVICES"] = "-1"
-    command = [sys.executable, "-c", program, *arguments]
+    environment = child_environment(cuda_devices="-1" if hide_gpus else None)
+    command = python_command("-c", program, *arguments)
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment, check=False)
         answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
@@ -155,6 +159,6 @@ def print_findings(console: Console, findings: Sequence[Finding]) -> None:
     """The findings for people."""
     for finding in findings:
         mark, style = ("ok   ", "green") if finding.ok else ("WRONG", "bold red")
-        console.print(Text.assemble((mark, style), f" {finding.topic:11} {finding.found}"), soft_wrap=True)
+        console.print(Text.assemble((mark, style), f" {finding.topic:12} {finding.found}"), soft_wrap=True)
         if finding.way_out:
-            console.print(f"                  {finding.way_out}", soft_wrap=True)
+            console.print(f"                   {finding.way_out}", soft_wrap=True)

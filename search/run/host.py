@@ -27,7 +27,7 @@ from search.run.preparing import Prepared, prepare
 from search.run.request import RunError, RunOutcome, RunRequest, View
 from search.run.slot import Assignment, Slot
 from search.training.child import StartError
-from search.training.places import chosen_gpus, plan_places, visible_gpus
+from search.training.places import chosen_gpus, crowded, plan_places, visible_gpus
 from studies.queue.queue import Queue
 from studies.queue.undertaker import BEAT_SECONDS, Undertaker
 from studies.record.catalog import StudyRecord
@@ -60,6 +60,8 @@ def run_search(request: RunRequest, view: View, stopping: threading.Event) -> Ru
         return nothing_left
     gpus = chosen_gpus(visible_gpus(), request.gpus)
     places = plan_places(request.workers, gpus, available_cores(), request.trials_per_gpu)
+    if warning := crowded(places, available_cores()):
+        view.note(warning)
     prepared = prepare(request, places, view, stopping)
     if prepared is None:
         raise KeyboardInterrupt  # before there was anything to give back

@@ -8,6 +8,8 @@ A slot is a thread that waits on a pipe and the database. What can happen to a t
     diverged, out of memory       FAIL for good with the reason: the same configuration would fail again
     child killed, hung, crashed   back into the queue, one crash more; FAIL for good after `queue.RETRIES`,
                                   as where the kernel killed it for want of memory
+    two crash alike, see          both back into the queue, uncounted, and the run ends: what surrounds it is at fault,
+    `search.run.crashes`          no trial
     the slot is told to stop      back into the queue; its checkpoint stays
     somebody else has it now      nothing: the slot lets go of it
 
@@ -31,6 +33,7 @@ from model.config import DataSpec, EpochMetrics, Failure, TrainConfig
 from search.base.home import Home
 from search.choosing.proposing import GivenValuesError, StudyOfLessons, propose
 from search.choosing.pruning import is_spared
+from search.run.crashes import Crash, EarlyCrashes, told_alike
 from search.run.events import (
     Begun,
     Completed,
@@ -44,6 +47,7 @@ from search.run.events import (
     Retried,
     Returned,
 )
+from search.run.request import RunError
 from search.space.space import SearchSpace
 from search.training.child import Child, ChildError, Process, Start, StartError, heard
 from search.training.messages import Epoch, Failed, Finished, Progress, Ready, Started, Train, Verdict
@@ -76,6 +80,7 @@ class Assignment:
     tell: Callable[[Event], None]
     stopping: threading.Event
     start: Start = Child
+    crashes: EarlyCrashes = field(default_factory=EarlyCrashes)
 
 
 class Slot:
@@ -96,7 +101,7 @@ class Slot:
         try:
             while not work.stopping.is_set():
                 try:
-                    taken = work.queue.take(self.slot_id)
+                    taken = work.queue.take(self.slot_id, after=work.crashes.last_number)
                 except LookupError:  # taken for dead, by somebody who watched while this machine slept
                     log.warning("%s was taken for dead, and joins anew", self.place.name)
                     self.slot_id = work.queue.join(self.place.device)
@@ -116,6 +121,7 @@ class Slot:
 
     def _run_trial(self, taken: Taken) -> None:
         work = self._work
+        config: TrainConfig | None = None
         try:
             child = self._ready_child()
             if child is None:
@@ -134,7 +140,7 @@ class Slot:
             self._tell(taken, Noted(f"put back: {error}"))
         except ChildError as error:
             self._drop_child()
-            self._crashed(taken, error.failure)
+            self._crashed(taken, error.failure, config)
 
     def _ready_child(self) -> Process | None:
         """The slot's child, started if there is none; None if the slot was told to stop meanwhile."""
@@ -243,6 +249,7 @@ class Slot:
         if not recorded:
             return False
         self._failed_starts = 0
+        work.crashes.epoch_done()
         last = metrics.epoch >= config.epochs
         try:
             spared = last or is_spared(work.space.pruner, config, metrics.epoch)
@@ -279,7 +286,7 @@ class Slot:
             raise StartError(f"what it trains {where} ({message.failure.text})")
         if message.retry:
             self._drop_child()
-            self._crashed(taken, message.failure)
+            self._crashed(taken, message.failure, training.config)
             return
         if self._fail(taken, message.failure, training.cost()):
             training.forget()
@@ -295,7 +302,13 @@ class Slot:
         self._tell(taken, FailedForGood(failure_in_words(failure.kind, failure.text), cost.get("seconds", 0.0)))
         return True
 
-    def _crashed(self, taken: Taken, failure: Failure) -> None:
+    def _crashed(self, taken: Taken, failure: Failure, config: TrainConfig | None) -> None:
+        work = self._work
+        crash = config and Crash(taken, config, failure)
+        if crash and (before := work.crashes.alike_before(crash)):
+            work.queue.give_back(self.slot_id, taken.trial_id, crashed=False, reason=failure.text)
+            work.queue.uncount(before.taken.trial_id, before.taken.attempt)
+            raise RunError(told_alike(before, crash, work.home.log(work.study_name, self.place.name)))
         crashes = taken.attempt + 1
         if not self._work.queue.give_back(
             self.slot_id, taken.trial_id, crashed=True, failure=failure.kind, reason=failure.text

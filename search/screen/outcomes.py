@@ -28,13 +28,16 @@ def shown(output: Output, work: Callable[[View], T], show: Callable[[Console, T]
     return done
 
 
-def print_verified(console: Console, found: Verification) -> None:
+def print_verified(console: Console, found: Verification, where: str = "") -> None:
     """What the picked trial's score came to; how it was picked was told on the way."""
-    print_retrained(console, found.outcome)
+    print_retrained(console, found.outcome, where)
 
 
-def print_retrained(console: Console, outcome: Outcome) -> None:
-    """Say plainly what the search's score came to on images that nobody chose by."""
+def print_retrained(console: Console, outcome: Outcome, where: str = "") -> None:
+    """Say plainly what the search's score came to on images that nobody chose by.
+
+    `where` holds the options that the next command needs, with a blank before each.
+    """
     document, retrained = outcome.document, outcome.retrained
     console.print()
     console.print(retrained.in_words(), soft_wrap=True)
@@ -55,7 +58,10 @@ def print_retrained(console: Console, outcome: Outcome) -> None:
     _print_classes(console, best["class_accuracy"], "no image")
     console.print(f"page, models, metrics and figures: {as_shown(outcome.folder / 'index.html')}", soft_wrap=True)
     console.print(outcome.written, soft_wrap=True)
-    console.print(f"next: alexsearch evaluate {shlex.quote(as_shown(outcome.folder / 'best.keras'))}", soft_wrap=True)
+    source = str(document["data"]["source"])
+    where += "" if source == "cifar10" else f" --data {shlex.quote(source)}"
+    model = shlex.quote(as_shown(outcome.folder / "best.keras"))
+    console.print(f"next: alexsearch evaluate {model}{where}", soft_wrap=True)
 
 
 def print_evaluation(console: Console, document: Mapping[str, Any]) -> None:

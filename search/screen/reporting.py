@@ -5,15 +5,18 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model.files import written_aside
 from search.base.mistakes import InputError
+from search.base.overwriting import check_file
 from search.base.toml import as_toml, toml_key
 from studies.record.catalog import StudyRecord, find_study
 from studies.record.findings import findings_of
 from studies.store.storage import Storage
+from studies.words import WRITTEN_BY
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -26,8 +29,8 @@ NEEDS_KALEIDO = (
 )
 
 
-def write_report(storage: Storage, name: str | None, output: Path) -> StudyRecord:
-    """Write a study's report as one HTML file; "-" is standard output.
+def write_report(storage: Storage, name: str | None, output: Path, *, force: bool = False) -> StudyRecord:
+    """Write a study's report as one HTML file; "-" is standard output. Another program's file only with `force`.
 
     Raises:
         StudyError: no such study.
@@ -36,12 +39,17 @@ def write_report(storage: Storage, name: str | None, output: Path) -> StudyRecor
     from studies.show.report import report_html
 
     study = _own_study(storage, name)
-    page = report_html(findings_of(storage, study), space_toml=space_toml(study.attributes["space"]))
-    _write(output, page.encode())
+    # It is made to be mailed: where the data lies on this machine is nobody's business.
+    attributes = {**study.attributes}
+    for table in ("data", "space"):
+        attributes[table] = _without_folder(attributes[table])
+    told = replace(study, attributes=attributes)
+    page = report_html(replace(findings_of(storage, study), study=told), space_toml=space_toml(attributes["space"]))
+    _write(output, page.encode(), force=force)
     return study
 
 
-def write_picture(storage: Storage, name: str | None, output: Path, kind: str) -> StudyRecord:
+def write_picture(storage: Storage, name: str | None, output: Path, kind: str, *, force: bool = False) -> StudyRecord:
     """Write a study as one picture, "png" or "svg": the curves of all trials, and the best as the budget was spent.
 
     Raises:
@@ -61,7 +69,7 @@ def write_picture(storage: Storage, name: str | None, output: Path, kind: str) -
         drawn = study_picture(found.trials, title=title, baseline=baseline, paper=found.beside_paper)
     except ValueError as error:
         raise InputError(f"study {study.shown!r}: {error}.") from None
-    _write(output, as_bytes(drawn, kind))
+    _write(output, as_bytes(drawn, kind), force=force)
     return study
 
 
@@ -79,14 +87,16 @@ def study_figure(storage: Storage, name: str | None, which: str) -> Figure:
     return figure_of(findings_of(storage, _own_study(storage, name)), which)
 
 
-def write_figure(figure: Figure, output: Path, kind: str) -> None:
+def write_figure(figure: Figure, output: Path, kind: str, *, force: bool = False) -> None:
     """Write a figure as a page of its own, "html", or as a picture on white: "png", "svg" or "pdf".
 
     Raises:
         InputError: plotly's exporter is not here, or `output` can't be written.
     """
     if kind == "html":
-        _write(output, figure.to_html(include_plotlyjs=True, config={"displaylogo": False}).encode())
+        page = figure.to_html(include_plotlyjs=True, config={"displaylogo": False})
+        marked = page.replace("<head>", f'<head><meta name="generator" content="{WRITTEN_BY}">', 1)
+        _write(output, marked.encode(), force=force)
         return
     if importlib.util.find_spec("kaleido") is None:
         raise InputError(f"a {kind} file {NEEDS_KALEIDO}")
@@ -95,7 +105,7 @@ def write_figure(figure: Figure, output: Path, kind: str) -> None:
         picture = figure.to_image(format=kind, width=WIDTH, height=HEIGHT, scale=SCALE)
     except Exception as error:  # whatever its browser ran into
         raise InputError(f"a {kind} file: plotly's exporter failed: {' '.join(str(error).split())[:300]}") from error
-    _write(output, picture)
+    _write(output, picture, force=force)
 
 
 def space_toml(space: Mapping[str, Any]) -> str:
@@ -104,6 +114,13 @@ def space_toml(space: Mapping[str, Any]) -> str:
     for table, values in space.items():
         lines += [f"[{table}]", *(f"{toml_key(key)} = {as_toml(_short(value))}" for key, value in values.items()), ""]
     return "\n".join(lines)
+
+
+def _without_folder(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """What a study stores of its data, or its space, with the name alone of a file or folder."""
+    if isinstance(stored.get("data"), Mapping):
+        return {**stored, "data": _without_folder(stored["data"])}
+    return {**stored, "source": Path(str(stored["source"])).name} if "source" in stored else dict(stored)
 
 
 def _short(value: Any) -> Any:
@@ -121,11 +138,12 @@ def _own_study(storage: Storage, name: str | None) -> StudyRecord:
     return study
 
 
-def _write(output: Path, content: bytes) -> None:
+def _write(output: Path, content: bytes, *, force: bool) -> None:
     if str(output) == "-":
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
         return
+    check_file(output, force=force)
     if output.is_dir():
         raise InputError(f"{output}: is a folder. Name a file in it, e.g. {output / 'report.html'}.")
     try:

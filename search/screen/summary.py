@@ -10,9 +10,10 @@ from optuna.trial import FrozenTrial
 from rich.console import Console
 from rich.text import Text
 
-from search.base.configs import columns_of
+from search.base.configs import cell, searched_columns
 from search.base.terminal import plain_table
 from search.screen.live import slots_table
+from search.space.parameters import WORDS
 from studies.queue.queue import Counts, Queue
 from studies.record.catalog import (
     METRIC,
@@ -161,37 +162,64 @@ def print_best(console: Console, storage: Storage, document: Mapping[str, Any], 
     trials = top_trials(storage, study, SHOWN)
     if len(trials) > 1:
         console.print()
-        print_trials(console, trials, ours=study.is_ours)
+        print_trials(console, trials, study)
     if document["config"]:
         console.print(f"next: alexsearch export{where} -o best.toml", soft_wrap=True)
 
 
-def print_trials(console: Console, trials: Sequence[FrozenTrial], *, ours: bool) -> None:
-    """A table of trials, in their order. With the usual values it fits 80 columns."""
-    configured = ours and all("config" in trial.user_attrs for trial in trials)
+def print_trials(console: Console, trials: Sequence[FrozenTrial], study: StudyRecord) -> None:
+    """A table of trials, in their order: of a study of ours, with what it searched, as much of it as fits."""
+    values = ["-" if trial.value is None else _number(trial.value, 4) for trial in trials]
+    took = [
+        duration(trial.user_attrs["seconds"]) if study.is_ours and "seconds" in trial.user_attrs else ""
+        for trial in trials
+    ]
+    configured = study.is_ours and all("config" in trial.user_attrs for trial in trials)
+    columns = {
+        "trial": [str(trial.number) for trial in trials],
+        METRIC if configured else "value": values,
+        "took": took,
+    }
+    if configured:
+        configs = [trial.user_attrs["config"] for trial in trials]
+        searched = {name: [cell(config, name) for config in configs] for name in searched_columns(study.attributes)}
+        hidden = _columns_too_many(columns, searched, console.width)
+        columns |= {name: cells for name, cells in searched.items() if name not in hidden}
+    else:
+        hidden = []
+        columns["params"] = [
+            ", ".join(f"{one_line(key)} {_number(value)}" for key, value in trial.params.items()) for trial in trials
+        ]
     table = plain_table()
-    for column in ("trial", METRIC if configured else "value", "took"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for column in ("batch_size", "learning_rate", "epochs") if configured else ():
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("schedule" if configured else "params")
-    for trial in trials:
-        took = duration(trial.user_attrs["seconds"]) if ours and "seconds" in trial.user_attrs else ""
-        value = "-" if trial.value is None else _number(trial.value, 4)
-        if configured:
-            config = trial.user_attrs["config"]
-            batch_size, learning_rate, schedule = columns_of(config)
-            cells = [batch_size, learning_rate, str(config["epochs"]), schedule]
-        else:
-            cells = [", ".join(f"{one_line(key)} {_number(value)}" for key, value in trial.params.items())]
-        table.add_row(str(trial.number), value, took, *cells)
+    for name in columns:
+        words = name in ("schedule", "params") or name in WORDS
+        table.add_column(name, justify="left" if words else "right", no_wrap=name != "params")
+    for row in zip(*columns.values(), strict=True):
+        table.add_row(*row)
     console.print(table)
+    if hidden:
+        console.print(f"searched too, but this terminal is too narrow: {', '.join(hidden)}", soft_wrap=True)
 
 
-def print_outcome(console: Console, storage: Storage, outcome: RunOutcome, where: str, logs: str) -> None:
+def _columns_too_many(fixed: Mapping[str, list[str]], more: Mapping[str, list[str]], width: int) -> list[str]:
+    """Those of the columns `more` that find no room beside the `fixed` ones; each is two blanks from the next."""
+    taken, hidden = 0, []
+    for name, cells in {**fixed, **more}.items():
+        needed = max(len(text) for text in [name, *cells]) + 2
+        if name in more and taken + needed - 2 > width:
+            hidden.append(name)
+        else:
+            taken += needed
+    return hidden
+
+
+def print_outcome(
+    console: Console, storage: Storage, outcome: RunOutcome, where: str, logs: str, *, retrained_with: str = ""
+) -> None:
     """The end of a run: the best trials, where the study is, what to type next.
 
-    `where` holds the options that the next commands need beside --study; `logs` is the folder of the training logs.
+    `where` holds the options that the next commands need, and `retrained_with` those of `retrain`, with a blank before
+    each; `logs` is the folder of the training logs.
     """
     study, counts = outcome.study, outcome.counts
     took = f"after {duration(outcome.seconds)}" if outcome.seconds else "nothing was left to do"
@@ -201,7 +229,7 @@ def print_outcome(console: Console, storage: Storage, outcome: RunOutcome, where
         console.print(f"ended: {outcome.limit or 'the timeout is over'}", soft_wrap=True)
     trials = top_trials(storage, study, SHOWN)
     if trials:
-        print_trials(console, trials, ours=True)
+        print_trials(console, trials, study)
     cost = ledger(storage, study.study_id)
     _print_cost(console, cost.device_seconds, cost.saved_seconds)
     if counts.failed:
@@ -214,7 +242,9 @@ def print_outcome(console: Console, storage: Storage, outcome: RunOutcome, where
     lines = [f"{goes_on} to go on from here"] if counts.settled < counts.budget else []
     lines.append(f"alexsearch dashboard{where}")
     if trials:
-        lines += [f"alexsearch export{where} -o best.toml", "alexsearch retrain best.toml"]
+        lines += [f"alexsearch export{where} -o best.toml", f"alexsearch retrain best.toml{retrained_with}"]
+    if counts.failed:
+        lines.append(f"alexsearch retry{where} --failed    # once what made them fail is mended")
     for index, line in enumerate(lines):
         console.print(f"{'     ' if index else 'next:'} {line}", soft_wrap=True)
 

@@ -12,11 +12,9 @@ TensorFlow.
 from __future__ import annotations
 
 import contextlib
-import os
 import queue as queues
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -38,6 +36,7 @@ from search.training.messages import (
     line,
 )
 from search.training.places import Place
+from search.training.surroundings import child_environment, python_command
 
 START_SECONDS = 600.0
 """How long a child may take to start TensorFlow and read its data; decoding a large image folder is in it."""
@@ -117,17 +116,13 @@ class Child:
         self.place = place
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("ALEXSEARCH_STORAGE")}
-        environment |= {"CUDA_VISIBLE_DEVICES": place.gpu or "-1", "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONUNBUFFERED": "1"}
-        if place.threads:
-            environment["OMP_NUM_THREADS"] = str(place.threads)
         with log.open("ab") as stderr:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "search.training.trainer"],
+                python_command("-m", "search.training.trainer"),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
-                env=environment,
+                env=child_environment(cuda_devices=place.gpu or "-1", threads=place.threads),
                 text=True,
                 encoding="utf-8",
                 start_new_session=True,  # a Ctrl-C in the terminal is the host's to answer

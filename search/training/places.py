@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
 
 from model.device import available_cores
 from search.base.mistakes import InputError
@@ -15,6 +19,8 @@ TRIAL_MEMORY_MB = 8192
 """What a trial is given where the number of trials on a GPU is chosen by its memory: the images (184 MB), the network
 with its activations at batch 512 (under 2 GiB), and room for the convolutions' workspaces."""
 MOST_ON_A_GPU = 8
+CHILD_MEMORY_MB = 1200
+"""About what a training process on a CPU takes: TensorFlow, the images, the network at a common batch size."""
 
 FREE_SHARE = 0.9
 """How much of a GPU's memory slots that share it divide among them; CUDA itself takes the rest."""
@@ -113,11 +119,16 @@ def chosen_gpus(gpus: tuple[Gpu, ...], wanted: str) -> tuple[Gpu, ...]:
 
 
 def plan_places(
-    workers: int | None, gpus: tuple[Gpu, ...], cores: int, trials_per_gpu: int | None = 1
+    workers: int | None,
+    gpus: tuple[Gpu, ...],
+    cores: int,
+    trials_per_gpu: int | None = 1,
+    free_memory_mb: Callable[[], float] | None = None,
 ) -> tuple[Place, ...]:
     """One place a worker; without a number, `trials_per_gpu` a GPU, or one on the CPU where there is no GPU.
 
-    Several workers on one GPU get a hard share of its memory each; workers on the CPU divide its cores.
+    Several workers on one GPU get a hard share of its memory each; workers on the CPU divide its cores, or take turns
+    where they are more, as many as `free_memory_mb` holds (by default what is free now).
     `trials_per_gpu` None chooses by memory: one for each `TRIAL_MEMORY_MB`, at most four.
 
     Raises:
@@ -126,10 +137,7 @@ def plan_places(
     if not gpus:
         count = workers or 1
         if count > cores:
-            raise InputError(
-                f"--workers: {count} workers on a CPU with {cores} cores would only take turns. "
-                f"Use at most {cores}, or a machine with GPUs."
-            )
+            _check_memory(count, cores, (free_memory_mb or free_memory)())
         return tuple(Place(index, "cpu", threads=max(1, cores // count)) for index in range(count))
     if trials_per_gpu is None:
         trials_per_gpu = max(1, min(4, min(gpu.memory_mb for gpu in gpus) // TRIAL_MEMORY_MB))
@@ -149,6 +157,34 @@ def plan_places(
             pretend=gpu.pretend,
         )
         for index, gpu in ((index, gpus[index % len(gpus)]) for index in range(count))
+    )
+
+
+def _check_memory(workers: int, cores: int, free_mb: float) -> None:
+    fitting = int(free_mb / CHILD_MEMORY_MB)
+    if workers > fitting:
+        raise InputError(
+            f"--workers: {workers} workers on the CPU need about {workers * CHILD_MEMORY_MB / 1000:.1f} GB of memory, "
+            f"but {free_mb / 1000:.1f} GB are free. Use at most {max(cores, fitting)}."
+        )
+
+
+def free_memory() -> float:
+    """The memory, in MB, that processes may still take: what is free, and what this container is allowed."""
+    free = psutil.virtual_memory().available
+    with contextlib.suppress(OSError, ValueError):  # "max": no limit; and other systems have no such files
+        allowed, taken = (int(Path(f"/sys/fs/cgroup/memory.{name}").read_text()) for name in ("max", "current"))
+        free = min(free, allowed - taken)
+    return float(free) / 1e6
+
+
+def crowded(places: tuple[Place, ...], cores: int) -> str | None:
+    """What is said of more workers on the CPU than it has cores; None if there are none."""
+    if len(places) <= cores or any(place.gpu for place in places):
+        return None
+    return (
+        f"{len(places)} workers share {cores} core{'s' * (cores > 1)}: they take turns, and are done no sooner than "
+        f"with --workers {cores}"
     )
 
 

@@ -1,7 +1,7 @@
 """The process that trains: one configuration after another, told and telling in JSON lines over its pipes.
 
-`search.training.child` starts it as `python -m search.training.trainer`, in an environment that says which GPU it
-sees. It is the only part of a search that imports TensorFlow. What is said is in `search.training.messages`.
+`search.training.child` starts it as `python -P -m search.training.trainer`, in an environment that says which GPU
+it sees. It is the only part of a search that imports TensorFlow. What is said is in `search.training.messages`.
 """
 
 from __future__ import annotations

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from studies.words import WRITTEN_BY
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -76,7 +78,7 @@ def as_bytes(figure: Figure, kind: str) -> bytes:
     import matplotlib as mpl
 
     content = io.BytesIO()
-    metadata = {"Date": None} if kind == "svg" else {"Software": None}
+    metadata = {"Date": None, "Creator": WRITTEN_BY} if kind == "svg" else {"Software": WRITTEN_BY}
     with mpl.rc_context({"svg.hashsalt": "alexsearch", "svg.fonttype": "path"}):
         figure.savefig(content, format=kind, dpi=160, metadata=metadata)
     return content.getvalue()

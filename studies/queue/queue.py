@@ -3,8 +3,9 @@
 The contract, which holds across any number of processes, hosts and crashes:
 
 - A trial is one row that moves WAITING -> RUNNING -> COMPLETE | PRUNED | FAIL, or from RUNNING back to WAITING when its
-  worker gave it back or died. A retry is the same trial: it keeps its number, its values and its epochs. So a study
-  filled to N trials ends with N settled ones, no more and no fewer.
+  worker gave it back or died, or from FAIL to WAITING when somebody asks for it (`retry`). A retry is the same trial:
+  it keeps its number, its values and its epochs. So a study filled to N trials ends with N settled ones, no more and no
+  fewer.
 - Whoever runs a trial holds it through a *slot*: a row of ours that names the trial. Taking, recording, settling and
   giving back check in the same transaction that the slot still holds the trial; a worker that was taken for dead and
   wakes up finds it does not, is told so by `False`, and its late result changes nothing.
@@ -19,7 +20,7 @@ import logging
 import os
 import socket
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +46,8 @@ RETRIES = 3
 """How often a trial whose worker died is run again; after that it failed for good."""
 ATTEMPTS = "alexsearch:attempts"
 """System attribute of a trial: how many of its runs ended in a crash. A run that was given back does not count."""
+OF_A_FAILURE = ("failure", "reason", "crashes", "epochs_run", "seconds", "images_per_second")
+"""User attributes of a trial that failed, which it loses when it is put back into the queue."""
 
 
 @dataclass(frozen=True)
@@ -160,8 +163,10 @@ class Queue:
             if told:
                 log.info("%s", told)
 
-    def take(self, slot_id: str) -> Taken | None:
-        """Take the waiting trial with the lowest number; None if none waits, or if the study is to stop.
+    def take(self, slot_id: str, *, after: int = -1) -> Taken | None:
+        """Take the waiting trial with the lowest number, if possible above `after`.
+
+        None if none waits, or if the study is to stop.
 
         Raises:
             LookupError: the slot is gone: it was taken for dead. Join anew.
@@ -174,7 +179,7 @@ class Queue:
             if held is not None and self._holds(session, slot_id, held):
                 number = session.scalar(sa.select(TRIALS.c.number).where(TRIALS.c.trial_id == held))
                 return Taken(held, int(number or 0), _attempts(session, held))
-            trial_id = session.scalar(self._first_waiting()) if self._stop(session) is None else None
+            trial_id = session.scalar(self._first_waiting(after)) if self._stop(session) is None else None
             if trial_id is None:
                 return None
             trial = session.execute(sa.select(TRIALS).where(TRIALS.c.trial_id == trial_id)).one()
@@ -381,15 +386,58 @@ class Queue:
 
         return self.storage.read(body)
 
+    def uncount(self, trial_id: int, crashes: int) -> None:
+        """Have a trial that crashed for no fault of its own count `crashes` crashes and no more.
+
+        If it failed for good by the others, it waits again.
+        """
+
+        def body(session: orm.Session) -> None:
+            hold_study(session, self.study_id)
+            if _attempts(session, trial_id) <= crashes:
+                return
+            if (TRIAL_USER.read(session, trial_id, "crashes") or 0) > crashes:
+                self._revive(session, TRIALS.c.trial_id == trial_id)
+            TRIAL_SYSTEM.write(session, trial_id, {ATTEMPTS: crashes})
+
+        self.storage.transaction(body)
+
+    def retry(self, numbers: Collection[int]) -> None:
+        """Put those of the trials with these numbers that failed for good back into the queue.
+
+        Such a trial then is as one that was given back: its number, values, reports and epochs stay, so that training
+        goes on from its checkpoint, if that is still there. Why it failed is forgotten, and its crashes are counted
+        from none. Trials in other states stay as they are: a second call finds nothing to do.
+        """
+
+        def body(session: orm.Session) -> list[int]:
+            hold_study(session, self.study_id)
+            return self._revive(session, TRIALS.c.number.in_(numbers))
+
+        for number in self.storage.transaction(body):
+            log.info("trial %d, which had failed for good, went back into the queue", number)
+
+    def _revive(self, session: orm.Session, which: sa.ColumnElement[bool]) -> list[int]:
+        """Put the failed trials for which `which` holds back, as if they had never crashed; their numbers."""
+        failed = sa.select(TRIALS.c.trial_id, TRIALS.c.number).where(
+            TRIALS.c.study_id == self.study_id, TRIALS.c.state == TrialState.FAIL, which
+        )
+        found = session.execute(failed.order_by(TRIALS.c.number).with_for_update()).all()
+        for trial_id, _ in found:
+            TRIAL_USER.remove(session, trial_id, *OF_A_FAILURE)
+            TRIAL_SYSTEM.remove(session, trial_id, ATTEMPTS)
+            _set(session, trial_id, state=TrialState.WAITING, datetime_complete=None)
+        return [number for _, number in found]
+
     def _stop(self, session: orm.Session) -> str | None:
         stop: str | None = STUDY_SYSTEM.read(session, self.study_id, STOP)
         return stop
 
-    def _first_waiting(self) -> sa.Select[Any]:
+    def _first_waiting(self, after: int) -> sa.Select[Any]:
         waiting = TRIALS.c.state == TrialState.WAITING
         query = sa.select(TRIALS.c.trial_id).where(TRIALS.c.study_id == self.study_id, waiting)
         # Postgres: a row that another worker is taking right now is passed over instead of waited for.
-        return query.order_by(TRIALS.c.number).limit(1).with_for_update(skip_locked=True)
+        return query.order_by(TRIALS.c.number <= after, TRIALS.c.number).limit(1).with_for_update(skip_locked=True)
 
     def _beat(self, session: orm.Session, slot_ids: Sequence[str], **values: Any) -> bool:
         beat = sa.update(SLOTS).where(SLOTS.c.slot_id.in_(slot_ids))
