@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,6 +59,7 @@ def main() -> None:
     alexsearch retrain best.toml         train it on all images and open the test set
     alexsearch verify                    compare the best few on fresh seeds first
     """
+    os.umask(os.umask(0o077) | 0o077)  # what is written is for its owner: logs, databases, models
 
 
 @main.command()

@@ -20,7 +20,7 @@ from typing import Literal
 from filelock import FileLock, Timeout
 
 from model.config import DataError, EpochMetrics, Frozen, TrainConfig
-from model.files import write_text
+from model.files import make_folder, write_text
 from search.base.mistakes import InputError
 from search.base.toml import as_shown, with_tuples
 from search.retraining.jobs import Client, Happening, Job, JobError, Trained, Workshop
@@ -44,11 +44,23 @@ class Record(Frozen):
     """Why it did not get to its last epoch: it diverged, and would again."""
 
 
+OWN = ("recipe.toml", ".lock")
+"""What tells a folder that a retraining has made."""
+
+
 @contextlib.contextmanager
 def claimed(folder: Path) -> Iterator[None]:
-    """Hold `folder` against another process that would train into it. Raises InputError if one does."""
+    """Hold `folder`, which is made if it is missing, against another process that would train into it.
+
+    Raises InputError if one does, or if the folder holds what no retraining of ours has left there.
+    """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if folder.is_dir() and not any((folder / name).is_file() for name in OWN) and any(folder.iterdir()):
+            raise InputError(
+                f"{as_shown(folder)}: holds files that no retraining made, and some might be replaced. Name an empty "
+                "folder, or one that is not there yet, with --out."
+            )
+        make_folder(folder)
         lock = FileLock(folder / ".lock")
         lock.acquire(timeout=0)
     except Timeout:
