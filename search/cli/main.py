@@ -6,8 +6,8 @@ Exit codes: 0 done, 1 a failure while running, 2 wrong usage or input, 130 inter
 from __future__ import annotations
 
 import contextlib
-import shlex
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING

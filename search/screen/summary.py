@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from search.run.request import RunOutcome
     from search.screen.live import Screen
 
+CONFIGURED = {"batch_size", "learning_rate", "epochs", "schedule"}
+"""What a configuration must have to be a row of a table of ours."""
 SHOWN = 5
 """How many of the best trials `best` and the end of a run show."""
 SHOWN_FAILURES = 3
@@ -100,13 +102,14 @@ def _brief(storage: Storage, study: StudyRecord) -> dict[str, Any]:
         "budget": counts.budget,
         "counts": asdict(counts),
         "best": best,
+        **({"odd": study.origin} if study.odd else {}),
     }
 
 
 def print_status(console: Console, document: Mapping[str, Any]) -> None:
     """The document of `status_document` for people."""
     counts = Counts(**document["counts"])
-    by = "" if document["ours"] else f" ({FOREIGN})"
+    by = "" if document["ours"] else f" ({document.get('odd', FOREIGN)})"
     console.print(f"study {one_line(document['study'])}{by} in {document['storage']}", soft_wrap=True)
     console.print(described(counts), soft_wrap=True)
     best = document["best"]
@@ -143,7 +146,7 @@ def print_studies(console: Console, storage: Storage, document: Sequence[Mapping
     for study in document:
         best, counts = study["best"], Counts(**study["counts"])
         value, number = (_number(best["value"], 4), str(best["number"])) if best else ("-", "-")
-        note = "" if study["ours"] else f"{FOREIGN}: its own best value"
+        note = "" if study["ours"] else study.get("odd", f"{FOREIGN}: its own best value")
         table.add_row(one_line(study["study"]), f"{counts.settled}/{counts.budget}", value, number, note)
     console.print(table)
 
@@ -168,7 +171,7 @@ def print_best(console: Console, storage: Storage, document: Mapping[str, Any], 
 
 def print_trials(console: Console, trials: Sequence[FrozenTrial], *, ours: bool) -> None:
     """A table of trials, in their order. With the usual values it fits 80 columns."""
-    configured = ours and all("config" in trial.user_attrs for trial in trials)
+    configured = ours and all(trial.user_attrs.get("config", {}).keys() >= CONFIGURED for trial in trials)
     table = plain_table()
     for column in ("trial", METRIC if configured else "value", "took"):
         table.add_column(column, justify="right", no_wrap=True)
