@@ -13,6 +13,7 @@ import hashlib
 import io
 import json
 import logging
+import math
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,13 +24,15 @@ import numpy.typing as npt
 from pydantic import Field, ValidationError
 
 from model.config import EpochMetrics, Frozen, TrainConfig
-from model.files import written_aside
+from model.files import read_regular, written_aside
 
 FORMAT = 2
 """1 had no optimizer's slots; what was trained without any goes on from one."""
 KEPT = 2
 SUFFIX = ".checkpoint"
 SLOTS = "optimizer/"
+FORMATS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+"""Of an array's header, by the version that it says"""
 
 log = logging.getLogger(__name__)
 
@@ -91,16 +94,19 @@ def save(folder: Path, state: State) -> Path:
     return path
 
 
-def load(folder: Path, config: TrainConfig, data: str) -> State | None:
+def load(
+    folder: Path, config: TrainConfig, data: str, *, like: Mapping[str, tuple[int, ...]] | None = None
+) -> State | None:
     """The newest whole state of this very training in the folder, or None if there is none.
 
     "This very training" has the same data and the same resolved configuration, except that it may have had fewer or
-    more epochs planned: they decide nothing about the ones before. What is damaged or of another training is passed
-    over with a warning in the log.
+    more epochs planned: they decide nothing about the ones before. With `like`, it has float32 arrays of these names
+    and shapes: the weights, and under `SLOTS` what the optimizer keeps. What is damaged, whatever is wrong with it, or
+    of another training is passed over with a warning in the log.
     """
     for path in _files(folder):
         try:
-            state = _read(path)
+            state = _read(path, like)
         except _DamagedError as error:
             log.warning("Checkpoint %s is passed over: %s", path, error)
             continue
@@ -119,21 +125,56 @@ def _files(folder: Path) -> list[Path]:
     return sorted(folder.glob(f"epoch-*{SUFFIX}"), reverse=True)
 
 
-def _read(path: Path) -> State:
+def _read(path: Path, like: Mapping[str, tuple[int, ...]] | None) -> State:
     try:
-        line, _, payload = path.read_bytes().partition(b"\n")
-        found = json.loads(line)
-        if isinstance(found, dict) and isinstance(found.get("format"), int) and found["format"] > FORMAT:
-            raise _DamagedError(f"its format {found['format']} is from a later version than {FORMAT}")
-        header = _Header.model_validate_json(line)
-        if hashlib.sha256(payload).hexdigest() != header.sha256:
-            raise _DamagedError("its contents do not match its checksum")
-        with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
-            loaded = {name: arrays[name] for name in arrays.files}
+        return _parsed(path, like)
+    except _DamagedError:
+        raise
     except ValidationError as error:
         raise _DamagedError(f"its first line is not a checkpoint's ({error.error_count()} mistakes)") from None
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise _DamagedError(f"it can't be read ({error})") from None
+    except Exception as error:
+        # Readers of JSON, zip and NumPy raise nearly every type; none of them may cost a trial the file before.
+        text = (str(error).strip().splitlines() or [""])[0][:200]
+        raise _DamagedError(f"it can't be read ({type(error).__name__}: {text})") from error
+
+
+def _parsed(path: Path, like: Mapping[str, tuple[int, ...]] | None) -> State:
+    size = path.stat().st_size
+    if like is not None and size > _room(like):
+        raise _DamagedError(f"it has {size:,} bytes, more than this network's state can take")
+    line, _, payload = read_regular(path, size).partition(b"\n")
+    found = json.loads(line)
+    if isinstance(found, dict) and isinstance(found.get("format"), int) and found["format"] > FORMAT:
+        raise _DamagedError(f"its format {found['format']} is from a later version than {FORMAT}")
+    header = _Header.model_validate_json(line)
+    if hashlib.sha256(payload).hexdigest() != header.sha256:
+        raise _DamagedError("its contents do not match its checksum")
+    loaded = _arrays(payload)
+    shapes = {name: array.shape for name, array in loaded.items()}
+    if like is not None and like != shapes:
+        odd = sorted(name for name in like.keys() | shapes.keys() if like.get(name) != shapes.get(name))
+        raise _DamagedError(f"{', '.join(odd[:3])}: missing, of another shape, or not this network's")
     slots = {name.removeprefix(SLOTS): value for name, value in loaded.items() if name.startswith(SLOTS)}
     weights = {name: value for name, value in loaded.items() if not name.startswith(SLOTS)}
     return State(header.config, header.data, header.history, weights, slots)
+
+
+def _arrays(payload: bytes) -> dict[str, npt.NDArray[np.float32]]:
+    """The arrays of an `.npz` as `save` writes it. Raises _DamagedError where one claims what is not there."""
+    with zipfile.ZipFile(io.BytesIO(payload)) as archive:
+        for member in archive.infolist():
+            if member.flag_bits & 1 or member.compress_type != zipfile.ZIP_STORED or member.file_size > len(payload):
+                raise _DamagedError(f"{member.filename} is encrypted, packed or larger than the file")
+            with archive.open(member) as opened:
+                version = np.lib.format.read_magic(opened)
+                header = FORMATS[version]
+                shape, _, dtype = header(opened)
+                if dtype != np.float32 or math.prod(shape) * dtype.itemsize != member.file_size - opened.tell():
+                    raise _DamagedError(f"{member.filename} is {dtype} of shape {shape}, which is not what it holds")
+    with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+def _room(like: Mapping[str, tuple[int, ...]]) -> int:
+    """What a file of these arrays takes at the most, the history of many epochs included."""
+    return 4 * sum(math.prod(shape) for shape in like.values()) + 64_000_000

@@ -115,9 +115,13 @@ class Engine:
         return TrainResult(config=config, history=tuple(history), stopped=False)
 
     def _start(self, config: TrainConfig, checkpoints: Path | None) -> list[EpochMetrics]:
-        state = checkpoint.load(checkpoints, config, self._data_fingerprint()) if checkpoints is not None else None
         network.set_dropout(self._network, config.dropout)
         slots = self._slots_of(config)
+        kept = {f"{checkpoint.SLOTS}{name}": slot for name, slot in slots.items()}
+        like = {name: tuple(variable.shape) for name, variable in (self._variables | kept).items()}
+        state = None
+        if checkpoints is not None:
+            state = checkpoint.load(checkpoints, config, self._data_fingerprint(), like=like)
         if state is None:
             network.assign_weights(self._network, network.initial_weights(self._network, config.seed))
             for slot in slots.values():

@@ -5,6 +5,8 @@ import hashlib
 import io
 import json
 import logging
+import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -177,3 +179,78 @@ def test_temporary_file_left_by_a_killed_process_is_never_taken_for_a_checkpoint
     assert_same(load(tmp_path, CONFIG, DATA), state(1))
     save(tmp_path, state(2))
     assert not list(tmp_path.glob(".*")), "what a killed process left is swept by the next save"
+
+
+LIKE = {"conv1/kernel": (3, 2), "a/b": (4,)}
+
+
+def packed(arrays: dict[str, Any], compression: int = zipfile.ZIP_STORED) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        for name, content in arrays.items():
+            array = io.BytesIO()
+            np.save(array, content) if isinstance(content, np.ndarray) else array.write(content)
+            archive.writestr(f"{name}.npy", array.getvalue())
+    return buffer.getvalue()
+
+
+def claiming(shape: tuple[int, ...], dtype: str = "<f4") -> bytes:
+    """An array that says that it is of this shape, and holds one number."""
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, {"descr": dtype, "fortran_order": False, "shape": shape})
+    return buffer.getvalue() + b"\0" * 4
+
+
+def encrypted() -> bytes:
+    """As zip tools do it: the bit that says so, in both of a member's headers."""
+    whole = bytearray(packed({"conv1/kernel": np.zeros((3, 2), np.float32), "a/b": np.zeros(4, np.float32)}))
+    for magic, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        start = whole.find(magic)
+        while start >= 0:
+            whole[start + place] |= 1
+            start = whole.find(magic, start + 1)
+    return bytes(whole)
+
+
+KERNEL, BIAS = np.zeros((3, 2), np.float32), np.zeros(4, np.float32)
+PAYLOADS: dict[str, bytes] = {
+    "no archive": b"nothing of the kind",
+    "empty": b"",
+    "encrypted": encrypted(),
+    "packed by LZMA": packed({"conv1/kernel": KERNEL, "a/b": BIAS}, zipfile.ZIP_LZMA),
+    "packed by deflate": packed({"conv1/kernel": KERNEL, "a/b": BIAS}, zipfile.ZIP_DEFLATED),
+    "another shape": packed({"conv1/kernel": np.zeros((2, 3), np.float32), "a/b": BIAS}),
+    "a name is missing": packed({"conv1/kernel": KERNEL}),
+    "a name too many": packed({"conv1/kernel": KERNEL, "a/b": BIAS, "c": BIAS}),
+    "texts": packed({"conv1/kernel": np.full((3, 2), "x"), "a/b": BIAS}),
+    "objects": packed({"conv1/kernel": claiming((3, 2), "|O"), "a/b": BIAS}),
+    "terabytes": packed({"conv1/kernel": claiming((10**6, 10**6)), "a/b": BIAS}),
+    "a header of brackets": packed({"conv1/kernel": b"\x93NUMPY\x01\x00\x00\x08" + b"(" * 2048, "a/b": BIAS}),
+    "an array of version 9": packed({"conv1/kernel": b"\x93NUMPY\x09\x00\x00\x08", "a/b": BIAS}),
+}
+
+
+@pytest.mark.parametrize("payload", PAYLOADS.values(), ids=PAYLOADS)
+def test_whatever_is_wrong_with_a_checkpoint_the_one_before_is_taken(tmp_path: Path, payload: bytes) -> None:
+    save(tmp_path, state(1))
+    path = save(tmp_path, state(2))
+    header = json.loads(path.read_bytes().partition(b"\n")[0])
+    header["sha256"] = hashlib.sha256(payload).hexdigest()
+    path.write_bytes(json.dumps(header).encode() + b"\n" + payload)
+    assert_same(load(tmp_path, CONFIG, DATA, like=LIKE), state(1))
+
+
+@pytest.mark.parametrize("line", [b"[" * 100_000, b'{"a":' * 100_000, b"\xff", b"7", b"null", b"1" * 5000, b""])
+def test_whatever_a_checkpoint_says_of_itself_the_one_before_is_taken(tmp_path: Path, line: bytes) -> None:
+    save(tmp_path, state(1))
+    save(tmp_path, state(2)).write_bytes(line + b"\n")
+    assert_same(load(tmp_path, CONFIG, DATA, like=LIKE), state(1))
+
+
+def test_what_is_no_file_or_too_large_is_passed_over(tmp_path: Path) -> None:
+    save(tmp_path, state(1))
+    os.mkfifo(tmp_path / "epoch-000003.checkpoint")
+    (tmp_path / "epoch-000004.checkpoint").mkdir()
+    with (tmp_path / "epoch-000005.checkpoint").open("wb") as file:
+        file.truncate(10**12)  # of which the disk holds nothing
+    assert_same(load(tmp_path, CONFIG, DATA, like=LIKE), state(1))

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from null_child import Played, fails
 from optuna.trial import TrialState
+from study_maker import DATA as STORED
 from study_maker import SPACE, make_foreign, make_study
 
 from model.config import DataSpec, EpochMetrics, TrainConfig, TrainError
@@ -68,7 +69,7 @@ def record(home: Path, history: Sequence[EpochMetrics], **changes: Any) -> Stora
     """The database of a study whose one trial came to this history, on this machine unless `changes` say otherwise."""
     storage = open_storage(f"sqlite:///{home / 'alexsearch.db'}")
     space = SearchSpace.from_dict({**SPACE, "data": DATA.model_dump(exclude_none=True)})
-    study, _ = open_study(storage, "small", {"space": space.to_dict(), "data": {}})
+    study, _ = open_study(storage, "small", {"space": space.to_dict(), "data": STORED})
     queue = Queue(storage, study.study_id)
     queue.fill(1)
     slot = queue.join("cpu")

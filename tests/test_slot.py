@@ -408,3 +408,15 @@ def test_process_trains_one_trial_after_another_until_it_is_outgrown(outgrown: b
     Slot(Place(0, "cpu"), dataclasses.replace(work, start=script.start)).run()
     assert work.queue.counts().complete == 2
     assert not script.scripts
+
+
+def test_trial_whose_checkpoints_would_go_through_a_link_waits_and_the_slot_ends(
+    play: Play, work: Assignment, tmp_path: Path
+) -> None:
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "checkpoints").symlink_to(tmp_path / "theirs")
+    with pytest.raises(StartError, match="is a link"):
+        play([READY, started()], [READY, started()], [READY, started()])
+    assert work.queue.counts().waiting == 1
+    assert list((tmp_path / "theirs").iterdir()) == []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import shutil
 import threading
 import uuid
@@ -16,7 +17,7 @@ from typing import BinaryIO
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
 
-from model.files import written_aside
+from model.files import make_folder, written_aside
 from studies.record.catalog import StudyRecord
 from studies.record.retrained import Retrained
 from studies.show.artifacts import drawn_artifact
@@ -46,6 +47,7 @@ class Artifacts:
 
     def open_reader(self, artifact_id: str) -> BinaryIO:
         """The artifact to be read. Raises ArtifactNotFound if there is none."""
+        self._check(artifact_id)
         with self._drawing:
             try:
                 return self._kept.open_reader(artifact_id)
@@ -59,13 +61,20 @@ class Artifacts:
 
     def write(self, artifact_id: str, content_body: BinaryIO) -> None:
         """Keep an artifact that somebody uploads."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._check(artifact_id)
+        make_folder(self._folder)
         self._kept.write(artifact_id, content_body)
 
     def remove(self, artifact_id: str) -> None:
         """Remove an artifact's file. Where nobody has asked for it yet there is none, and nothing to do."""
+        self._check(artifact_id)
         with contextlib.suppress(ArtifactNotFound):
             self._kept.remove(artifact_id)
+
+    def _check(self, artifact_id: str) -> None:
+        """Raises ArtifactNotFound for an id that would be another path, or a link: it came over the network."""
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", artifact_id) or (self._folder / artifact_id).is_symlink():
+            raise ArtifactNotFound(f"there is no artifact {artifact_id[:100]!r}")
 
 
 def keep_retrained(storage: Storage, study: StudyRecord, artifacts: Path, retrained: Retrained, folder: Path) -> None:
@@ -76,7 +85,7 @@ def keep_retrained(storage: Storage, study: StudyRecord, artifacts: Path, retrai
         StorageError: the database can't be written.
     """
     for name, mimetype in RETRAINED.items():
-        if not (folder / name).is_file():  # where only the scores were asked for
+        if not (folder / name).is_file() or (folder / name).is_symlink():  # a link is not what a retraining wrote
             continue
         shown = f"trial-{retrained.trial}-{retrained.split}-{name}"
         artifact_id = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{study.attributes['uid']}/{shown}"))

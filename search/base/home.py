@@ -12,22 +12,27 @@ HOME/STUDY/logs/              what the training processes printed
 HOME/STUDY/retrain/           what `alexsearch retrain` made, unless --out names another folder
 HOME/STUDY/reproduce/         the same of `retrain --validate`
 HOME/STUDY/verify/            the same of `alexsearch verify`
+
+Names come from databases and recipes, which anybody may have written: none of them leads out of the home, and nothing
+is written or removed through a link that somebody has put below it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
+import shutil
 import socket
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from model.files import make_folder
 from search.base.mistakes import InputError
 
 TAKEN = ("alexsearch.db", "data", "artifacts", "tensorflow.log", "seed-report")
 """What lies beside the studies' folders: no study of ours may be called so."""
-
 LONGEST_NAME = 255
 """Bytes of a file's name on nearly every file system. A study may be called by more."""
 
@@ -63,30 +68,41 @@ class Home:
     def study(self, name: str) -> Path:
         # A study made by another tool may be called anything; ours are checked when the space is read.
         called = re.sub(r"[^A-Za-z0-9 ._-]", "_", name).strip(". ") or "_"
-        if len(called) > LONGEST_NAME:
-            called = f"{called[:200]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
-        return self.folder / called
+        return self.folder / (called if len(called) <= LONGEST_NAME else f"{called[:200]}-{_digest(name)}")
 
     def checkpoints(self, study: str, study_uid: str, number: int) -> Path:
-        """Of one trial. `study_uid` keeps apart what studies of the same name left, in this database or another."""
-        return self.study(study) / "checkpoints" / study_uid[:12] / f"trial-{number:05d}"
+        """Of one trial. `study_uid` keeps apart what studies of the same name left, in this database or another.
+
+        Raises InputError where a link lies on the way there.
+        """
+        return self._own(self.study(study) / "checkpoints" / _uid_part(study_uid) / f"trial-{number:05d}")
+
+    def forget(self, checkpoints: Path) -> None:
+        """Remove what `checkpoints` gave and a training has written. What can't be removed does no harm.
+
+        Nothing is removed through a link that has come to lie on the way. Raises InputError where it is not the home's.
+        """
+        if self.folder not in checkpoints.parents or ".." in checkpoints.parts:
+            raise InputError(f"{checkpoints}: does not lie in the home {self.folder}, so it is not removed.")
+        with contextlib.suppress(InputError):
+            shutil.rmtree(self._own(checkpoints), ignore_errors=True)
 
     def log(self, study: str, place: str) -> Path:
-        return self.study(study) / "logs" / f"{place}.log"
+        return self._own(self.study(study) / "logs" / f"{place}.log")
 
     def retrain(self, study: str, number: int) -> Path:
-        return self.study(study) / "retrain" / f"trial-{number:05d}"
+        return self._own(self.study(study) / "retrain" / f"trial-{number:05d}")
 
     def reproduce(self, study: str, number: int) -> Path:
-        return self.study(study) / "reproduce" / f"trial-{number:05d}"
+        return self._own(self.study(study) / "reproduce" / f"trial-{number:05d}")
 
     def verify(self, study: str, study_uid: str) -> Path:
-        return self.study(study) / "verify" / study_uid[:12]
+        return self._own(self.study(study) / "verify" / _uid_part(study_uid))
 
     def check_writable(self) -> None:
         """Raises InputError if nothing can be written."""
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
             with tempfile.TemporaryFile(dir=self.folder):
                 pass
         except OSError as error:
@@ -94,3 +110,29 @@ class Home:
                 f"home {self.folder}: can't be written ({error.strerror}). Name another folder with --home or "
                 "ALEXSEARCH_HOME."
             ) from None
+
+    def _own(self, path: Path) -> Path:
+        """`path`, which lies below the home and is reached without a link; the home itself may be one.
+
+        Raises InputError where a link is in the way.
+        """
+        parts = path.relative_to(self.folder).parts
+        below = [self.folder.joinpath(*parts[:count]) for count in range(1, len(parts) + 1)]
+        link = next((each for each in below if each.is_symlink()), None)
+        if link is not None:
+            raise InputError(
+                f"{link}: is a link that leads out of the home, or may: nothing is written or removed through "
+                "it. Put a folder in its place, or name another home with --home."
+            )
+        return path
+
+
+def _uid_part(study_uid: object) -> str:
+    """A study's uid as part of a path: it comes out of a database, where anybody may have changed it."""
+    if isinstance(study_uid, str) and re.fullmatch("[0-9a-f]{32}", study_uid):
+        return study_uid[:12]
+    return f"odd-{_digest(str(study_uid))}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:12]

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 a failure while running, 2 wrong usage or input, 130 inter
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -59,6 +60,7 @@ def main() -> None:
     alexsearch retrain best.toml         train it on all images and open the test set
     alexsearch verify                    compare the best few on fresh seeds first
     """
+    os.umask(os.umask(0o077) | 0o077)  # what is written is for its owner: logs, databases, models
 
 
 @main.command()

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
+from pydantic import ValidationError
 
 from model.config import DataSpec, TrainConfig
 from search.base.configs import short
@@ -19,6 +20,7 @@ from search.retraining.view import SILENT, Happening, Job, Trained, View
 from search.training.messages import Ready
 from studies.record.audit import AUDIT, Judgement, interval, judge, record
 from studies.record.catalog import StudyRecord, find_study
+from studies.store.shapes import is_whole
 from studies.store.storage import Storage
 
 
@@ -34,7 +36,7 @@ def audit_study(storage: Storage, name: str | None, count: int, means: Means, vi
     study = find_study(storage, name)
     trials = storage.get_all_trials(study.study_id, deepcopy=False)
     judgement = _judged(study, trials)
-    chosen = choose(trials, count, study.attributes["space"]["study"].get("seed", 0))
+    chosen = choose(trials, count, _seed_of(study))
     if chosen:
         means.home.check_writable()
         _train(storage, study, chosen, means, view)
@@ -61,6 +63,11 @@ def choose(trials: Sequence[FrozenTrial], count: int, seed: int) -> list[FrozenT
     return [left[index] for index in audit_order(seed, len(left))[:missing]]
 
 
+def _seed_of(study: StudyRecord) -> int:
+    seed = study.attributes["space"].get("study", {}).get("seed", 0)
+    return seed if is_whole(seed) else 0
+
+
 def _judged(study: StudyRecord, trials: Sequence[FrozenTrial]) -> Judgement:
     judgement = judge(trials) if study.is_ours else None
     if judgement and judgement.pruned:
@@ -73,11 +80,17 @@ def _judged(study: StudyRecord, trials: Sequence[FrozenTrial]) -> Judgement:
 
 def _train(storage: Storage, study: StudyRecord, trials: Sequence[FrozenTrial], means: Means, view: View) -> None:
     """Train these trials to their end, from their checkpoints if those are still there, and record each at its end."""
-    data = DataSpec(**study.attributes["space"]["data"])
+    try:
+        data = DataSpec(**study.attributes["space"]["data"])
+        configs = [TrainConfig(**trial.user_attrs["config"]) for trial in trials]
+    except (ValidationError, TypeError, KeyError):
+        raise InputError(
+            f"study {study.shown!r}: what is stored of its data, or of a pruned trial, was changed since: it can't be "
+            "trained again."
+        ) from None
     data = data.model_copy(update={"source": means.source or data.source})
     jobs = {}
-    for trial in trials:
-        config = TrainConfig(**trial.user_attrs["config"])
+    for trial, config in zip(trials, configs, strict=True):
         checkpoints = means.home.checkpoints(study.name, study.attributes["uid"], trial.number)
         jobs[Job(f"trial {trial.number}", config, checkpoints)] = trial
         then = "" if trial.value is None else f" at {trial.value:.4f}"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from optuna.trial import FrozenTrial
+from pydantic import ValidationError
 
 from model.config import DataSpec, EpochMetrics, TrainConfig
 from search.base.mistakes import InputError
@@ -20,7 +21,7 @@ def recipe_of(storage: Storage, study: StudyRecord, trial: FrozenTrial) -> Recip
     """The recipe of a complete or pruned trial.
 
     Raises:
-        InputError: the trial was not trained by alexsearch.
+        InputError: the trial was not trained by alexsearch, or what is stored of it is no longer what it wrote.
     """
     stored = trial.user_attrs
     if not study.is_ours or "config" not in stored or trial.value is None:
@@ -28,18 +29,26 @@ def recipe_of(storage: Storage, study: StudyRecord, trial: FrozenTrial) -> Recip
             f"trial {trial.number} of study {study.shown!r} has no configuration: alexsearch did not train it. "
             "Export one that `alexsearch run` has trained."
         )
+    try:
+        config = TrainConfig.model_validate(stored["config"])
+        data = DataSpec.model_validate(study.attributes["space"]["data"])
+        history = [EpochMetrics.model_validate(epoch) for epoch in epoch_history(storage, trial._trial_id)]
+        kept = {key: stored[key] for key in ("data_fingerprint", "versions", "git_commit", "device")}
+    except (ValidationError, KeyError) as error:
+        what = f"{error} is missing" if isinstance(error, KeyError) else f"{error.error_count()} mistakes"
+        raise InputError(
+            f"trial {trial.number} of study {study.shown!r}: what is stored of it was changed since, so that no recipe "
+            f"can be made of it ({what}). Export another with --trial."
+        ) from None
     return make_recipe(
         study=study.name,
-        study_uid=study.attributes.get("uid"),
+        study_uid=study.attributes["uid"],
         trial=trial.number,
         value=trial.value,
-        config=TrainConfig.model_validate(stored["config"]),
-        data=DataSpec.model_validate(study.attributes["space"]["data"]),
-        data_fingerprint=stored["data_fingerprint"],
-        versions=stored["versions"],
-        git_commit=stored["git_commit"],
-        device=stored["device"],
-        history=[EpochMetrics.model_validate(epoch) for epoch in epoch_history(storage, trial._trial_id)],
+        config=config,
+        data=data,
+        history=history,
+        **kept,
     )
 
 

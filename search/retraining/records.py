@@ -20,7 +20,7 @@ from typing import Literal
 from filelock import FileLock, Timeout
 
 from model.config import DataError, EpochMetrics, Frozen, TrainConfig
-from model.files import write_text
+from model.files import make_folder, write_text
 from search.base.mistakes import InputError
 from search.base.overwriting import check_folder
 from search.base.toml import as_shown, with_tuples
@@ -55,7 +55,7 @@ def claimed(folder: Path, *, force: bool = False) -> Iterator[None]:
     """
     check_folder(folder, "recipe.toml", "trial-*/recipe.toml", force=force)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         lock = FileLock(folder / ".lock")
         lock.acquire(timeout=0)
     except Timeout:

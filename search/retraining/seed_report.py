@@ -131,8 +131,10 @@ def _check_continues(out: Path, config: TrainConfig, data: str | None) -> None:
         found = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
         there, seed, trained_on = len(found["history"]), found["config"]["seed"], found["data_fingerprint"]
     except FileNotFoundError:
+        if out.is_dir() and any(each.name != "checkpoints" for each in out.iterdir()):
+            raise InputError(f"{out}: holds files that are not ours. Name an empty folder with --out.") from None
         return
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise InputError(f"{out}: its metrics.json can't be read. Name another folder with --out.") from None
     if seed != config.seed or (data is not None and trained_on != data):
         raise InputError(f"{out}: holds the training of another seed or data. Name another folder with --out.")

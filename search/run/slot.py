@@ -19,7 +19,6 @@ Never imports TensorFlow.
 from __future__ import annotations
 
 import logging
-import shutil
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -31,6 +30,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from model.config import DataSpec, EpochMetrics, Failure, TrainConfig
 from search.base.home import Home
+from search.base.mistakes import InputError
 from search.choosing.proposing import GivenValuesError, StudyOfLessons, propose
 from search.choosing.pruning import is_spared
 from search.run.crashes import Crash, EarlyCrashes, told_alike
@@ -189,7 +189,11 @@ class Slot:
 
     def _train(self, child: Process, taken: Taken, config: TrainConfig) -> None:
         work = self._work
-        training = _Training(config, work.home.checkpoints(work.study_name, work.study_uid, taken.number))
+        try:
+            checkpoints = work.home.checkpoints(work.study_name, work.study_uid, taken.number)
+        except InputError as error:
+            raise StartError(str(error)) from None
+        training = _Training(config, checkpoints)
         self._tell(taken, Begun(config))
         child.send(Train(trial=taken.number, config=config, checkpoints=training.checkpoints))
         for message in heard(child, taken.number, work.stopping):
@@ -275,7 +279,7 @@ class Slot:
             happened = Pruned(reason, cost["seconds"])
         if self._work.queue.settle(self.slot_id, taken.trial_id, state, value, attributes):
             self._tell(taken, happened)
-            training.forget()
+            self._work.home.forget(training.checkpoints)
         else:
             self._lost(taken)
 
@@ -289,7 +293,7 @@ class Slot:
             self._crashed(taken, message.failure, training.config)
             return
         if self._fail(taken, message.failure, training.cost()):
-            training.forget()
+            self._work.home.forget(training.checkpoints)
         if message.failure.kind == "out-of-memory":
             self._drop_child()  # its memory is surely free only when the process is gone
 
@@ -350,7 +354,3 @@ class _Training:
             "seconds": round(sum(metrics.seconds for metrics in self.history), 3),
             "images_per_second": round(self.images_per_second, 1),
         }
-
-    def forget(self) -> None:
-        """A settled trial needs no checkpoint any more. What can't be removed does no harm."""
-        shutil.rmtree(self.checkpoints, ignore_errors=True)

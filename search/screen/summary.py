@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from search.run.request import RunOutcome
     from search.screen.live import Screen
 
+CONFIGURED = {"batch_size", "learning_rate", "epochs", "schedule"}
+"""What a configuration must have to be a row of a table of ours."""
 SHOWN = 5
 """How many of the best trials `best` and the end of a run show."""
 SHOWN_FAILURES = 3
@@ -101,13 +103,14 @@ def _brief(storage: Storage, study: StudyRecord) -> dict[str, Any]:
         "budget": counts.budget,
         "counts": asdict(counts),
         "best": best,
+        **({"odd": study.origin} if study.odd else {}),
     }
 
 
 def print_status(console: Console, document: Mapping[str, Any]) -> None:
     """The document of `status_document` for people."""
     counts = Counts(**document["counts"])
-    by = "" if document["ours"] else f" ({FOREIGN})"
+    by = "" if document["ours"] else f" ({document.get('odd', FOREIGN)})"
     console.print(f"study {one_line(document['study'])}{by} in {document['storage']}", soft_wrap=True)
     console.print(described(counts), soft_wrap=True)
     best = document["best"]
@@ -144,7 +147,7 @@ def print_studies(console: Console, storage: Storage, document: Sequence[Mapping
     for study in document:
         best, counts = study["best"], Counts(**study["counts"])
         value, number = (_number(best["value"], 4), str(best["number"])) if best else ("-", "-")
-        note = "" if study["ours"] else f"{FOREIGN}: its own best value"
+        note = "" if study["ours"] else study.get("odd", f"{FOREIGN}: its own best value")
         table.add_row(one_line(study["study"]), f"{counts.settled}/{counts.budget}", value, number, note)
     console.print(table)
 
@@ -174,7 +177,7 @@ def print_trials(console: Console, trials: Sequence[FrozenTrial], study: StudyRe
         duration(trial.user_attrs["seconds"]) if study.is_ours and "seconds" in trial.user_attrs else ""
         for trial in trials
     ]
-    configured = study.is_ours and all("config" in trial.user_attrs for trial in trials)
+    configured = study.is_ours and all(trial.user_attrs.get("config", {}).keys() >= CONFIGURED for trial in trials)
     columns = {
         "trial": [str(trial.number) for trial in trials],
         METRIC if configured else "value": values,

@@ -7,7 +7,7 @@ does: no trial is taken after the one that reached a limit. Running ones go back
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 import sqlalchemy as sa
 from optuna.trial import TrialState
@@ -15,6 +15,7 @@ from sqlalchemy import orm
 
 from studies.store.attributes import STUDY_SYSTEM
 from studies.store.schema import EPOCHS
+from studies.store.shapes import is_number
 from studies.store.tables import TRIALS, VALUES, hold_study
 
 STOP = "alexsearch:stop"
@@ -45,8 +46,10 @@ def begin(session: orm.Session, study_id: int, limits: Limits) -> None:
 
 
 def of_study(session: orm.Session, study_id: int) -> Limits:
-    """The limits that the study has."""
-    return Limits(**(STUDY_SYSTEM.read(session, study_id, LIMITS) or {}))
+    """The limits that the study has; what is no number limits nothing."""
+    stored = STUDY_SYSTEM.read(session, study_id, LIMITS)
+    known = [field.name for field in fields(Limits)]
+    return Limits(**{key: stored[key] for key in known if isinstance(stored, dict) and is_number(stored.get(key))})
 
 
 def enforce(session: orm.Session, study_id: int) -> None:

@@ -34,6 +34,7 @@ from studies.queue.process import is_dead_here, machine, process_started
 from studies.store.artifact_names import named_artifacts
 from studies.store.attributes import STUDY_SYSTEM, TRIAL_SYSTEM, TRIAL_USER
 from studies.store.schema import EPOCHS, SLOTS
+from studies.store.shapes import is_number, is_text, is_whole
 from studies.store.storage import Storage
 from studies.store.tables import REPORTS, TRIALS, VALUES, hold_study, upsert, utc_now, write_report, write_value
 from studies.words import failure_in_words, one_line
@@ -322,8 +323,8 @@ class Queue:
 
     def stopped_by(self) -> str | None:
         """The limit that made the study stop, in words; None if none did."""
-        why: str | None = self.storage.read(lambda session: STUDY_SYSTEM.read(session, self.study_id, STOPPED_BY))
-        return why
+        why = self.storage.read(lambda session: STUDY_SYSTEM.read(session, self.study_id, STOPPED_BY))
+        return why if is_text(why) else None
 
     def reached(self, within: Limits) -> str | None:
         """Which of these limits the study has reached already, in words; None if it has reached none."""
@@ -335,7 +336,7 @@ class Queue:
         def body(session: orm.Session) -> Counts:
             states = (
                 sa.select(TRIALS.c.state, sa.func.count())
-                .where(TRIALS.c.study_id == self.study_id)
+                .where(TRIALS.c.study_id == self.study_id, TRIALS.c.state.in_(list(TrialState)))
                 .group_by(TRIALS.c.state)
             )
             by_state: dict[TrialState, int] = dict(session.execute(states).all())
@@ -345,7 +346,7 @@ class Queue:
                 .join(TRIALS, TRIALS.c.trial_id == attribute.trial_id)
                 .where(TRIALS.c.study_id == self.study_id, attribute.key == ATTEMPTS)
             )
-            retried = sum(min(int(value), RETRIES) for value in attempts)
+            retried = sum(min(_whole(value), RETRIES) for value in attempts)
             return Counts(
                 waiting=by_state.get(TrialState.WAITING, 0),
                 running=by_state.get(TrialState.RUNNING, 0),
@@ -381,6 +382,7 @@ class Queue:
                     gone=gone,
                 )
                 for row in session.execute(query)
+                if is_number(row.beat_at) and is_number(row.images_per_second) and is_whole(row.epoch)
                 for gone in [is_dead_here(row)]
             ]
 
@@ -430,8 +432,8 @@ class Queue:
         return [number for _, number in found]
 
     def _stop(self, session: orm.Session) -> str | None:
-        stop: str | None = STUDY_SYSTEM.read(session, self.study_id, STOP)
-        return stop
+        stop = STUDY_SYSTEM.read(session, self.study_id, STOP)
+        return stop if stop in ("after", "now") else None
 
     def _first_waiting(self, after: int) -> sa.Select[Any]:
         waiting = TRIALS.c.state == TrialState.WAITING
@@ -510,8 +512,14 @@ class Queue:
 
 
 def _attempts(session: orm.Session, trial_id: int) -> int:
-    return int(TRIAL_SYSTEM.read(session, trial_id, ATTEMPTS) or 0)
+    attempts = TRIAL_SYSTEM.read(session, trial_id, ATTEMPTS)
+    return attempts if is_whole(attempts) else 0
 
 
 def _set(session: orm.Session, trial_id: int, **values: Any) -> None:
     session.execute(sa.update(TRIALS).where(TRIALS.c.trial_id == trial_id).values(**values))
+
+
+def _whole(stored: str) -> int:
+    """A count as an attribute holds it; 0 if another program has written something else there."""
+    return int(stored) if stored.isascii() and stored.isdecimal() and len(stored) < 9 else 0

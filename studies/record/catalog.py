@@ -10,12 +10,12 @@ uid       tells this study from any other of the same name
 from __future__ import annotations
 
 import contextlib
-import json
 import shlex
 import uuid
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import optuna
@@ -26,12 +26,16 @@ from sqlalchemy import orm
 
 from studies.queue.queue import Counts, Queue
 from studies.record.curves import best_so_far
+from studies.store import shapes
 from studies.store.attributes import STUDY_SYSTEM, STUDY_USER, TRIAL_USER
 from studies.store.storage import Storage
 from studies.store.tables import DIRECTIONS, FINITE, STUDIES, TRIALS, VALUES, hold_study
-from studies.words import failure_of
+from studies.words import FOREIGN, failure_of
 
 METRIC = "val_accuracy"
+MAXIMIZED = (StudyDirection.MAXIMIZE,)
+LARGEST = 1e308
+"""No finite value is larger; in SQLite every text is, and in Postgres NaN."""
 LISTED = 20
 """How many studies an error message names."""
 
@@ -47,13 +51,28 @@ class StudyRecord:
     study_id: int
     name: str
     attributes: Mapping[str, Any]
-    directions: tuple[StudyDirection, ...] = (StudyDirection.MAXIMIZE,)
+    directions: tuple[StudyDirection, ...] = MAXIMIZED
     """One an objective. Ours have one, to be maximised; another program's may have several."""
 
     @property
     def is_ours(self) -> bool:
-        """Whether alexsearch made it: other Optuna studies may live in the same database."""
-        return "space" in self.attributes
+        """Whether alexsearch made it, and nobody changed what it was asked: others may write to the same database."""
+        return "space" in self.attributes and not self.odd
+
+    @cached_property
+    def odd(self) -> str:
+        """What of a study of ours was changed so that it can't be used, as "space, uid"; else empty."""
+        if "space" not in self.attributes:
+            return ""
+        missing = [key for key in shapes.STUDY if key not in self.attributes]
+        return ", ".join([*missing, *shapes.odd_ones(self.attributes, shapes.STUDY)])
+
+    @property
+    def origin(self) -> str:
+        """Why it is none of ours, in words; empty if it is."""
+        if self.odd:
+            return f"odd: another program changed its {self.odd}"
+        return "" if self.is_ours else FOREIGN
 
     @property
     def shown(self) -> str:
@@ -77,13 +96,15 @@ def all_studies(storage: Storage) -> list[StudyRecord]:
     def body(session: orm.Session) -> list[StudyRecord]:
         attributes: dict[int, dict[str, Any]] = defaultdict(dict)
         for study_id, key, value in session.execute(sa.select(attribute.study_id, attribute.key, attribute.value_json)):
-            attributes[study_id][key] = json.loads(value)
+            with contextlib.suppress(ValueError, RecursionError):
+                attributes[study_id][key] = shapes.decoded(value)
         directions: dict[int, list[StudyDirection]] = defaultdict(list)
         ordered = sa.select(direction.study_id, direction.direction).order_by(direction.study_id, direction.objective)
+        ordered = ordered.where(direction.direction.in_(list(StudyDirection)))
         for study_id, each in session.execute(ordered):
             directions[study_id].append(each)
         names = session.execute(sa.select(study.study_id, study.study_name).order_by(study.study_id)).all()
-        return [StudyRecord(each, name, attributes[each], tuple(directions[each])) for each, name in names]
+        return [StudyRecord(each, name, attributes[each], tuple(directions[each]) or MAXIMIZED) for each, name in names]
 
     return storage.read(body)
 
@@ -134,7 +155,8 @@ def open_study(storage: Storage, name: str, attributes: Mapping[str, Any]) -> tu
         return True
 
     made = storage.transaction(body)
-    return StudyRecord(study_id, name, storage.get_study_user_attrs(study_id)), made
+    attributes = storage.read(lambda session: STUDY_USER.read_all(session, study_id))
+    return StudyRecord(study_id, name, attributes), made
 
 
 def best_trial(storage: Storage, study: StudyRecord) -> FrozenTrial:
@@ -174,6 +196,7 @@ def top_trials(storage: Storage, study: StudyRecord, count: int) -> list[FrozenT
             trial.study_id == study.study_id,
             trial.state == TrialState.COMPLETE,
             value.value_type == FINITE,
+            value.value.between(-LARGEST, LARGEST),
         )
         .order_by(best_first, trial.number)
         .limit(count)
@@ -193,6 +216,7 @@ def best_over_time(storage: Storage, study: StudyRecord) -> list[float]:
             trial.study_id == study.study_id,
             trial.state == TrialState.COMPLETE,
             value.value_type == FINITE,
+            value.value.between(-LARGEST, LARGEST),
         )
         .order_by(trial.datetime_complete, trial.number)
     )
@@ -209,7 +233,10 @@ def last_failures(storage: Storage, study: StudyRecord, count: int) -> list[Fail
 
     def body(session: orm.Session) -> list[Failure]:
         rows = session.execute(query.order_by(trial.number.desc()).limit(count)).all()
-        failures = ((number, failure_of(TRIAL_USER.read_all(session, trial_id))) for trial_id, number in rows)
+        failures = (
+            (number, failure_of(shapes.sound(TRIAL_USER.read_all(session, trial_id), shapes.TRIAL)))
+            for trial_id, number in rows
+        )
         return [Failure(number, text or "not recorded") for number, text in failures]
 
     return storage.read(body)

@@ -7,7 +7,7 @@ pruned trial saved the epochs that it no longer ran, each at the mean of those t
 
 from __future__ import annotations
 
-import json
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +17,7 @@ from optuna.trial import TrialState
 
 from studies.store.attributes import TRIAL_USER
 from studies.store.schema import EPOCHS
+from studies.store.shapes import decoded, is_amount, is_whole
 from studies.store.storage import Storage
 from studies.store.tables import TRIALS
 
@@ -53,13 +54,12 @@ def ledger(storage: Storage, study_id: int) -> Ledger:
         sa.select(
             trial.trial_id,
             trial.number,
-            trial.state,
             sa.func.sum(EPOCHS.c.seconds).label("seconds"),
             sa.func.count().label("epochs"),
         )
         .join(EPOCHS, EPOCHS.c.trial_id == trial.trial_id)
         .where(trial.study_id == study_id)
-        .group_by(trial.trial_id, trial.number, trial.state)
+        .group_by(trial.trial_id, trial.number)
     )
     configs = (
         sa.select(attribute.trial_id, attribute.value_json)
@@ -68,14 +68,27 @@ def ledger(storage: Storage, study_id: int) -> Ledger:
     )
     rows = storage.read(lambda session: session.execute(spent).all())
     stored = storage.read(lambda session: session.execute(configs).all())
-    planned = {trial_id: planned_epochs(json.loads(config)) for trial_id, config in stored}
-    return Ledger({row.number: _cost(row.seconds, row.epochs, planned.get(row.trial_id)) for row in rows})
+    planned = {trial_id: _planned(config) for trial_id, config in stored}
+    # A sum of what is no number: another program has written there.
+    return Ledger(
+        {
+            row.number: _cost(row.seconds, row.epochs, planned.get(row.trial_id))
+            for row in rows
+            if is_amount(row.seconds)
+        }
+    )
+
+
+def _planned(stored: str) -> int | None:
+    with contextlib.suppress(ValueError, RecursionError):
+        return planned_epochs(decoded(stored))
+    return None
 
 
 def planned_epochs(config: Any) -> int | None:
     """How many epochs a trial's `config` has; None if another program keeps something else under that name."""
     epochs = config.get("epochs") if isinstance(config, dict) else None
-    return epochs if isinstance(epochs, int) else None
+    return epochs if is_whole(epochs) else None
 
 
 def _cost(seconds: float, epochs: int, planned: int | None) -> TrialCost:

@@ -18,8 +18,8 @@ def points_of(trial: FrozenTrial) -> list[tuple[int, float]]:
 
 def value_of(trial: FrozenTrial) -> float | None:
     """What a trial came to: a complete one's value, any other's last point; None if it has none."""
-    if trial.state.name == "COMPLETE" and trial.value is not None:
-        return trial.value if math.isfinite(trial.value) else None
+    if trial.state.name == "COMPLETE":  # without a value if somebody took it away
+        return trial.value if trial.value is not None and math.isfinite(trial.value) else None
     points = points_of(trial)
     return points[-1][1] if points else None
 

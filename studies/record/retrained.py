@@ -199,7 +199,12 @@ def record(storage: Storage, study: StudyRecord, retrained: Retrained) -> None:
         StorageError: the database stayed away.
     """
     key = "retrained" if retrained.split == "test" else "reproduced"
-    _update(storage, study, key, lambda old: {**(old or {}), str(retrained.trial): asdict(retrained)})
+    _update(
+        storage,
+        study,
+        key,
+        lambda old: {**(old if isinstance(old, Mapping) else {}), str(retrained.trial): asdict(retrained)},
+    )
 
 
 def record_verified(storage: Storage, study: StudyRecord, verified: Verified) -> None:

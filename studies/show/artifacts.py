@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping
 
 import sqlalchemy as sa
 
 from studies.record.published import stands_beside
 from studies.store.artifact_names import KINDS, PREFIX
+from studies.store.attributes import STUDY_USER
 from studies.store.epochs import epoch_history
+from studies.store.shapes import STUDY, decoded
 from studies.store.storage import Storage
 from studies.store.tables import TRIALS
 from studies.words import STATE_WORDS
@@ -29,13 +30,13 @@ def drawn_artifact(storage: Storage, artifact_id: str) -> bytes | None:
     """
     try:
         trial = storage.get_trial(int(artifact_id[-12:], 16))
-        meta = json.loads(trial.system_attrs[PREFIX + artifact_id])
-    except (KeyError, ValueError):
+        name = decoded(trial.system_attrs[PREFIX + artifact_id])["filename"]
+    except (KeyError, ValueError, TypeError, OverflowError, RecursionError):
         return None
     history = epoch_history(storage, trial._trial_id)
-    if not history or meta["filename"] not in KINDS:
+    if not history or name not in list(KINDS):
         return None
-    if meta["filename"] == "epochs.csv":
+    if name == "epochs.csv":
         table = io.StringIO(newline="")
         writer = csv.DictWriter(table, fieldnames=list(history[0]))
         writer.writeheader()
@@ -52,5 +53,5 @@ def drawn_artifact(storage: Storage, artifact_id: str) -> bytes | None:
 def _data_of(storage: Storage, trial_id: int) -> Mapping[str, object]:
     query = sa.select(TRIALS.c.study_id).where(TRIALS.c.trial_id == trial_id)
     study_id = storage.read(lambda session: session.scalar(query))
-    data: Mapping[str, object] = storage.get_study_user_attrs(study_id or 0).get("data", {})
-    return data
+    data: Mapping[str, object] = storage.read(lambda session: STUDY_USER.read(session, study_id or 0, "data"))
+    return data if STUDY["data"](data) else {}

@@ -25,7 +25,8 @@ from sqlalchemy import orm
 from studies.record.catalog import StudyRecord, described
 from studies.record.findings import Findings, findings_of
 from studies.record.published import PAPER_SCORE
-from studies.store.attributes import STUDY_SYSTEM
+from studies.store.attributes import STUDY_SYSTEM, STUDY_USER
+from studies.store.shapes import is_whole
 from studies.store.storage import Storage
 from studies.store.tables import hold_study
 from studies.words import one_line, settings, spent
@@ -48,7 +49,10 @@ def refresh_notes(storage: Storage, study: StudyRecord, trials: Sequence[FrozenT
     """
     if not study.is_ours:
         return
-    study = replace(study, attributes=storage.get_study_user_attrs(study.study_id))  # retrained since, perhaps
+    attributes = storage.read(lambda session: STUDY_USER.read_all(session, study.study_id))
+    study = replace(study, attributes=attributes)  # retrained since, perhaps
+    if not study.is_ours:
+        return
     found = findings_of(storage, study, trials)
     body = study_note(found)
     figures = {f"{_PLOT}{name}:0": text for name, text in _figures(found).items()}
@@ -60,7 +64,8 @@ def refresh_notes(storage: Storage, study: StudyRecord, trials: Sequence[FrozenT
         shown = _note_of(stored)
         if (note := _with_what_was_added(body, shown)) != shown:
             wanted |= {f"{_NOTE}str:{piece}": "" for piece in range(1, len(_pieces(stored)))}
-            wanted |= {f"{_NOTE}str:0": note, f"{_NOTE}ver": int(stored.get(f"{_NOTE}ver", 0)) + 1}
+            version: Any = stored.get(f"{_NOTE}ver")
+            wanted |= {f"{_NOTE}str:0": note, f"{_NOTE}ver": version + 1 if is_whole(version) else 1}
         changed = {key: value for key, value in wanted.items() if key not in stored or stored[key] != value}
         STUDY_SYSTEM.write(session, study.study_id, changed)
         earlier = [key for key in stored if key.startswith(_PLOT) and key not in figures]
@@ -135,7 +140,7 @@ def _figures(found: Findings) -> dict[str, str]:
 
 
 def _pieces(stored: Mapping[str, Any]) -> list[str]:
-    keys = [key for key in stored if key.startswith(f"{_NOTE}str:")]
+    keys = [key for key in stored if re.fullmatch(f"{_NOTE}str:[0-9]{{1,6}}", key)]
     return [str(stored[key]) for key in sorted(keys, key=lambda key: int(key.rpartition(":")[2]))]
 
 

@@ -5,8 +5,9 @@ Optuna's own calls take a transaction each, and refuse to write to a trial that 
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 
 from studies.store import tables
+from studies.store.shapes import decoded
 from studies.store.tables import upsert
 
 
@@ -26,15 +28,14 @@ class Attributes:
     """The column that names the owner"""
 
     def read(self, session: orm.Session, owner_id: int, key: str) -> Any:
-        """The attribute's value; None if it is absent."""
-        value = session.scalar(sa.select(self.table.c.value_json).where(self._of(owner_id), self.table.c.key == key))
-        return None if value is None else json.loads(value)
+        """The attribute's value; None if it is absent, or no JSON."""
+        query = sa.select(self.table.c.key, self.table.c.value_json)
+        return _decoded(session.execute(query.where(self._of(owner_id), self.table.c.key == key))).get(key)
 
     def read_all(self, session: orm.Session, owner_id: int, prefix: str = "") -> dict[str, Any]:
-        """The attributes whose keys begin so."""
+        """The attributes whose keys begin so; what is no JSON is left out."""
         query = sa.select(self.table.c.key, self.table.c.value_json).where(self._of(owner_id))
-        rows = session.execute(query.where(self.table.c.key.startswith(prefix, autoescape=True)))
-        return {key: json.loads(value) for key, value in rows}
+        return _decoded(session.execute(query.where(self.table.c.key.startswith(prefix, autoescape=True))))
 
     def write(self, session: orm.Session, owner_id: int, values: Mapping[str, Any]) -> None:
         """Set these attributes. The caller holds the owner's row."""
@@ -47,6 +48,14 @@ class Attributes:
 
     def _of(self, owner_id: int) -> sa.ColumnElement[bool]:
         return self.table.c[self.owner] == owner_id
+
+
+def _decoded(rows: Iterable[Any]) -> dict[str, Any]:
+    found = {}
+    for key, value in rows:
+        with contextlib.suppress(ValueError, RecursionError):
+            found[key] = decoded(value)
+    return found
 
 
 STUDY_USER = Attributes(tables.STUDY_USER, "study_id")

@@ -3,12 +3,15 @@
 Optuna's makes an object of its mapper for every row: 10,000 trials with 20 reports each are 320,000 of them, and the
 first page of a dashboard waited for that. Here a row is a tuple, and a distribution that many trials share is parsed
 once.
+
+Anybody may have written to them: a row that holds no trial's state, a parameter or a number that is none is left out,
+and so is what `studies.store.shapes` finds odd among the attributes of a study of ours.
 """
 
 from __future__ import annotations
 
+import contextlib
 import datetime
-import json
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -17,13 +20,14 @@ from typing import Any
 
 import sqlalchemy as sa
 from optuna.distributions import BaseDistribution, json_to_distribution
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import orm
 
-from studies.store.tables import PARAMS, REPORTS, TRIAL_SYSTEM, TRIAL_USER, TRIALS, VALUES
+from studies.store import shapes
+from studies.store.tables import PARAMS, REPORTS, STUDY_USER, TRIAL_SYSTEM, TRIAL_USER, TRIALS, VALUES
 
 TRIAL, PARAM, VALUE, REPORT = TRIALS.c, PARAMS.c, VALUES.c, REPORTS.c
-USER, SYSTEM = TRIAL_USER.c, TRIAL_SYSTEM.c
+USER, SYSTEM, STUDY = TRIAL_USER.c, TRIAL_SYSTEM.c, STUDY_USER.c
 
 # By the name of their kind, what a database that knows no such numbers can't hold. Finite ones are there as they are.
 UNUSUAL = {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}
@@ -37,8 +41,10 @@ def read_trials(session: orm.Session, which: sa.ColumnElement[bool]) -> list[Fro
     All of it is read in the session's transaction: where that is SQLite's, a trial's parts belong together.
     """
     distribution = cache(json_to_distribution)
-    columns = (TRIAL.trial_id, TRIAL.number, TRIAL.state, TRIAL.datetime_start, TRIAL.datetime_complete)
-    trials = session.execute(sa.select(*columns).where(which).order_by(TRIAL.trial_id)).all()
+    columns = (TRIAL.trial_id, TRIAL.study_id, TRIAL.number, TRIAL.state, TRIAL.datetime_start, TRIAL.datetime_complete)
+    trials = session.execute(
+        sa.select(*columns).where(which, TRIAL.state.in_(list(TrialState))).order_by(TRIAL.trial_id)
+    ).all()
 
     def parts(table: Any, *columns: Any, order: Any = None) -> Rows:
         """Rows by trial; the trial's id, then `columns`."""
@@ -57,33 +63,54 @@ def read_trials(session: orm.Session, which: sa.ColumnElement[bool]) -> list[Fro
     kind = sa.type_coerce(REPORT.intermediate_value_type, sa.String)
     reports = parts(REPORT, REPORT.step, REPORT.intermediate_value, kind)
 
+    owners = sa.select(TRIAL.study_id).where(which).distinct()
+    ours = set(session.scalars(sa.select(STUDY.study_id).where(STUDY.key == "uid", STUDY.study_id.in_(owners))))
+
     def built(trial: Any) -> FrozenTrial:
-        trial_id = trial.trial_id
-        distributions: dict[str, BaseDistribution] = {
-            name: distribution(text) for _, name, _, text in params.get(trial_id, ())
-        }
+        trial_id, is_ours = trial.trial_id, trial.study_id in ours
+        distributions: dict[str, BaseDistribution] = {}
+        given: dict[str, Any] = {}
+        for _, name, value, text in params.get(trial_id, ()):
+            if not isinstance(value, (int, float)):
+                continue
+            with contextlib.suppress(ValueError, KeyError, IndexError, TypeError):  # what no Optuna has written
+                known = distribution(text)
+                given[name] = known.to_external_repr(value)
+                distributions[name] = known
+        points = ((step, _value(value, kind)) for _, step, value, kind in reports.get(trial_id, ()))
+        came_to = [_value(value, kind) for _, value, kind in values.get(trial_id, ())]
+        came_to = came_to[:1] if is_ours else came_to  # which has one objective
         return FrozenTrial(
             number=trial.number,
             state=trial.state,
             value=None,
-            values=[UNUSUAL.get(kind, value) for _, value, kind in values.get(trial_id, ())] or None,
+            values=None if None in came_to else came_to or None,  # type: ignore[arg-type]
             datetime_start=_local(trial.datetime_start),
             datetime_complete=_local(trial.datetime_complete),
-            params={
-                name: distributions[name].to_external_repr(value) for _, name, value, _ in params.get(trial_id, ())
-            },
+            params=given,
             distributions=distributions,
-            user_attrs=_attributes(user_attrs.get(trial_id, ())),
-            system_attrs=_attributes(system_attrs.get(trial_id, ())),
-            intermediate_values={step: UNUSUAL.get(kind, value) for _, step, value, kind in reports.get(trial_id, ())},
+            user_attrs=_attributes(user_attrs.get(trial_id, ()), shapes.TRIAL if is_ours else {}),
+            system_attrs=_attributes(system_attrs.get(trial_id, ()), shapes.TRIAL_SYSTEM if is_ours else {}),
+            intermediate_values={step: value for step, value in points if value is not None and isinstance(step, int)},
             trial_id=trial_id,
         )
 
     return [built(trial) for trial in trials]
 
 
-def _attributes(rows: Sequence[Any]) -> dict[str, Any]:
-    return {key: json.loads(text) for _, key, text in rows}
+def _value(stored: Any, kind: str) -> float | None:
+    """An objective's value or a report; None if the row holds no number."""
+    if kind in UNUSUAL:
+        return UNUSUAL[kind]
+    return stored if isinstance(stored, (int, float)) else None
+
+
+def _attributes(rows: Sequence[Any], known: Mapping[str, shapes.Shape]) -> dict[str, Any]:
+    found = {}
+    for _, key, text in rows:
+        with contextlib.suppress(ValueError, RecursionError):
+            found[key] = shapes.decoded(text)
+    return shapes.sound(found, known)
 
 
 def _local(utc: datetime.datetime | None) -> datetime.datetime | None:

@@ -28,7 +28,7 @@ from studies.show.pages.reader import (
     row_of,
     settings_of,
 )
-from studies.words import FOREIGN, STATE_WORDS, images, is_searched, listed, one_line, told_to_stop
+from studies.words import STATE_WORDS, images, is_searched, listed, one_line, told_to_stop
 
 CURVES = 60
 """The learning curves of the last so many trials are drawn, and the best one's."""
@@ -121,7 +121,7 @@ def state_of(study: StudyRecord, counts: Counts, slots: Sequence[SlotStatus], st
 def question_of(study: StudyRecord) -> str:
     """What the study asks, on one line."""
     if not study.is_ours:
-        return FOREIGN
+        return study.origin
     space, data = study.attributes["space"], study.attributes["data"]
     searched = [one_line(name) for name, stored in space["space"].items() if is_searched(stored)]
     file = str(data["source"]).replace("\\", "/").rsplit("/", 1)[-1]
