@@ -8,7 +8,9 @@ every load.
 
 from __future__ import annotations
 
+import io
 import json
+import struct
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
     from model.our_keras import keras
 
 BATCH: Final = 500
+MOST_BYTES: Final = 2_000_000_000
+MOST_DESCRIBED: Final = 10_000_000
+MOST_MEMBERS: Final = 1_000
+"""What a `.keras` file may claim to hold: of this network 250 MB, in three files"""
 COMMENT_BYTES: Final = 65_535
 """The longest comment that a zip archive can have."""
 
@@ -44,11 +50,48 @@ def save_model(model: keras.Model, path: Path, class_names: Sequence[str]) -> No
 
 
 def check_file(path: Path) -> None:
-    """Raises ModelError where `path` is no `.keras` file at all: what can be said without starting TensorFlow."""
+    """Raises ModelError where `path` is no `.keras` file at all: what can be said without starting TensorFlow.
+
+    What its archive claims is looked at before any of it is unpacked.
+    """
     if not path.is_file():
         raise ModelError(f"{path}: there is no such file. `alexsearch retrain` makes models.")
     if path.suffix != ".keras" or not zipfile.is_zipfile(path):
         raise ModelError(f"{path} is not a whole .keras file. Is it damaged, cut short, or of another kind?")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except (OSError, ValueError, RuntimeError, OverflowError, struct.error, zipfile.BadZipFile) as error:
+        raise ModelError(f"{path} can't be opened as a .keras file ({error}). Is it damaged?") from error
+    if any(member.flag_bits & 1 for member in members):
+        raise ModelError(f"{path} is encrypted. Save the model again without a password.")
+    if any(member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for member in members):
+        raise ModelError(f"{path} is packed in a way that is not read here. Save the model again with Keras.")
+    claimed = sum(member.file_size for member in members)
+    described = sum(member.file_size for member in members if member.filename.endswith(".json"))
+    if claimed > MOST_BYTES or described > MOST_DESCRIBED or len(members) > MOST_MEMBERS:
+        raise ModelError(
+            f"{path} claims to hold {len(members):,} files of {claimed:,} bytes, {described:,} of them its "
+            "description: that is no model of this kind."
+        )
+
+
+def _check_weights(path: Path) -> None:
+    """Raises ModelError where the weights claim more than is there, or lie in another file."""
+    import h5py
+
+    with zipfile.ZipFile(path) as archive:
+        for name in (each for each in archive.namelist() if each.endswith(".h5")):
+            content = archive.read(name)
+            with h5py.File(io.BytesIO(content), "r") as file:
+                found: list[h5py.Dataset] = []
+                file.visititems(
+                    lambda _, each, kept=found: kept.append(each) if isinstance(each, h5py.Dataset) else None
+                )
+                if any(each.external or each.is_virtual for each in found):
+                    raise ModelError(f"{path}: some of its weights lie in another file, which is not opened.")
+                if sum(each.nbytes for each in found) > len(content):
+                    raise ModelError(f"{path}: its weights claim more than the file holds. Is it damaged?")
 
 
 def load_model(path: Path, *, classes: int | None = None) -> keras.Model:
@@ -63,7 +106,10 @@ def load_model(path: Path, *, classes: int | None = None) -> keras.Model:
     from model.our_keras import keras
 
     try:
+        _check_weights(path)
         model = keras.models.load_model(path, compile=False, safe_mode=True)
+    except ModelError:
+        raise
     except Exception as error:
         # Keras raises nearly every type here, and its messages run over pages.
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
@@ -78,7 +124,14 @@ def read_class_names(path: Path, classes: int) -> tuple[str, ...]:
     try:
         with zipfile.ZipFile(path) as archive:
             names = json.loads(archive.comment)["class_names"]
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):  # another program's file, or an older one
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        RuntimeError,
+        zipfile.BadZipFile,
+    ):  # another program's file, or an older one
         return numbers
     if not isinstance(names, list) or not all(isinstance(name, str) and name.isprintable() for name in names):
         return numbers

@@ -13,7 +13,9 @@ here. `sentences(...)` makes an error of whole sentences, for what is said about
 from __future__ import annotations
 
 import difflib
+import itertools
 import json
+import re
 import tomllib
 import types
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -24,9 +26,19 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from model.files import read_regular
 from search.base.toml import as_shown, as_toml, toml_key, with_tuples
 
 MAX_FILE_BYTES = 4_000_000  # a recipe of 20,000 epochs; whatever is larger is not one of our files
+DEEPEST = 32
+"""How deep a file of ours may be nested; a recipe is four deep."""
+MOST_KEYS, MOST_ITEMS = 1_000, 50_000
+"""Of one table, and of one list: the epochs of a curve are the longest"""
+MOST_DOTS = 64
+"""In a key of TOML: the time to read one grows with the cube of its parts."""
+MANY = 50
+"""Of more mistakes than these only the first two are told: such a file is not one of ours that went wrong."""
+LONGEST_LINE = 2_000
 
 _SENTENCES = "sentences"
 _TYPES = {
@@ -88,6 +100,8 @@ class Finding:
 
 def closest(word: str, known: Collection[str]) -> str:
     """ " Did you mean x?", or nothing."""
+    if len(word) > 100:
+        return ""
     match = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     return f" Did you mean {match[0]}?" if match else ""
 
@@ -108,7 +122,8 @@ def explain(
     `options` names the command-line options that some keys came from: {("study", "trials"): "--trials"}.
     """
     lines = []
-    for finding in findings(error, model):
+    found, count = findings(error, model), error.error_count()
+    for finding in found if count <= MANY else found[:2]:
         option = (options or {}).get(finding.keys)
         if option is not None:
             lines.append(f"{option}: {finding.clause}")
@@ -117,13 +132,15 @@ def explain(
         else:
             place = f"{file} [{_joined(finding.table)}]" if finding.table else file
             lines.append(f"{place}: {finding.sentence()}")
-    return tuple(lines)
+    if count > MANY:
+        lines.append(f"{file}: and {count - len(lines):,} mistakes more. Is it a file of another kind?")
+    return tuple(line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 3]}..." for line in lines)
 
 
 def findings(error: ValidationError, model: type[BaseModel]) -> list[Finding]:
     """The mistakes of `error`, in order, with the branches of a union brought down to the ones that say something."""
     found: list[Finding] = []
-    for details in error.errors(include_url=False):
+    for details in itertools.islice(error.errors(include_url=False), MANY):
         found += _findings_of(details, model)
     return _without_lesser_branches(found)
 
@@ -272,7 +289,7 @@ def read_toml(path: Path, called: str | None = None) -> dict[str, Any]:
     file, it can't be read, is too large to be one of ours, is not UTF-8 or is not TOML.
     """
     name = called if called is not None else as_shown(path)
-    document: dict[str, Any] = _parsed(path, name, "TOML", tomllib.loads)
+    document: dict[str, Any] = _parsed(path, name, "TOML", _toml)
     return document
 
 
@@ -285,21 +302,28 @@ def read_json(path: Path) -> dict[str, Any]:
     return document
 
 
+def _toml(text: str) -> dict[str, Any]:
+    plain = re.sub(r'"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'', "", text)
+    if any(part.count(".") > MOST_DOTS for part in re.split(r"[=,{}\[\]\n#]", plain)):
+        raise RecursionError
+    return tomllib.loads(text)
+
+
 def _json_object(text: str) -> Any:
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        keys = [key for key, _ in pairs]
-        twice = next((key for key in keys if keys.count(key) > 1), None)
-        if twice is not None:  # TOML refuses this by itself; Python's JSON would take the last
+        found = dict(pairs)
+        if len(found) < len(pairs):  # TOML refuses this by itself; Python's JSON would take the last
+            seen: set[str] = set()
+            twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
             raise ValueError(f"key {toml_key(twice)} is there twice")
-        return dict(pairs)
+        return found
 
     return json.loads(text, object_pairs_hook=once)
 
 
 def _parsed(path: Path, name: str, kind: str, parse: Callable[[str], Any]) -> Any:
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
+        content = read_regular(path, MAX_FILE_BYTES + 1)
     except FileNotFoundError:
         raise InputError(f"{name}: there is no such file. Check the path.") from None
     except IsADirectoryError:
@@ -310,7 +334,9 @@ def _parsed(path: Path, name: str, kind: str, parse: Callable[[str], Any]) -> An
     if len(content) > MAX_FILE_BYTES:
         raise InputError(f"{name}: is larger than {MAX_FILE_BYTES:,} bytes, so it is not one of our files.")
     try:
-        return with_tuples(parse(content.decode("utf-8-sig")))
+        document = parse(content.decode("utf-8-sig"))
+        _check_size(document, name)
+        return with_tuples(document)
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise InputError(f"{name}: line {line} is not UTF-8 text. Save the file as UTF-8.") from None
@@ -321,3 +347,19 @@ def _parsed(path: Path, name: str, kind: str, parse: Callable[[str], Any]) -> An
         cut = "end of document" in str(error) if kind == "TOML" else not ended.endswith(b"}")
         way_out = "Was the file cut short?" if cut or getattr(error, "pos", 0) >= len(ended) else "Correct that line."
         raise InputError(f"{name}: is not valid {kind}: {json.dumps(str(error))[1:-1]}. {way_out}") from None
+
+
+def _check_size(document: Any, name: str) -> None:
+    """Raises InputError if a table or list has more in it than any of ours, RecursionError if one is nested deeper."""
+    level = [document]
+    for _ in range(DEEPEST):
+        deeper: list[Any] = []
+        for each in level:
+            if isinstance(each, (dict, list)):
+                if len(each) > (MOST_KEYS if isinstance(each, dict) else MOST_ITEMS):
+                    what = "keys in a table" if isinstance(each, dict) else "items in a list"
+                    raise InputError(f"{name}: has {len(each):,} {what}, so it is not one of our files.")
+                deeper += each.values() if isinstance(each, dict) else each
+        level = deeper
+    if level:
+        raise RecursionError

@@ -20,8 +20,8 @@ from typing import Literal
 from filelock import FileLock, Timeout
 
 from model.config import DataError, EpochMetrics, Frozen, TrainConfig
-from model.files import make_folder, write_text
-from search.base.mistakes import InputError
+from model.files import make_folder, read_regular, write_text
+from search.base.mistakes import MAX_FILE_BYTES, InputError
 from search.base.overwriting import check_folder
 from search.base.toml import as_shown, with_tuples
 from search.retraining.jobs import Client, JobError, Workshop
@@ -116,11 +116,11 @@ class RecordingWorkshop(Workshop):
             InputError: the file holds something else: another configuration, other images, the other split.
         """
         try:
-            stored = json.loads(kept.record.read_text(encoding="utf-8"))
+            stored = json.loads(read_regular(kept.record, MAX_FILE_BYTES))
             record = Record.model_validate(with_tuples(stored))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError):  # ValidationError is one
+        except (OSError, ValueError, RecursionError):  # ValidationError is a ValueError
             raise InputError(
                 f"{as_shown(kept.record)}: can't be read as what a finished training left. Delete it to have it "
                 "trained again, or name another folder with --out."

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from model.config import DataSpec, DivergedError, EpochMetrics, Failure, TrainConfig
-from model.files import write_text
-from search.base.mistakes import InputError
+from model.files import read_regular, write_text
+from search.base.mistakes import MAX_FILE_BYTES, InputError
 from search.base.overwriting import check_folder
 from search.retraining.jobs import Client, Means, Workshop
 from search.retraining.view import SILENT, Happening, Job, Trained, View
@@ -128,11 +128,9 @@ class _Reproduction(Client):
 def _check_continues(out: Path, config: TrainConfig, data: str | None) -> None:
     """Raises InputError if `out` holds what would be lost: another seed's, other data's or a longer training."""
     try:
-        found = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+        found = json.loads(read_regular(out / "metrics.json", MAX_FILE_BYTES))
         there, seed, trained_on = len(found["history"]), found["config"]["seed"], found["data_fingerprint"]
     except FileNotFoundError:
-        if out.is_dir() and any(each.name != "checkpoints" for each in out.iterdir()):
-            raise InputError(f"{out}: holds files that are not ours. Name an empty folder with --out.") from None
         return
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise InputError(f"{out}: its metrics.json can't be read. Name another folder with --out.") from None
