@@ -558,3 +558,32 @@ def test_ctrl_c_before_the_study_exists_ends_with_130(home: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (130, "alexsearch: interrupted\n")
+
+
+def test_database_that_others_can_read_is_remarked_on_once(study: Path) -> None:
+    assert run("status", "--home", study).stderr == ""
+    (study / "alexsearch.db").chmod(0o644)
+    study.chmod(0o755)
+    told = run("status", "--home", study)
+    assert (told.exit_code, told.stderr.count("can be read by other users")) == (0, 1)
+    study.chmod(0o700)  # then nobody comes to it
+    assert run("status", "--home", study).stderr == ""
+
+
+def test_password_file_that_others_can_read_is_remarked_on(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, content in (("secret", "a long password"), ("token", "a long token")):
+        (tmp_path / name).write_text(content)
+        (tmp_path / name).chmod(0o644)
+    tmp_path.chmod(0o755)
+    monkeypatch.setattr("search.screen.serving.serve_dashboard", lambda *_, **__: None)
+    files = ("--password-file", tmp_path / "secret", "--token-file", tmp_path / "token")
+    told = run("dashboard", "--home", study, *files)
+    assert [line.split("the ")[1].split(" /")[0] for line in told.stderr.splitlines()] == [
+        "password file",
+        "token file",
+    ]
+    for name in ("secret", "token"):
+        (tmp_path / name).chmod(0o600)
+    assert run("dashboard", "--home", study, *files).stderr == ""

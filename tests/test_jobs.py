@@ -282,16 +282,3 @@ def test_client_may_end_a_job_and_say_with_how_many_threads_it_is_trained(
     assert [place.threads for place in played.places] == [3]
     assert played.verdicts == {1: True, 2: False}
     assert (played.asked[0].checkpoints, played.asked[0].model) == (None, None)
-
-
-def test_folder_that_holds_what_is_not_ours_is_refused_and_stays(tmp_path: Path) -> None:
-    (tmp_path / "index.html").write_text("theirs")
-    with pytest.raises(InputError, match=r"holds something that no such training left.*--out"), claimed(tmp_path):
-        pass
-    assert [each.name for each in tmp_path.iterdir()] == ["index.html"]
-    for empty in (tmp_path / "empty", tmp_path / "new"):
-        (tmp_path / "empty").mkdir(exist_ok=True)
-        with claimed(empty):
-            (empty / "index.html").write_text("ours")
-        with claimed(empty):  # it goes on where it was
-            pass

@@ -76,3 +76,11 @@ def quiet_tensorflow(log: Path) -> None:
 def _first_stderr() -> TextIO:
     """Where standard error went at the first call: at a second one, descriptor 2 is the log of the first."""
     return os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace", buffering=1)
+
+
+def open_to_others(path: Path) -> bool:
+    """Whether other users of this machine can read a file: by its own rights and those of its folder."""
+    try:
+        return bool(path.stat().st_mode & 0o044 and path.absolute().parent.stat().st_mode & 0o011)
+    except (OSError, ValueError):
+        return False

@@ -27,6 +27,7 @@ from search.cli.options import (
     json_option,
     open_database,
     print_json,
+    remark_open,
     storage_options,
     study_option,
     timeout_option,
@@ -439,6 +440,9 @@ def dashboard(
     with contextlib.suppress(OSError):  # the log of logins and edits lies there, also where the database does not
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
     keep_log(Home(home).log_file, verbose=False)
+    for what, file in (("password file", password_file), ("token file", token_file)):
+        if file is not None:
+            remark_open(what, file)
     serve_dashboard(
         opened,
         Home(home).artifacts,

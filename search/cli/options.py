@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import json
 import math
+import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -247,7 +248,23 @@ def open_database(home: Path, storage: str | None, *, create: bool = False, conn
             "Put the URL into ALEXSEARCH_STORAGE instead.",
             err=True,
         )
-    return open_storage(url, create=create, connections=connections)
+    opened = open_storage(url, create=create, connections=connections)
+    if url.get_backend_name() == "sqlite":
+        remark_open("database", Path(url.database or ""))
+    elif file := os.environ.get("ALEXSEARCH_STORAGE_PASSWORD_FILE"):
+        remark_open("password file", Path(file))
+    return opened
+
+
+def remark_open(what: str, file: Path) -> None:
+    """Say on standard error that other users can read a file that is not meant for them."""
+    from search.base.terminal import open_to_others
+    from search.base.toml import as_shown
+
+    if open_to_others(file):
+        click.echo(
+            f"alexsearch: the {what} {as_shown(file)} can be read by other users. Change it: chmod 600", err=True
+        )
 
 
 def typed_options(home: Path, storage: Storage | None = None, data: str | None = None) -> str:
