@@ -50,7 +50,7 @@ def reproduce_paper(
     """
     config = paper_config(epochs, seed)
     means.home.check_writable()
-    check_folder(out, "metrics.json", "checkpoints", force=force)
+    check_folder(out, "metrics.json", force=force, beside="checkpoints")
     _check_continues(out, config, None)
     data = DataSpec(source=means.source or "cifar10")
     reproduction = _Reproduction(data.source, out, config, view)
@@ -131,8 +131,6 @@ def _check_continues(out: Path, config: TrainConfig, data: str | None) -> None:
         found = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
         there, seed, trained_on = len(found["history"]), found["config"]["seed"], found["data_fingerprint"]
     except FileNotFoundError:
-        if out.is_dir() and any(each.name != "checkpoints" for each in out.iterdir()):
-            raise InputError(f"{out}: holds files that are not ours. Name an empty folder with --out.") from None
         return
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise InputError(f"{out}: its metrics.json can't be read. Name another folder with --out.") from None
