@@ -127,6 +127,7 @@ def test_folder_of_the_users_is_trained_into_only_if_told_to(tmp_path: Path) -> 
 def test_folder_of_the_users_is_no_place_for_the_seed_report(tmp_path: Path) -> None:
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "accuracy.png").write_text(OLD)
+    (tmp_path / "own" / "checkpoints").mkdir()
     told = alexsearch("seed-report", "--data", "synthetic", "--out", tmp_path / "own", code=2)
     assert "Name an empty or a new folder" in told
 

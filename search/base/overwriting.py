@@ -41,14 +41,16 @@ def is_marked(path: Path) -> bool:
         return WRITTEN_BY.encode() in file.read(HEAD_BYTES)
 
 
-def check_folder(folder: Path, *marks: str, force: bool) -> None:
+def check_folder(folder: Path, *marks: str, force: bool, beside: str = "") -> None:
     """Whether a command may train into `folder`: it is empty or not there, or one of `marks`, patterns, lies in it.
+
+    What is called `beside` is no sign of anything: the folder may hold it, and nothing else. With `force`, all.
 
     Raises:
         InputError: the folder holds something else, or no folder can be called so.
     """
     try:
-        holds = folder.is_dir() and any(path.name != ".lock" for path in folder.iterdir())
+        holds = folder.is_dir() and any(path.name != beside for path in folder.iterdir())
         if not holds or force or any(any(folder.glob(mark)) for mark in marks):
             return
     except OSError as error:

@@ -53,7 +53,7 @@ def claimed(folder: Path, *, force: bool = False) -> Iterator[None]:
     Raises:
         InputError: one does; or, without `force`, it holds something that no such training left.
     """
-    check_folder(folder, "recipe.toml", "trial-*/recipe.toml", force=force)
+    check_folder(folder, ".lock", "recipe.toml", "trial-*/recipe.toml", force=force)
     try:
         make_folder(folder)
         lock = FileLock(folder / ".lock")

@@ -50,7 +50,7 @@ def reproduce_paper(
     """
     config = paper_config(epochs, seed)
     means.home.check_writable()
-    check_folder(out, "metrics.json", "checkpoints", force=force)
+    check_folder(out, "metrics.json", force=force, beside="checkpoints")
     _check_continues(out, config, None)
     data = DataSpec(source=means.source or "cifar10")
     reproduction = _Reproduction(data.source, out, config, view)
