@@ -42,6 +42,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from fleet import Fleet, Verdict, judge
 from null_worker import Orders, space_of
 from postgres_server import PostgresServer
+from study_maker import DATA
 
 REPORTS = 20
 
@@ -212,7 +213,7 @@ def large(folder: Path, url: str = "", trials: int = 10_000, settled: int = 5_00
 def large_study(orders: Orders, settled: int) -> Queue:
     """A study whose first trials are settled, written straight into the tables."""
     storage = open_storage(orders.url)
-    study, _ = open_study(storage, "s", {"space": space_of(orders).to_dict(), "data": {}})
+    study, _ = open_study(storage, "s", {"space": space_of(orders).to_dict(), "data": DATA})
     queue = Queue(storage, study.study_id)
     queue.fill(orders.trials)
     chance, now = random.Random(0), datetime.datetime.now()
