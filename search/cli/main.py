@@ -241,7 +241,7 @@ def _search(request: RunRequest, trials: int | None, data: str | None, *, verbos
     study = outcome.study
     home, storage = request.home, request.storage
     where = f" --study {shlex.quote(study.shown)}{typed_options(home.folder, storage)}"
-    logs, again = str(home.log(study.name, "slot-0").parent), typed_options(home.folder, storage, data)
+    logs, again = str(home.log(study.folder, "slot-0").parent), typed_options(home.folder, storage, data)
     print_outcome(output, storage, outcome, where, logs, retrained_with=again)
     if trials and not request.add and trials < outcome.counts.budget:
         click.echo(
