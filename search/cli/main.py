@@ -158,7 +158,7 @@ def run(
         return
     from search.screen.serving import dashboard_beside
 
-    pages = open_database(home, storage, connections=PAGE_CONNECTIONS)
+    pages = open_database(home, storage, read_only=True, connections=PAGE_CONNECTIONS)
     with dashboard_beside(pages, Home(home).artifacts) as told:
         click.echo(told)
         _search(request, trials, data, verbose=verbose)
@@ -279,6 +279,23 @@ def stop(study: str | None, home: Path, storage: str | None, now: bool) -> None:
 
 
 @main.command()
+@storage_options
+def upgrade(home: Path, storage: str | None) -> None:
+    """Upgrade a database that an earlier alexsearch made.
+
+    `run`, `worker` and whatever else writes do so by themselves; commands that only read don't. End the earlier one's
+    workers before, and keep a copy: an earlier alexsearch can't read it any more.
+
+    \b
+    alexsearch upgrade --storage postgresql://me@db/alexsearch
+    """
+    from studies.store.schema import LATEST
+
+    opened = open_database(home, storage)
+    console().print(f"{opened.name} has version {LATEST}", soft_wrap=True)
+
+
+@main.command()
 @study_option
 @storage_options
 @click.option("--trial", "trials", type=click.IntRange(min=0), multiple=True, metavar="N", help="This one; repeatable.")
@@ -342,7 +359,7 @@ def best(study: str | None, home: Path, storage: str | None, as_json: bool) -> N
     """
     from search.screen.summary import best_document, print_best
 
-    opened = open_database(home, storage)
+    opened = open_database(home, storage, read_only=True)
     document = best_document(opened, study)
     if as_json:
         print_json(document)
@@ -360,15 +377,24 @@ def studies(home: Path, storage: str | None, as_json: bool) -> None:
 
     JSON keys: study, ours, budget, counts, best.
 
-    The document is a list of these, oldest study first; their meaning is that of `status`.
+    The document is a list of these, oldest study first; their meaning is that of `status`. Where nothing was ever kept
+    it is empty, with exit code 0; commands that need a study end with exit code 2 there.
 
     \b
     alexsearch studies
     alexsearch studies --storage postgresql://me@db/alexsearch --json
     """
     from search.screen.summary import print_studies, studies_document
+    from studies.store.errors import NothingYetError
 
-    opened = open_database(home, storage)
+    try:
+        opened = open_database(home, storage, read_only=True)
+    except NothingYetError as nothing:
+        if as_json:
+            print_json([])
+        else:
+            click.echo(str(nothing))
+        return
     document = studies_document(opened)
     if as_json:
         print_json(document)
@@ -436,7 +462,7 @@ def dashboard(
     from search.base.logs import keep_log
     from search.screen.serving import serve_dashboard
 
-    opened = open_database(home, storage, connections=PAGE_CONNECTIONS)
+    opened = open_database(home, storage, read_only=not allow_edits, connections=PAGE_CONNECTIONS)
     with contextlib.suppress(OSError):  # the log of logins and edits lies there, also where the database does not
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
     keep_log(Home(home).log_file, verbose=False)
