@@ -378,7 +378,8 @@ def studies(home: Path, storage: str | None, as_json: bool) -> None:
     JSON keys: study, ours, budget, counts, best.
 
     The document is a list of these, oldest study first; their meaning is that of `status`. Where nothing was ever kept
-    it is empty, with exit code 0; commands that need a study end with exit code 2 there.
+    it is empty, with exit code 0. Without --json, and in commands that need a study with it too, that is one line on
+    standard error and exit code 2.
 
     \b
     alexsearch studies
@@ -389,11 +390,10 @@ def studies(home: Path, storage: str | None, as_json: bool) -> None:
 
     try:
         opened = open_database(home, storage, read_only=True)
-    except NothingYetError as nothing:
-        if as_json:
-            print_json([])
-        else:
-            click.echo(str(nothing))
+    except NothingYetError:
+        if not as_json:
+            raise
+        print_json([])
         return
     document = studies_document(opened)
     if as_json:

@@ -253,7 +253,13 @@ def open_database(
             "Put the URL into ALEXSEARCH_STORAGE instead.",
             err=True,
         )
-    opened = open_storage(url, create=create, read_only=read_only, connections=connections)
+
+    def waiting(what: str) -> None:
+        click.echo(f"alexsearch: {what}", err=True)
+
+    opened = open_storage(url, create=create, read_only=read_only, connections=connections, waiting=waiting)
+    if not create:  # a run says so in its log
+        opened.patiently.waiting = waiting
     if url.get_backend_name() == "sqlite":
         remark_open("database", Path(url.database or ""))
     elif file := os.environ.get("ALEXSEARCH_STORAGE_PASSWORD_FILE"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,6 +36,7 @@ def open_storage(
     opening_patience_seconds: float = OPENING_PATIENCE_SECONDS,
     patience_seconds: float = PATIENCE_SECONDS,
     connections: int = 1,
+    waiting: Callable[[str], None] | None = None,
 ) -> Storage:
     """Open the database. What is missing of file and schema is built first, and an earlier version upgraded.
 
@@ -50,6 +51,7 @@ def open_storage(
         patience_seconds: How long it is waited for in every later call.
         connections: How many this process holds to Postgres at most, once it is open. Its threads take turns; a call
             takes milliseconds. While it opens, it needs up to three.
+        waiting: See `Patience.waiting`; of the opening.
 
     Raises:
         NothingYetError: There is nothing to be read yet.
@@ -77,7 +79,9 @@ def open_storage(
             inner = error.__cause__
             raise explained(inner if isinstance(inner, Exception) else error, url) from None
 
-    return Patience(url, opening_patience_seconds)(once)
+    patience = Patience(url, opening_patience_seconds)
+    patience.waiting = waiting
+    return patience(once)
 
 
 def _prepare_sqlite_file(file: Path, create: bool, read_only: bool) -> None:
