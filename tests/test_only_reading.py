@@ -45,7 +45,7 @@ def everything(url: str) -> dict[str, list[Any]]:
     engine = sa.create_engine(storage_url(url, Path()))
     with engine.connect() as connection:
         names = sorted(sa.inspect(connection).get_table_names())
-        return {name: list(connection.execute(sa.text(f'SELECT * FROM "{name}"'))) for name in names}  # noqa: S608
+        return {name: list(connection.execute(sa.text(f'SELECT * FROM "{name}"'))) for name in names}
 
 
 def plain_optuna(url: str) -> None:
