@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,22 @@ _FAILURES: Mapping[str, str] = MappingProxyType(
 )
 
 FOREIGN = "made by another program"
+
+NO_STUDY_NAMES = ("alexsearch.db", "data", "artifacts", "tensorflow.log", "seed-report")
+"""What lies in a home beside the studies' folders: no study of ours may be called so."""
+
+
+def check_study_name(name: str) -> None:
+    """Raises ValueError, "must ...", if no study of ours may be called so."""
+    if not re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9 ._-]*[A-Za-z0-9_-])?", name):
+        raise ValueError(
+            "must be letters a to z, digits, spaces and . _ - only, and start and end with a letter or digit "
+            "(it becomes the name of a folder)"
+        )
+    if name.lower() in NO_STUDY_NAMES:
+        raise ValueError(f"must not be one of {', '.join(NO_STUDY_NAMES)}, which lie beside the folders of the studies")
+    if len(name) > 100:
+        raise ValueError("must be of 100 characters at most")
 
 
 def duration(seconds: float) -> str:

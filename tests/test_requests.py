@@ -42,5 +42,5 @@ def test_edits_of_optuna_dashboards_pages_are_taken(storage: Storage, tmp_path: 
         assert edit(port, "POST", "/api/trials/5/tell", {"state": "Complete", "values": [0.5]})[0] == 204
         assert edit(port, "POST", "/api/trials/5/tell", {"state": "Fail"})[0] == 409
         assert edit(port, "POST", "/api/studies/3/rename", {"study_name": "newer"})[0] == 201
-        assert ask(port, "DELETE", "/api/studies/4", Origin=f"http://127.0.0.1:{port}")[0] == 204
+        assert ask(port, "DELETE", "/api/studies/3", Origin=f"http://127.0.0.1:{port}")[0] == 204
     assert storage.get_trial(5).values == [0.5]

@@ -31,8 +31,6 @@ from pathlib import Path
 from model.files import make_folder
 from search.base.mistakes import InputError
 
-TAKEN = ("alexsearch.db", "data", "artifacts", "tensorflow.log", "seed-report")
-"""What lies beside the studies' folders: no study of ours may be called so."""
 LONGEST_NAME = 255
 """Bytes of a file's name on nearly every file system. A study may be called by more."""
 
@@ -66,6 +64,7 @@ class Home:
         return self.folder / "seed-report"
 
     def study(self, name: str) -> Path:
+        """`name` is the one that the study was begun with: see `StudyRecord.folder`."""
         # A study made by another tool may be called anything; ours are checked when the space is read.
         called = re.sub(r"[^A-Za-z0-9 ._-]", "_", name).strip(". ") or "_"
         return self.folder / (called if len(called) <= LONGEST_NAME else f"{called[:200]}-{_digest(name)}")

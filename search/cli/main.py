@@ -158,7 +158,7 @@ def run(
         return
     from search.screen.serving import dashboard_beside
 
-    pages = open_database(home, storage, connections=PAGE_CONNECTIONS)
+    pages = open_database(home, storage, read_only=True, connections=PAGE_CONNECTIONS)
     with dashboard_beside(pages, Home(home).artifacts) as told:
         click.echo(told)
         _search(request, trials, data, verbose=verbose)
@@ -241,7 +241,7 @@ def _search(request: RunRequest, trials: int | None, data: str | None, *, verbos
     study = outcome.study
     home, storage = request.home, request.storage
     where = f" --study {shlex.quote(study.shown)}{typed_options(home.folder, storage)}"
-    logs, again = str(home.log(study.name, "slot-0").parent), typed_options(home.folder, storage, data)
+    logs, again = str(home.log(study.folder, "slot-0").parent), typed_options(home.folder, storage, data)
     print_outcome(output, storage, outcome, where, logs, retrained_with=again)
     if trials and not request.add and trials < outcome.counts.budget:
         click.echo(
@@ -276,6 +276,23 @@ def stop(study: str | None, home: Path, storage: str | None, now: bool) -> None:
     queue.request_stop(now=now)
     running = "running ones go back into the queue within seconds" if now else "running ones are finished"
     console().print(f"study {found.shown} takes no new trial, {running}: {described(queue.counts())}", soft_wrap=True)
+
+
+@main.command()
+@storage_options
+def upgrade(home: Path, storage: str | None) -> None:
+    """Upgrade a database that an earlier alexsearch made.
+
+    `run`, `worker` and whatever else writes do so by themselves; commands that only read don't. End the earlier one's
+    workers before, and keep a copy: an earlier alexsearch can't read it any more.
+
+    \b
+    alexsearch upgrade --storage postgresql://me@db/alexsearch
+    """
+    from studies.store.schema import LATEST
+
+    opened = open_database(home, storage)
+    console().print(f"{opened.name} has version {LATEST}", soft_wrap=True)
 
 
 @main.command()
@@ -342,7 +359,7 @@ def best(study: str | None, home: Path, storage: str | None, as_json: bool) -> N
     """
     from search.screen.summary import best_document, print_best
 
-    opened = open_database(home, storage)
+    opened = open_database(home, storage, read_only=True)
     document = best_document(opened, study)
     if as_json:
         print_json(document)
@@ -360,15 +377,24 @@ def studies(home: Path, storage: str | None, as_json: bool) -> None:
 
     JSON keys: study, ours, budget, counts, best.
 
-    The document is a list of these, oldest study first; their meaning is that of `status`.
+    The document is a list of these, oldest study first; their meaning is that of `status`. Where nothing was ever kept
+    it is empty, with exit code 0. Without --json, and in commands that need a study with it too, that is one line on
+    standard error and exit code 2.
 
     \b
     alexsearch studies
     alexsearch studies --storage postgresql://me@db/alexsearch --json
     """
     from search.screen.summary import print_studies, studies_document
+    from studies.store.errors import NothingYetError
 
-    opened = open_database(home, storage)
+    try:
+        opened = open_database(home, storage, read_only=True)
+    except NothingYetError:
+        if not as_json:
+            raise
+        print_json([])
+        return
     document = studies_document(opened)
     if as_json:
         print_json(document)
@@ -436,7 +462,7 @@ def dashboard(
     from search.base.logs import keep_log
     from search.screen.serving import serve_dashboard
 
-    opened = open_database(home, storage, connections=PAGE_CONNECTIONS)
+    opened = open_database(home, storage, read_only=not allow_edits, connections=PAGE_CONNECTIONS)
     with contextlib.suppress(OSError):  # the log of logins and edits lies there, also where the database does not
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
     keep_log(Home(home).log_file, verbose=False)

@@ -236,8 +236,13 @@ workers_option = click.option(
 )
 
 
-def open_database(home: Path, storage: str | None, *, create: bool = False, connections: int = 1) -> Storage:
-    """The database that the options name. Raises StorageError if it can't be used."""
+def open_database(
+    home: Path, storage: str | None, *, create: bool = False, read_only: bool = False, connections: int = 1
+) -> Storage:
+    """The database that the options name. Raises StorageError if it can't be used.
+
+    `read_only` is for commands that only read: see `studies.store.opening.open_storage`.
+    """
     from studies.store.opening import open_storage
     from studies.store.urls import has_password, storage_url
 
@@ -248,7 +253,13 @@ def open_database(home: Path, storage: str | None, *, create: bool = False, conn
             "Put the URL into ALEXSEARCH_STORAGE instead.",
             err=True,
         )
-    opened = open_storage(url, create=create, connections=connections)
+
+    def waiting(what: str) -> None:
+        click.echo(f"alexsearch: {what}", err=True)
+
+    opened = open_storage(url, create=create, read_only=read_only, connections=connections, waiting=waiting)
+    if not create:  # a run says so in its log
+        opened.patiently.waiting = waiting
     if url.get_backend_name() == "sqlite":
         remark_open("database", Path(url.database or ""))
     elif file := os.environ.get("ALEXSEARCH_STORAGE_PASSWORD_FILE"):

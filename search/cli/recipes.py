@@ -80,7 +80,7 @@ def export(
         raise click.UsageError("--top makes several recipes: name a file with -o, or print them as JSON with --json.")
     if as_json and not to_stdout:
         raise click.UsageError("--json goes with -o -. To write JSON, name a file that ends in .json.")
-    opened = open_database(home, storage)
+    opened = open_database(home, storage, read_only=True)
     recipes = find_recipes(opened, study, trial, top or 1)
     if to_stdout:
         if as_json:

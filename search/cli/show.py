@@ -54,7 +54,7 @@ def status(study: str | None, home: Path, storage: str | None, as_json: bool, wa
     """
     from search.screen.summary import print_status, status_document
 
-    opened = open_database(home, storage)
+    opened = open_database(home, storage, read_only=True)
     if watched and as_json:
         raise click.UsageError("--watch and --json don't go together: ask for the JSON again and again.")
     if watched:
@@ -112,7 +112,7 @@ def report(
     from search.screen.reporting import study_figure, write_figure, write_picture, write_report
 
     kind = kind or {".png": "png", ".svg": "svg", ".pdf": "pdf"}.get(output.suffix.lower(), "html")
-    opened = open_database(home, storage)
+    opened = open_database(home, storage, read_only=True)
     if figure is None and kind == "pdf":
         raise InputError(f"a pdf file holds one figure. Say which with --figure: {', '.join(FIGURE_NAMES)}.")
     if figure is None and kind == "html":

@@ -151,7 +151,7 @@ def replay(
     from search.retraining.replay import replay_trial
     from search.screen.outcomes import print_replayed, shown
 
-    opened, means = open_database(home, storage), Means(Home(home), data, gpus=gpus)
+    opened, means = open_database(home, storage, read_only=True), Means(Home(home), data, gpus=gpus)
     output = console(quiet=as_json)
     document = shown(output, lambda view: replay_trial(opened, study, trial, means, view), print_replayed)
     if as_json:

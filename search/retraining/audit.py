@@ -91,7 +91,7 @@ def _train(storage: Storage, study: StudyRecord, trials: Sequence[FrozenTrial], 
     data = data.model_copy(update={"source": means.source or data.source})
     jobs = {}
     for trial, config in zip(trials, configs, strict=True):
-        checkpoints = means.home.checkpoints(study.name, study.attributes["uid"], trial.number)
+        checkpoints = means.home.checkpoints(study.folder, study.attributes["uid"], trial.number)
         jobs[Job(f"trial {trial.number}", config, checkpoints)] = trial
         then = "" if trial.value is None else f" at {trial.value:.4f}"
         view.note(f"trial {trial.number}, pruned after epoch {trial.last_step}{then}: {short(config.model_dump())}")

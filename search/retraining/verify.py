@@ -80,7 +80,7 @@ def verify_study(
     trials = _distinct(storage, study, top)
     recipes = [recipe_of(storage, study, trial) for trial in trials]
     means.home.check_writable()
-    out = out or means.home.verify(study.name, study.attributes["uid"])
+    out = out or means.home.verify(study.folder, study.attributes["uid"])
     with claimed(out, force=force):
         shop, images = open_workshop(recipes[0], "validation", means, view)
         _check_images(study, recipes, images)

@@ -18,7 +18,7 @@ from search.base.mistakes import InputError
 from search.base.provenance import provenance
 from search.training.places import visible_gpus
 from search.training.surroundings import child_environment, python_command, telling
-from studies.store.errors import StorageError
+from studies.store.errors import NothingYetError, StorageError
 from studies.store.opening import open_storage
 from studies.store.urls import redacted, storage_url
 
@@ -134,11 +134,33 @@ def _storage(home: Home, storage: str | None) -> Finding:
         url = storage_url(storage, home.folder)
         if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
             return Finding("storage", True, f"{redacted(url)} will be made by the first run")
-        opened = open_storage(url, create=False, opening_patience_seconds=0)
+        if url.get_backend_name() == "sqlite" and (kind := network_kind(Path(url.database or ""))):
+            return Finding("storage", False, f"{redacted(url)} lies on a network file system ({kind})", NO_NETWORK)
+        opened = open_storage(url, read_only=True, opening_patience_seconds=0)
         studies = len(opened.get_all_studies())
+    except NothingYetError:
+        return Finding("storage", True, f"{redacted(url)} will be filled by the first run")
     except StorageError as error:
         return Finding("storage", False, str(error), "Mend what it says, or use the default SQLite file.")
     return Finding("storage", True, f"{redacted(url)}: {studies} {'study' if studies == 1 else 'studies'}")
+
+
+NO_NETWORK = (
+    "SQLite's locks don't hold there, and a study can be damaged: keep it on a local disk, or use a Postgres database."
+)
+NETWORK_KINDS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "fuse.sshfs"})
+
+
+def network_kind(file: Path, mounts: Path = Path("/proc/mounts")) -> str | None:
+    """The kind of network file system that the file lies on, by the kernel's table of mounts; None for a local one."""
+    try:
+        lines = [line.split() for line in mounts.read_text(errors="replace").splitlines()]
+    except OSError:  # another system's kernel has no such table
+        return None
+    around = {str(folder): "" for folder in file.absolute().parents}
+    around |= {where: kind for _, where, kind, *_ in lines if where in around}  # the last of a place hides the others
+    kind = next((kind for kind in around.values() if kind), "")
+    return kind if kind in NETWORK_KINDS else None
 
 
 def _probe(program: str, arguments: Sequence[str], *, hide_gpus: bool) -> tuple[dict[str, Any] | None, str]:

@@ -30,7 +30,7 @@ from search.training.child import StartError
 from search.training.places import chosen_gpus, crowded, plan_places, visible_gpus
 from studies.queue.queue import Queue
 from studies.queue.undertaker import BEAT_SECONDS, Undertaker
-from studies.record.catalog import StudyRecord
+from studies.record.catalog import StudyRecord, all_studies
 from studies.show.notes import refresh_notes
 from studies.store.cache import StartedTrials
 
@@ -73,7 +73,8 @@ def run_search(request: RunRequest, view: View, stopping: threading.Event) -> Ru
         raise
     run.work()
     return RunOutcome(
-        study=study,
+        # It may have been renamed meanwhile.
+        study=next((each for each in all_studies(request.storage) if each.study_id == study.study_id), study),
         counts=run.queue.counts(),
         seconds=time.monotonic() - started,
         interrupted=stopping.is_set(),
@@ -118,14 +119,14 @@ class _Run:
         self.queue = Queue(request.storage, study.study_id)
         self._request, self._study, self._view, self._stopping = request, study, view, stopping
         self._events: queues.Queue[Event] = queues.Queue()
-        self._trials = StartedTrials(request.storage)
+        self._trials = StartedTrials(request.storage, {study.folder: study.study_id})
         self._failures: list[BaseException] = []
         self._ended = threading.Event()
         if not request.joins:
             self._fill()
         work = Assignment(
             home=request.home,
-            study_name=study.name,
+            study_name=study.folder,
             study_uid=study.attributes["uid"],
             space=space,
             data=space.data,

@@ -68,6 +68,7 @@ class Assignment:
 
     home: Home
     study_name: str
+    """The one it was begun with: of its folder, and of the pruner's brackets"""
     study_uid: str
     space: SearchSpace
     data: DataSpec

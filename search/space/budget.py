@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from model.config import Frozen
-from search.base.home import TAKEN
+from studies.words import check_study_name
 
 Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
 Count = Annotated[int, Field(ge=0, le=1_000_000, strict=True)]
@@ -41,13 +41,7 @@ class StudySpec(Frozen):
     @field_validator("name")
     @classmethod
     def _name_is_a_folder(cls, name: str) -> str:
-        if not re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9 ._-]*[A-Za-z0-9_-])?", name):
-            raise ValueError(
-                "must be letters a to z, digits, spaces and . _ - only, and start and end with a letter or digit "
-                "(it becomes the name of a folder)"
-            )
-        if name.lower() in TAKEN:
-            raise ValueError(f"must not be one of {', '.join(TAKEN)}, which lie beside the folders of the studies")
+        check_study_name(name)
         return name
 
     @field_validator("timeout")

@@ -36,7 +36,17 @@ from studies.store.attributes import STUDY_SYSTEM, TRIAL_SYSTEM, TRIAL_USER
 from studies.store.schema import EPOCHS, SLOTS
 from studies.store.shapes import is_number, is_text, is_whole
 from studies.store.storage import Storage
-from studies.store.tables import REPORTS, TRIALS, VALUES, hold_study, upsert, utc_now, write_report, write_value
+from studies.store.tables import (
+    REPORTS,
+    STUDIES,
+    TRIALS,
+    VALUES,
+    hold_study,
+    upsert,
+    utc_now,
+    write_report,
+    write_value,
+)
 from studies.words import failure_in_words, one_line
 
 log = logging.getLogger(__name__)
@@ -118,6 +128,7 @@ class Queue:
 
         def body(session: orm.Session) -> int:
             hold_study(session, self.study_id)
+            remove_orphans(session)
             known = sa.select(sa.func.count(), sa.func.max(TRIALS.c.number)).where(TRIALS.c.study_id == self.study_id)
             present, last = session.execute(known).one()
             start = 0 if last is None else last + 1  # not `present`: a trial in between may have been deleted
@@ -509,6 +520,12 @@ class Queue:
         if self.storage.engine.name == "sqlite":
             return sa.literal_column("((julianday('now') - 2440587.5) * 86400.0)", sa.Float)
         return sa.literal_column("extract(epoch from clock_timestamp())::float", sa.Float)
+
+
+def remove_orphans(session: orm.Session) -> None:
+    """Forget the epochs and slots of trials and studies that somebody deleted."""
+    session.execute(sa.delete(EPOCHS).where(EPOCHS.c.trial_id.not_in(sa.select(TRIALS.c.trial_id))))
+    session.execute(sa.delete(SLOTS).where(SLOTS.c.study_id.not_in(sa.select(STUDIES.c.study_id))))
 
 
 def _attempts(session: orm.Session, trial_id: int) -> int:

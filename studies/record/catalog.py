@@ -3,6 +3,7 @@
 space     the search space, as `SearchSpace.to_dict` gives it
 data      fingerprint, counts and classes of its data
 uid       tells this study from any other of the same name
+folder    the name it was begun with, if it has another one now: that of its folder in a home
 
 `studies.record.retrained` adds what retrainings came to.
 """
@@ -22,7 +23,7 @@ import optuna
 import sqlalchemy as sa
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import orm
+from sqlalchemy import exc, orm
 
 from studies.queue.queue import Counts, Queue
 from studies.record.curves import best_so_far
@@ -30,7 +31,7 @@ from studies.store import shapes
 from studies.store.attributes import STUDY_SYSTEM, STUDY_USER, TRIAL_USER
 from studies.store.storage import Storage
 from studies.store.tables import DIRECTIONS, FINITE, STUDIES, TRIALS, VALUES, hold_study
-from studies.words import FOREIGN, failure_of
+from studies.words import FOREIGN, check_study_name, failure_of
 
 METRIC = "val_accuracy"
 MAXIMIZED = (StudyDirection.MAXIMIZE,)
@@ -73,6 +74,11 @@ class StudyRecord:
         if self.odd:
             return f"odd: another program changed its {self.odd}"
         return "" if self.is_ours else FOREIGN
+
+    @property
+    def folder(self) -> str:
+        """The name that it was begun with, under which a home keeps its checkpoints and logs."""
+        return str(self.attributes.get("folder") or self.name)
 
     @property
     def shown(self) -> str:
@@ -157,6 +163,37 @@ def open_study(storage: Storage, name: str, attributes: Mapping[str, Any]) -> tu
     made = storage.transaction(body)
     attributes = storage.read(lambda session: STUDY_USER.read_all(session, study_id))
     return StudyRecord(study_id, name, attributes), made
+
+
+def rename_study(storage: Storage, study_id: int, name: str) -> None:
+    """Call the study `name`, in one transaction: its trials stay the rows that they are, so their epochs stay theirs.
+
+    Workers that are at it go on: they know it by its id, and its folder keeps the name that it was begun with.
+
+    Raises:
+        KeyError: there is no such study.
+        StudyError: the name is another study's, or none that a study of ours may have.
+    """
+
+    def body(session: orm.Session) -> None:
+        hold_study(session, study_id)
+        before = session.scalar(sa.select(STUDIES.c.study_name).where(STUDIES.c.study_id == study_id))
+        if before is None:
+            raise KeyError(study_id)
+        space = STUDY_USER.read(session, study_id, "space")
+        if isinstance(space, dict) and isinstance(space.get("study"), dict):
+            check_study_name(name)
+            folder = STUDY_USER.read(session, study_id, "folder") or before
+            space["study"]["name"] = name
+            STUDY_USER.write(session, study_id, {"space": space, "folder": folder})
+        session.execute(sa.update(STUDIES).where(STUDIES.c.study_id == study_id).values(study_name=name))
+
+    try:
+        storage.transaction(body)
+    except exc.IntegrityError:
+        raise StudyError("Study name already exists.") from None
+    except ValueError as error:
+        raise StudyError(f"The name {error}.") from None
 
 
 def best_trial(storage: Storage, study: StudyRecord) -> FrozenTrial:

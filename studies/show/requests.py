@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import io
 import json
 import math
@@ -19,6 +20,8 @@ from urllib.parse import parse_qs
 
 import sqlalchemy as sa
 
+from studies.queue.queue import remove_orphans
+from studies.record.catalog import StudyError, rename_study
 from studies.show.guard import READING
 from studies.store.errors import StorageError
 from studies.store.storage import Storage
@@ -65,17 +68,57 @@ def checked(app: WSGIApplication, storage: Storage) -> WSGIApplication:
         environ.setdefault("HTTP_ACCEPT_ENCODING", "")
         try:
             _check(environ, storage)
+            answer = _renamed(environ, storage)
+            if answer is None:
+                return app(environ, _tidying(environ, storage, start_response))
+            status = "201 Created"
         except RefusedError as refused:
-            status, why = refused.status, str(refused)
+            status, answer = refused.status, {"reason": str(refused)}
         except StorageError as error:
-            status, why = "503 Service Unavailable", str(error)
-        else:
-            return app(environ, start_response)
-        body = json.dumps({"reason": why}).encode()
+            status, answer = "503 Service Unavailable", {"reason": str(error)}
+        body = json.dumps(answer).encode()
         start_response(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
     return application
+
+
+def _renamed(environ: WSGIEnvironment, storage: Storage) -> dict[str, Any] | None:
+    """The answer where a study is to have another name; None where something else is asked.
+
+    optuna-dashboard would copy the study under the new name and delete the old one: its trials would be other rows,
+    of which our tables and the workers that are at it know nothing.
+    """
+    from optuna_dashboard._serializer import serialize_frozen_study
+
+    found = re.fullmatch(r"/api/studies/(\d+)/rename/?", environ["PATH_INFO"])
+    if environ["REQUEST_METHOD"] != "POST" or not found:
+        return None
+    study_id = _row_id(found[1])
+    document = _document(environ["wsgi.input"].getvalue())
+    try:
+        rename_study(storage, study_id, str(document["study_name"]))
+        study = next(each for each in storage.get_all_studies() if each._study_id == study_id)
+    except StudyError as error:
+        raise RefusedError("400 Bad Request", str(error)) from None
+    except (KeyError, StopIteration):
+        raise RefusedError("404 Not Found", f"study_id={study_id} is not found") from None
+    answer: dict[str, Any] = serialize_frozen_study(study)
+    return answer
+
+
+def _tidying(environ: WSGIEnvironment, storage: Storage, start_response: StartResponse) -> StartResponse:
+    """`start_response`, which where a study was deleted first removes what our tables keep of it."""
+    if environ["REQUEST_METHOD"] != "DELETE" or not re.fullmatch(r"/api/studies/\d+/?", environ["PATH_INFO"]):
+        return start_response
+
+    def started(status: str, *given: Any) -> Any:
+        if status.startswith("204"):
+            with contextlib.suppress(StorageError):  # the next run tidies up too
+                storage.transaction(remove_orphans)
+        return start_response(status, *given)
+
+    return started
 
 
 class CheckedArtifacts:

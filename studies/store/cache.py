@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -41,9 +43,15 @@ class StartedTrials(_CachedStorage):
     _kept = tuple(state for state in TrialState if state != TrialState.WAITING)
     """Trials in these states are in it."""
 
-    def __init__(self, backend: Storage) -> None:
+    def __init__(self, backend: Storage, begun_as: Mapping[str, int] = MappingProxyType({})) -> None:
+        """`begun_as`: names that go on meaning these studies' ids, whatever the studies are called by now."""
         super().__init__(backend)
+        self._begun_as = begun_as
         self._seen: dict[int, dict[int, _Seen]] = {}
+
+    def get_study_id_from_name(self, study_name: str) -> int:
+        known = self._begun_as.get(study_name)
+        return super().get_study_id_from_name(study_name) if known is None else known
 
     def _read_trials_from_remote_storage(self, study_id: int) -> None:
         with self._lock:

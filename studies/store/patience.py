@@ -18,6 +18,9 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+SILENT_SECONDS = 3.0
+"""A command that has said nothing for so long says what it waits for."""
+
 
 class Patience:
     """Repeats a call, which must be safe to repeat, while the database at `url` is away. Threads may share one.
@@ -30,6 +33,8 @@ class Patience:
         self.seconds = seconds
         self.giving_up = threading.Event()
         """Set it to end all waiting at once."""
+        self.waiting: Callable[[str], None] | None = None
+        """Called once, in a thread of its own, when a call takes longer than `SILENT_SECONDS`: what it waits for."""
         self._lock = threading.Lock()
         self._repeated = 0
         self._since = 0.0
@@ -45,6 +50,10 @@ class Patience:
         """
         deadline = time.monotonic() + self.seconds
         attempt = 0
+        silence = threading.Timer(SILENT_SECONDS, self._tell) if self.waiting else None
+        if silence:
+            silence.daemon = True
+            silence.start()
         try:
             while True:
                 try:
@@ -61,8 +70,18 @@ class Patience:
                     if self.giving_up.wait(_delay(attempt)):
                         raise explained(problem, self.url) from None
         finally:
+            if silence:
+                silence.cancel()
             if attempt:
                 self._end()
+
+    def _tell(self) -> None:
+        tell, self.waiting = self.waiting, None
+        if tell:
+            holder = (
+                "another program holds its lock" if self.url.get_backend_name() == "sqlite" else "it does not answer"
+            )
+            tell(f"waiting for storage {redacted(self.url)}: {holder}. Ctrl-C ends the waiting; nothing is lost.")
 
     def _begin(self, problem: Exception) -> None:
         with self._lock:

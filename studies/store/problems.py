@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
-
 from sqlalchemy import exc
 from sqlalchemy.engine import URL
 
 from studies.store.errors import StorageError
-from studies.store.urls import redacted
+from studies.store.urls import redacted, without_secrets
 
 # SQLSTATEs of Postgres that no waiting mends: wrong password, no such database or right, disk full.
 POSTGRES_HOPELESS = ("28", "3D", "42", "22", "23", "53100")
@@ -57,9 +55,7 @@ def explained(problem: Exception, url: URL) -> StorageError:
 def problem_text(problem: Exception, url: URL) -> str:
     """What the database said, on one line and without a password."""
     text = " ".join(str(getattr(problem, "orig", None) or problem).split())
-    if url.password:
-        for secret in {str(url.password), quote(str(url.password))}:
-            text = text.replace(secret, "***")
+    text = without_secrets(text, url)
     return text if len(text) <= 300 else text[:297] + "..."
 
 

@@ -24,6 +24,8 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import orm
 from sqlalchemy.engine import URL
 
+from studies.store.errors import StorageError
+from studies.store.only_reading import connect_to_read
 from studies.store.patience import Patience
 from studies.store.reading import read_trials
 from studies.store.tables import STUDIES, TRIALS
@@ -45,17 +47,27 @@ MANY_IDS = 5_000
 class Storage(RDBStorage):
     """Optuna's database storage, made safe for many processes and for a database that goes away for a while."""
 
-    def __init__(self, url: URL, *, skip_table_creation: bool, patience_seconds: float, connections: int = 1) -> None:
+    def __init__(
+        self,
+        url: URL,
+        *,
+        skip_table_creation: bool,
+        patience_seconds: float,
+        connections: int = 1,
+        read_only: bool = False,
+    ) -> None:
         self.safe_url = url
+        self.read_only = read_only
         self.patiently = Patience(url, patience_seconds)
         super().__init__(
             url.render_as_string(hide_password=False),
-            engine_kwargs=engine_arguments(url) | _while_opening(url),
+            engine_kwargs=engine_arguments(url, read_only=read_only) | _while_opening(url, read_only),
             skip_table_creation=skip_table_creation,
         )
         if url.get_backend_name() != "sqlite":
             # Not before: Optuna's constructor nests two connections, and a pool of one would deadlock it.
-            self.engine = sa.create_engine(url, **engine_arguments(url), **_pool_arguments(connections))
+            arguments = engine_arguments(url, read_only=read_only) | _pool_arguments(connections)
+            self.engine = sa.create_engine(url, **arguments)
             self.scoped_session.remove()
             self.scoped_session.configure(bind=self.engine)
 
@@ -77,8 +89,11 @@ class Storage(RDBStorage):
         """Run `body` in one transaction, again from its start if the database went away.
 
         The first statement of `body` must write: that takes SQLite's write lock (see `engine_arguments`), or the
-        row's lock in Postgres, before anything is read that a decision rests on.
+        row's lock in Postgres, before anything is read that a decision rests on. Raises StorageError if the database
+        was opened to be read.
         """
+        if self.read_only:
+            raise StorageError(f"storage {self.name}: was opened to be read only.")
 
         def once() -> T:
             with self._turn(), orm.Session(self.engine, expire_on_commit=False) as session, session.begin():
@@ -196,16 +211,20 @@ for _name in (
     setattr(Storage, _name, _patient(_name))
 
 
-def engine_arguments(url: URL) -> dict[str, Any]:
+def engine_arguments(url: URL, *, read_only: bool = False) -> dict[str, Any]:
     """For SQLAlchemy's `create_engine`."""
+    if read_only and url.get_backend_name() == "sqlite":
+        return {"creator": functools.partial(connect_to_read, str(url.database), SQLITE_BUSY_SECONDS)}
     if url.get_backend_name() == "sqlite":
         # IMMEDIATE: the first write of a transaction waits its turn for the write lock. The default, DEFERRED, takes
         # a read lock first and fails at once where another process has written in between.
         return {"connect_args": {"timeout": SQLITE_BUSY_SECONDS, "isolation_level": "IMMEDIATE"}}
+    options = (*_texts(url.query.get("options")), "-c default_transaction_read_only=on") if read_only else ()
     return {
         "connect_args": {
             "connect_timeout": 10,
             "application_name": "alexsearch",
+            **({"options": " ".join(options)} if options else {}),
             # A server that vanishes without a word (power, a cut cable) would else be waited for from a quarter of an
             # hour to two hours, whatever was said about patience.
             **{"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000},
@@ -213,8 +232,13 @@ def engine_arguments(url: URL) -> dict[str, Any]:
     }
 
 
-def _while_opening(url: URL) -> dict[str, Any]:
-    return {} if url.get_backend_name() == "sqlite" else {"poolclass": sa.pool.NullPool}
+def _texts(given: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else given or ()
+
+
+def _while_opening(url: URL, read_only: bool) -> dict[str, Any]:
+    # SQLite's readers for good: what a connection has beside the file goes when it is closed.
+    return {} if url.get_backend_name() == "sqlite" and not read_only else {"poolclass": sa.pool.NullPool}
 
 
 def _pool_arguments(connections: int) -> dict[str, Any]:

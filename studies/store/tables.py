@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,11 @@ PARAMS: sa.Table = models.TrialParamModel.__table__
 VALUES: sa.Table = models.TrialValueModel.__table__
 REPORTS: sa.Table = models.TrialIntermediateValueModel.__table__
 """Intermediate values, by step"""
+
+OPTUNA_REVISION = "v3.2.0.a"
+"""Of the tables that this Optuna reads and writes: what its `alembic_version` holds."""
+OPTUNA_REVISIONS = re.compile(r"v(\d+)\.(\d+)\.(\d+)\.[a-z]")
+"""What Optuna's revisions look like; those of other programs that keep an `alembic_version` do not."""
 
 FINITE = models.TrialValueModel.TrialValueType.FINITE
 """The `value_type` of a value that is neither of the infinities"""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from urllib.parse import quote
 
 from sqlalchemy import exc
 from sqlalchemy.engine import URL, make_url
@@ -26,7 +27,7 @@ def storage_url(storage: str | None, home: Path) -> URL:
         return URL.create("sqlite", database=str((home / SQLITE_FILE).absolute()))
     known = "sqlite:///FILE or postgresql://USER@HOST/DATABASE"
     try:
-        url = make_url(storage)
+        url = parsed(storage)
     except (exc.ArgumentError, ValueError):
         # Quoted nowhere: what could not be taken apart may have a password in any of its parts.
         raise StorageError(f"the storage is not a database URL. Use {known}.") from None
@@ -50,14 +51,46 @@ def storage_url(storage: str | None, home: Path) -> URL:
     return url
 
 
+def parsed(text: str) -> URL:
+    """The URL, whose password may hold an `@` or a `/` as it is: it ends before the last `@`.
+
+    SQLAlchemy would have it end before the first, and take the rest for the host, which is printed.
+    """
+    scheme, mark, rest = text.partition("://")
+    place, question, query = rest.partition("?")
+    user, at, host = place.rpartition("@")
+    name, colon, password = user.partition(":")
+    if not (mark and at and colon and "@" in password):
+        return make_url(text)
+    password = password.replace("@", "%40").replace("/", "%2F")
+    return make_url(f"{scheme}://{name}:{password}@{host}{question}{query}")
+
+
 def has_password(url: URL | str) -> bool:
     """Whether the URL itself carries a password, in either of its two places."""
-    url = make_url(url)
+    url = parsed(url) if isinstance(url, str) else url
     return bool(url.password) or "password" in url.query
 
 
 def redacted(url: URL) -> str:
-    """The URL as it may be printed: `repr(URL)` shows a password that was given as `?password=`."""
-    if "password" in url.query:
-        url = url.update_query_dict({"password": "***"})
-    return url.render_as_string(hide_password=True).replace("+psycopg", "")
+    """The URL as it may be printed, without the passwords that `repr(URL)` shows: `?password=`, `?sslpassword=`."""
+    return (
+        url.update_query_dict(dict.fromkeys(_secret_options(url), "***"))
+        .render_as_string(hide_password=True)
+        .replace("+psycopg", "")
+    )
+
+
+def without_secrets(text: str, url: URL) -> str:
+    """The text with every password of the URL taken out, written as it is or as URLs write it."""
+    secrets = {str(url.password)} if url.password else set()
+    for name in _secret_options(url):
+        given = url.query[name]
+        secrets |= {given} if isinstance(given, str) else set(given)
+    for secret in sorted(secrets | {quote(secret) for secret in secrets} - {""}, key=len, reverse=True):
+        text = text.replace(secret, "***") if secret else text
+    return text
+
+
+def _secret_options(url: URL) -> list[str]:
+    return [name for name in url.query if "password" in name.lower()]
