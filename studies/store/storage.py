@@ -138,7 +138,19 @@ class Storage(RDBStorage):
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         """As Optuna's, from plain rows that are checked."""
-        trials = self.read(lambda session: read_trials(session, TRIALS.c.trial_id == trial_id))
+
+        def once() -> list[FrozenTrial]:
+            # The thread's own session: Optuna asks in the middle of a transaction, and a pool of one has no second
+            # connection to give.
+            session = self.scoped_session()
+            asked_inside = session.in_transaction()
+            try:
+                return read_trials(session, TRIALS.c.trial_id == trial_id)
+            finally:
+                if not asked_inside:
+                    session.close()
+
+        trials = self.patiently(once)
         if not trials:
             raise KeyError(f"there is no trial with the id {trial_id}")
         return trials[0]
