@@ -5,16 +5,15 @@ Exit codes: 0 done, 1 a failure while running, 2 wrong usage or input, 130 inter
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from search.cli.machine import MACHINE, PAGE_CONNECTIONS
 from search.cli.options import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -24,10 +23,7 @@ from search.cli.options import (
     data_option,
     fail,
     gpus_option,
-    json_option,
     open_database,
-    print_json,
-    remark_open,
     storage_options,
     study_option,
     timeout_option,
@@ -42,10 +38,6 @@ from search.cli.use import USE
 
 if TYPE_CHECKING:
     from search.run.request import RunRequest
-
-
-PAGE_CONNECTIONS = 4
-"""Of a dashboard to Postgres: the threads that serve its pages take turns."""
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -343,174 +335,7 @@ def _trials(numbers: Sequence[int]) -> str:
     return f"trial{'s' * (len(numbers) != 1)} {listed([str(number) for number in numbers])}"
 
 
-@main.command()
-@study_option
-@storage_options
-@json_option
-def best(study: str | None, home: Path, storage: str | None, as_json: bool) -> None:
-    """Show the best complete trial of a study.
-
-    JSON keys: study, ours (false: another program made it), number, value (val_accuracy of its last epoch), params
-    (what was sampled), config (all of it), epochs_run, seconds, device, data_fingerprint, versions, git_commit.
-
-    \b
-    alexsearch best
-    alexsearch best --json | jq .config
-    """
-    from search.screen.summary import best_document, print_best
-
-    opened = open_database(home, storage, read_only=True)
-    document = best_document(opened, study)
-    if as_json:
-        print_json(document)
-    else:
-        print_best(
-            console(), opened, document, f" --study {shlex.quote(document['study'])}{typed_options(home, opened)}"
-        )
-
-
-@main.command()
-@storage_options
-@json_option
-def studies(home: Path, storage: str | None, as_json: bool) -> None:
-    """List the studies of a database.
-
-    JSON keys: study, ours, budget, counts, best.
-
-    The document is a list of these, oldest study first; their meaning is that of `status`. Where nothing was ever kept
-    it is empty, with exit code 0. Without --json, and in commands that need a study with it too, that is one line on
-    standard error and exit code 2.
-
-    \b
-    alexsearch studies
-    alexsearch studies --storage postgresql://me@db/alexsearch --json
-    """
-    from search.screen.summary import print_studies, studies_document
-    from studies.store.errors import NothingYetError
-
-    try:
-        opened = open_database(home, storage, read_only=True)
-    except NothingYetError:
-        if not as_json:
-            raise
-        print_json([])
-        return
-    document = studies_document(opened)
-    if as_json:
-        print_json(document)
-    else:
-        print_studies(console(), opened, document)
-
-
-@main.command()
-@click.option("--study", metavar="NAME", show_default="the list of all", help="Study whose page to open.")
-@storage_options
-@click.option("--host", default="127.0.0.1", metavar="H", show_default=True, help="Address to listen at.")
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=8080, metavar="P", show_default=True, help="0 takes a free one."
-)
-@click.option(
-    "--allow-edits",
-    is_flag=True,
-    help="Let the pages change studies: stop, continue, notes, names, deletions.",
-)
-@click.option(
-    "--password-file",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    show_default="the variable ALEXSEARCH_DASHBOARD_PASSWORD",
-    help="File whose first line is the password to ask for. Off loopback, one is needed.",
-)
-@click.option(
-    "--token-file",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    show_default="the variable ALEXSEARCH_DASHBOARD_TOKEN",
-    help="File whose first line scripts may send as a bearer token.",
-)
-@click.option("--allow-host", "extra_hosts", multiple=True, metavar="NAME", help="Another name it is reached by.")
-@click.option(
-    "--trusted-proxy",
-    metavar="ADDRESS",
-    show_default="none",
-    help="Believe this reverse proxy's X-Forwarded-For and -Proto: who asks, and whether by TLS.",
-)
-def dashboard(
-    study: str | None,
-    home: Path,
-    storage: str | None,
-    host: str,
-    port: int,
-    allow_edits: bool,
-    password_file: Path | None,
-    token_file: Path | None,
-    extra_hosts: tuple[str, ...],
-    trusted_proxy: str | None,
-) -> None:
-    """Serve our pages and optuna-dashboard over the studies of a database. Ctrl-C ends it.
-
-    The first page lists the studies. Each has a live view, its trials one by one or up to eight on one chart, and its
-    best configuration to export; with --allow-edits, it can be stopped and continued there. Logins and edits are
-    written to the log of this host in the home.
-
-    \b
-    alexsearch dashboard
-    alexsearch dashboard --study quick --port 9000
-    alexsearch dashboard --host 0.0.0.0 --password-file secret --allow-host gpu7.example.org
-    """
-    from search.base.home import Home
-    from search.base.logs import keep_log
-    from search.screen.serving import serve_dashboard
-
-    opened = open_database(home, storage, read_only=not allow_edits, connections=PAGE_CONNECTIONS)
-    with contextlib.suppress(OSError):  # the log of logins and edits lies there, also where the database does not
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    keep_log(Home(home).log_file, verbose=False)
-    for what, file in (("password file", password_file), ("token file", token_file)):
-        if file is not None:
-            remark_open(what, file)
-    serve_dashboard(
-        opened,
-        Home(home).artifacts,
-        study=study,
-        host=host,
-        port=port,
-        allow_edits=allow_edits,
-        password_file=password_file,
-        token_file=token_file,
-        extra_hosts=extra_hosts,
-        trusted_proxy=trusted_proxy,
-    )
-
-
-@main.command()
-@storage_options
-@data_option("cifar10")
-@json_option
-def doctor(home: Path, storage: str | None, data: str, as_json: bool) -> None:
-    """Say what a search would find here, and what is wrong.
-
-    Looked at: versions, surroundings, GPUs, TensorFlow, precision, data (cifar10 is downloaded where it is not
-    there yet), home, storage; with the way out where something is amiss.
-
-    JSON keys: healthy, findings (a list of topic, ok, found, way_out). Exit code 1 where something is wrong.
-
-    \b
-    alexsearch doctor
-    """
-    from search.base.home import Home
-    from search.run.doctor import examine, print_findings
-
-    findings = examine(Home(home), storage, data)
-    healthy = all(finding.ok for finding in findings)
-    if as_json:
-        print_json({"healthy": healthy, "findings": [finding.as_dict() for finding in findings]})
-    else:
-        print_findings(console(), findings)
-    sys.exit(0 if healthy else EXIT_FAILED)
-
-
-for command in (*RECIPES, *SHOW, *USE):
+for command in (*RECIPES, *SHOW, *MACHINE, *USE):
     main.add_command(command)
 
 

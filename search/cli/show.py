@@ -1,7 +1,8 @@
-"""Commands that show a study: how it stands, its report, and what completes the commands themselves."""
+"""Commands that show studies: which there are, how one stands, its best, its report; and shell completion."""
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Final
 
@@ -16,12 +17,72 @@ from search.cli.options import (
     print_json,
     storage_options,
     study_option,
+    typed_options,
 )
 
 FIGURE_NAMES = (
     *("learning-curves", "history", "seconds", "pruning", "lanes", "importances", "parallel-coordinates", "slices"),
 )
 """Those of `studies.draw.study_figures.FIGURES`, which would be slow to ask."""
+
+
+@click.command()
+@study_option
+@storage_options
+@json_option
+def best(study: str | None, home: Path, storage: str | None, as_json: bool) -> None:
+    """Show the best complete trial of a study.
+
+    JSON keys: study, ours (false: another program made it), number, value (val_accuracy of its last epoch), params
+    (what was sampled), config (all of it), epochs_run, seconds, device, data_fingerprint, versions, git_commit.
+
+    \b
+    alexsearch best
+    alexsearch best --json | jq .config
+    """
+    from search.screen.summary import best_document, print_best
+
+    opened = open_database(home, storage, read_only=True)
+    document = best_document(opened, study)
+    if as_json:
+        print_json(document)
+    else:
+        print_best(
+            console(), opened, document, f" --study {shlex.quote(document['study'])}{typed_options(home, opened)}"
+        )
+
+
+@click.command()
+@storage_options
+@json_option
+def studies(home: Path, storage: str | None, as_json: bool) -> None:
+    """List the studies of a database.
+
+    JSON keys: study, ours, budget, counts, best.
+
+    The document is a list of these, oldest study first; their meaning is that of `status`. Where nothing was ever kept
+    it is empty, with exit code 0. Without --json, and in commands that need a study with it too, that is one line on
+    standard error and exit code 2.
+
+    \b
+    alexsearch studies
+    alexsearch studies --storage postgresql://me@db/alexsearch --json
+    """
+    from search.screen.summary import print_studies, studies_document
+    from studies.store.errors import NothingYetError
+
+    try:
+        opened = open_database(home, storage, read_only=True)
+    except NothingYetError:
+        if not as_json:
+            raise
+        print_json([])
+        return
+    document = studies_document(opened)
+    if as_json:
+        print_json(document)
+    else:
+        print_studies(console(), opened, document)
 
 
 @click.command()
@@ -143,4 +204,4 @@ def completion(shell: str) -> None:
     click.echo(kind(main, {}, "alexsearch", "_ALEXSEARCH_COMPLETE").source())
 
 
-SHOW: Final = (status, report, completion)
+SHOW: Final = (best, studies, status, report, completion)

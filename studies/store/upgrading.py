@@ -39,7 +39,7 @@ def optuna_is_there(engine: sa.Engine, url: URL) -> bool:
         versions = sa.table("alembic_version", sa.column("version_num"))
         revisions = connection.scalars(sa.select(versions.c.version_num)).all() if versions.name in present else []
         theirs = sa.table("version_info", sa.column("library_version"))
-        made_by = connection.scalar(sa.select(theirs.c.library_version)) if theirs.name in present else None
+        made_by = connection.scalar(sa.select(theirs.c["library_version"])) if theirs.name in present else None
     if not revisions:
         return False
     if revisions == [OPTUNA_REVISION] and made_by is not None:
