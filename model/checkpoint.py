@@ -27,10 +27,10 @@ from model.config import EpochMetrics, Frozen, TrainConfig
 from model.files import read_regular, written_aside
 
 FORMAT = 2
-"""1 had no optimizer's slots; what was trained without any goes on from one."""
+"""1 had no accumulators; what was trained without any goes on from one."""
 KEPT = 2
 SUFFIX = ".checkpoint"
-SLOTS = "optimizer/"
+ACCUMULATORS = "optimizer/"
 FORMATS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 """Of an array's header, by the version that it says"""
 
@@ -47,7 +47,7 @@ class State:
     """Fingerprint of the images it was trained on."""
     history: tuple[EpochMetrics, ...]
     weights: Mapping[str, npt.NDArray[np.float32]]
-    slots: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+    accumulators: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
     """What the optimizer keeps, as in `momentum/conv1/kernel`."""
 
 
@@ -70,8 +70,8 @@ def save(folder: Path, state: State) -> Path:
         OSError: the folder can't be written or the disk is full; what was saved before is still whole.
     """
     buffer = io.BytesIO()
-    slots = {f"{SLOTS}{name}": value for name, value in state.slots.items()}
-    np.savez(buffer, **{**state.weights, **slots}, allow_pickle=False)
+    accumulators = {f"{ACCUMULATORS}{name}": value for name, value in state.accumulators.items()}
+    np.savez(buffer, **{**state.weights, **accumulators}, allow_pickle=False)
     payload = buffer.getvalue()
     header = _Header(
         format=FORMAT,
@@ -101,8 +101,8 @@ def load(
 
     "This very training" has the same data and the same resolved configuration, except that it may have had fewer or
     more epochs planned: they decide nothing about the ones before. With `like`, it has float32 arrays of these names
-    and shapes: the weights, and under `SLOTS` what the optimizer keeps. What is damaged, whatever is wrong with it, or
-    of another training is passed over with a warning in the log.
+    and shapes: the weights, and under `ACCUMULATORS` what the optimizer keeps. What is damaged, whatever is wrong with
+    it, or of another training is passed over with a warning in the log.
     """
     for path in _files(folder):
         try:
@@ -154,9 +154,11 @@ def _parsed(path: Path, like: Mapping[str, tuple[int, ...]] | None) -> State:
     if like is not None and like != shapes:
         odd = sorted(name for name in like.keys() | shapes.keys() if like.get(name) != shapes.get(name))
         raise _DamagedError(f"{', '.join(odd[:3])}: missing, of another shape, or not this network's")
-    slots = {name.removeprefix(SLOTS): value for name, value in loaded.items() if name.startswith(SLOTS)}
-    weights = {name: value for name, value in loaded.items() if not name.startswith(SLOTS)}
-    return State(header.config, header.data, header.history, weights, slots)
+    accumulators = {
+        name.removeprefix(ACCUMULATORS): value for name, value in loaded.items() if name.startswith(ACCUMULATORS)
+    }
+    weights = {name: value for name, value in loaded.items() if not name.startswith(ACCUMULATORS)}
+    return State(header.config, header.data, header.history, weights, accumulators)
 
 
 def _arrays(payload: bytes) -> dict[str, npt.NDArray[np.float32]]:

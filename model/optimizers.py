@@ -1,8 +1,8 @@
 """What a step does with its gradients: Keras' own optimizers, each as one fused operation a weight.
 
 Whatever of a configuration is a number is an argument here, so that a program serves all configurations of its family.
-A family's slots (the momentum; Adam's two moments) are variables that start at zero and belong into the checkpoint. The
-number of steps done needs none: it follows from the epoch.
+A family's accumulators (the momentum; Adam's two moments) are variables that start at zero and belong into the
+checkpoint. The number of steps done needs none: it follows from the epoch.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from model.config import TrainConfig
 
 Family = Literal["sgd", "momentum", "nesterov", "adam"]
 
-SLOTS: Final[Mapping[Family, tuple[str, ...]]] = {
+ACCUMULATORS: Final[Mapping[Family, tuple[str, ...]]] = {
     "sgd": (),
     "momentum": ("momentum",),
     "nesterov": ("momentum",),
@@ -29,7 +29,7 @@ EPSILON: Final = 1e-7
 
 
 def family(config: TrainConfig) -> Family:
-    """Which update a configuration needs. SGD without momentum has no slots, so it is a family of its own."""
+    """Which update a configuration needs. SGD without momentum has no accumulators, so it is a family of its own."""
     match config.optimizer:
         case "adam" | "adamw":
             return "adam"
@@ -47,7 +47,7 @@ def decay(variable: tf.Variable, rate: tf.Tensor, weight_decay: tf.Tensor) -> No
 def update(
     kind: Family,
     variable: tf.Variable,
-    slots: tuple[tf.Variable, ...],
+    accumulators: tuple[tf.Variable, ...],
     gradient: tf.Tensor,
     rate: tf.Tensor,
     momentum: tf.Tensor,
@@ -61,7 +61,7 @@ def update(
         case "momentum" | "nesterov":
             tf.raw_ops.ResourceApplyKerasMomentum(
                 var=variable.handle,
-                accum=slots[0].handle,
+                accum=accumulators[0].handle,
                 lr=rate,
                 grad=gradient,
                 momentum=momentum,
@@ -70,8 +70,8 @@ def update(
         case "adam":
             tf.raw_ops.ResourceApplyAdam(
                 var=variable.handle,
-                m=slots[0].handle,
-                v=slots[1].handle,
+                m=accumulators[0].handle,
+                v=accumulators[1].handle,
                 beta1_power=tf.pow(BETA_1, step),
                 beta2_power=tf.pow(BETA_2, step),
                 lr=rate,

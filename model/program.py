@@ -129,14 +129,14 @@ def on_device(images: ImageSet) -> DeviceData:
 
 def training_program(
     variables: Mapping[str, tf.Variable],
-    slots: Mapping[str, tuple[tf.Variable, ...]],
+    accumulators: Mapping[str, tuple[tf.Variable, ...]],
     variant: Variant,
     precision: str,
     xla: bool,
 ) -> Callable[..., Any]:
     """The program `(data, order, position, last, settings) -> position`.
 
-    `slots` has the weights that are trained, with what the optimizer keeps of each.
+    `accumulators` has the weights that are trained, with what the optimizer keeps of each.
 
     It trains up to step `last` of an epoch, of which `order` (int32, steps x batch) holds the images. Sums go on from
     one call to the next, so that where an epoch is cut changes no bit of them. It stops after the first step whose
@@ -165,13 +165,13 @@ def training_program(
                 blocks = augment.move(blocks, *drawn)
             images = forward.prepare(blocks, tf.gather(data.moments, chosen), dtype)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch([variables[name] for name in slots])
+                tape.watch([variables[name] for name in accumulators])
                 logits, moving = forward.train(variables, images, step_seed, settings.dropout, plain=xla)
                 losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
                 mean_loss = objective = tf.reduce_mean(losses)
                 if variant.extras:
                     objective += settings.label_smoothing * _smoothing(labels, logits)
-            gradients = tape.gradient(objective, {name: variables[name] for name in slots})
+            gradients = tape.gradient(objective, {name: variables[name] for name in accumulators})
             done = (settings.epoch - 1) * tf.shape(order, tf.int64)[0] + tf.cast(step + 1, tf.int64)
             for name, gradient in gradients.items():
                 if variant.extras and name.endswith("/kernel"):
@@ -179,7 +179,7 @@ def training_program(
                 optimizers.update(
                     variant.optimizer,
                     variables[name],
-                    slots[name],
+                    accumulators[name],
                     gradient,
                     settings.learning_rate,
                     settings.momentum,

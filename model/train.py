@@ -60,7 +60,7 @@ class Engine:
         self._train_images = train
         self._data = program.on_device(train)
         self._validation = program.on_device(validation) if validation is not None else None
-        self._slots: dict[str, dict[str, tf.Variable]] = {}
+        self._accumulators: dict[str, dict[str, tf.Variable]] = {}
         self._programs: dict[tuple[str, program.Variant | None], Callable[..., Any]] = {}
         self._fingerprint: str | None = None
 
@@ -116,31 +116,31 @@ class Engine:
 
     def _start(self, config: TrainConfig, checkpoints: Path | None) -> list[EpochMetrics]:
         network.set_dropout(self._network, config.dropout)
-        slots = self._slots_of(config)
-        kept = {f"{checkpoint.SLOTS}{name}": slot for name, slot in slots.items()}
+        accumulators = self._accumulators_of(config)
+        kept = {f"{checkpoint.ACCUMULATORS}{name}": accumulator for name, accumulator in accumulators.items()}
         like = {name: tuple(variable.shape) for name, variable in (self._variables | kept).items()}
         state = None
         if checkpoints is not None:
             state = checkpoint.load(checkpoints, config, self._data_fingerprint(), like=like)
         if state is None:
             network.assign_weights(self._network, network.initial_weights(self._network, config.seed))
-            for slot in slots.values():
-                slot.assign(tf.zeros_like(slot))
+            for accumulator in accumulators.values():
+                accumulator.assign(tf.zeros_like(accumulator))
             return []
         network.assign_weights(self._network, state.weights)
-        for name, slot in slots.items():
-            slot.assign(state.slots[name])
+        for name, accumulator in accumulators.items():
+            accumulator.assign(state.accumulators[name])
         return list(state.history)
 
-    def _slots_of(self, config: TrainConfig) -> dict[str, tf.Variable]:
+    def _accumulators_of(self, config: TrainConfig) -> dict[str, tf.Variable]:
         """What the optimizer keeps, as in `momentum/conv1/kernel`: made when first used, and kept for the next."""
         kept: dict[str, tf.Variable] = {}
-        for slot in optimizers.SLOTS[optimizers.family(config)]:
-            if slot not in self._slots:
-                self._slots[slot] = {
+        for accumulator in optimizers.ACCUMULATORS[optimizers.family(config)]:
+            if accumulator not in self._accumulators:
+                self._accumulators[accumulator] = {
                     name: tf.Variable(tf.zeros_like(self._variables[name]), trainable=False) for name in self._trainable
                 }
-            kept |= {f"{slot}/{name}": variable for name, variable in self._slots[slot].items()}
+            kept |= {f"{accumulator}/{name}": variable for name, variable in self._accumulators[accumulator].items()}
         return kept
 
     def _save(self, folder: Path, config: TrainConfig, history: list[EpochMetrics]) -> None:
@@ -149,7 +149,7 @@ class Engine:
             data=self._data_fingerprint(),
             history=tuple(history),
             weights=network.read_weights(self._network),
-            slots={name: slot.numpy() for name, slot in self._slots_of(config).items()},
+            accumulators={name: accumulator.numpy() for name, accumulator in self._accumulators_of(config).items()},
         )
         try:
             checkpoint.save(folder, state)
@@ -210,10 +210,12 @@ class Engine:
     def _training_program(self, config: TrainConfig) -> Callable[..., Any]:
         variant = program.Variant.of(config)
         if (config.precision, variant) not in self._programs:
-            kept = optimizers.SLOTS[variant.optimizer]
-            slots = {name: tuple(self._slots[slot][name] for slot in kept) for name in self._trainable}
+            kept = optimizers.ACCUMULATORS[variant.optimizer]
+            accumulators = {
+                name: tuple(self._accumulators[accumulator][name] for accumulator in kept) for name in self._trainable
+            }
             self._programs[config.precision, variant] = program.training_program(
-                self._variables, slots, variant, config.precision, self._device.xla
+                self._variables, accumulators, variant, config.precision, self._device.xla
             )
         return self._programs[config.precision, variant]
 

@@ -46,11 +46,11 @@ def test_state_comes_back_bit_for_bit(tmp_path: Path) -> None:
 
 def test_what_the_optimizer_keeps_comes_back_apart_from_the_weights(tmp_path: Path) -> None:
     kept = {"momentum/conv1/kernel": np.full((3, 2), 0.5, np.float32)}
-    save(tmp_path, dataclasses.replace(state(1), slots=kept))
+    save(tmp_path, dataclasses.replace(state(1), accumulators=kept))
     found = load(tmp_path, CONFIG, DATA)
     assert_same(found, state(1))
     assert found is not None
-    np.testing.assert_array_equal(found.slots["momentum/conv1/kernel"], kept["momentum/conv1/kernel"])
+    np.testing.assert_array_equal(found.accumulators["momentum/conv1/kernel"], kept["momentum/conv1/kernel"])
 
 
 def test_checkpoint_from_before_there_were_other_optimizers_goes_on(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_checkpoint_from_before_there_were_other_optimizers_goes_on(tmp_path: Pa
     found = load(tmp_path, CONFIG, DATA)
     assert_same(found, state(2))
     assert found is not None
-    assert found.slots == {}
+    assert found.accumulators == {}
 
 
 def test_empty_or_absent_folder_means_a_new_training(tmp_path: Path) -> None:

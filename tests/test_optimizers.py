@@ -55,14 +55,14 @@ def test_thirty_steps_are_those_of_keras(name: str) -> None:
     theirs = keras.Variable(ours.numpy(), name="kernel")
     optimizer = keras_optimizer(config)
     kind = optimizers.family(config)
-    slots = tuple(tf.Variable(tf.zeros_like(ours)) for _ in optimizers.SLOTS[kind])
+    accumulators = tuple(tf.Variable(tf.zeros_like(ours)) for _ in optimizers.ACCUMULATORS[kind])
     rate, momentum, weight_decay = (
         tf.constant(value) for value in (config.learning_rate, config.momentum, config.weight_decay)
     )
     for step in range(1, 31):
         gradient = tf.constant(random.standard_normal((40, 30)) * 10.0 ** random.integers(-3, 2), tf.float32)
         optimizers.decay(ours, rate, weight_decay)
-        optimizers.update(kind, ours, slots, gradient, rate, momentum, tf.constant(float(step)))
+        optimizers.update(kind, ours, accumulators, gradient, rate, momentum, tf.constant(float(step)))
         optimizer.apply([gradient], [theirs])
         np.testing.assert_allclose(ours, theirs.numpy(), rtol=0, atol=1e-6 * float(tf.reduce_max(tf.abs(theirs))))
 

@@ -343,10 +343,24 @@ def _parsed(path: Path, name: str, kind: str, parse: Callable[[str], Any]) -> An
     except RecursionError:
         raise InputError(f"{name}: is not {kind} that can be read: its brackets are nested too deeply.") from None
     except ValueError as error:  # both libraries' errors are one, and so is a number of more than 4,300 digits
+        if kind == "TOML" and (other := _other_format(content)):
+            raise InputError(
+                f"{name}: is {other}, but this file must be TOML: `[table]` heads with `key = value` lines below."
+                + (" Only a recipe may be JSON: call it .json." if other == "JSON" else "")
+            ) from None
         ended = content.rstrip()
         cut = "end of document" in str(error) if kind == "TOML" else not ended.endswith(b"}")
         way_out = "Was the file cut short?" if cut or getattr(error, "pos", 0) >= len(ended) else "Correct that line."
         raise InputError(f"{name}: is not valid {kind}: {json.dumps(str(error))[1:-1]}. {way_out}") from None
+
+
+def _other_format(content: bytes) -> str | None:
+    """ "JSON" or "YAML" if that is what the content of a file, which is no TOML, plainly is."""
+    if content.lstrip().startswith(b"{"):
+        return "JSON"
+    lines = [line for line in content.splitlines() if line.strip() and not line.lstrip().startswith(b"#")]
+    has_keys = any(re.match(rb"\s*(- )?[A-Za-z_]\w*:(\s|$)", line) for line in lines)
+    return "YAML" if has_keys and not any(line.startswith(b"[") for line in lines) else None
 
 
 def _check_size(document: Any, name: str) -> None:

@@ -114,11 +114,11 @@ class _Auditor(Client):
     view: View
 
     def opened(self, ready: Ready) -> None:
-        stored, found = self.study.attributes["data"]["fingerprint"], ready.data.fingerprint
-        if stored != found:
+        stored = self.study.attributes["data"]
+        if stored["fingerprint"] != ready.data.fingerprint:
             raise InputError(
-                f"study {self.study.shown!r} was trained on other images: their fingerprint is {stored}, but that of "
-                f"{self.source} is {found}. Name the same with --data."
+                f"study {self.study.shown!r} was trained on other images than {self.source}: "
+                f"{ready.data.told_from(stored)}. Name the same with --data."
             )
 
     def told(self, job: Job, happening: Happening) -> None:

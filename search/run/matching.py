@@ -88,12 +88,11 @@ def open_matching(request: RunRequest, data: DataFound) -> StudyRecord:
     attributes = {"space": space.to_dict(), "data": data.model_dump()}
     study, made = open_study(request.storage, space.study.name, attributes)
     if not made:
-        stored = study.attributes["data"]["fingerprint"]
-        if stored != data.fingerprint:
+        stored = study.attributes["data"]
+        if stored["fingerprint"] != data.fingerprint:
             raise InputError(
-                f"study {study.name!r} was started on other data: its fingerprint is {stored}, but that of "
-                f"{space.data.source} is {data.fingerprint}. Bring its data back, or start another study with "
-                "--study NAME."
+                f"study {study.name!r} was started on other data than {space.data.source}: {data.told_from(stored)}. "
+                "Bring its data back, or start another study with --study NAME."
             )
         existing_study(request)
     return study

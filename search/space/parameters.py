@@ -19,7 +19,7 @@ from pydantic import ValidationError, create_model
 
 from model.config import HYPERPARAMETERS, Frozen, TrainConfig
 from search.base.mistakes import findings, sentences
-from search.base.toml import as_toml
+from search.base.toml import as_toml, toml_key
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -104,7 +104,13 @@ def parse_parameter(name: str, raw: object) -> Parameter:
     parameter: Parameter = 0
     if isinstance(raw, (Choices, Range)):
         raw = raw.model_dump(exclude_none=True)
-    if isinstance(raw, dict):
+    if isinstance(raw, dict) and (given := _other_key(raw)):
+        key, values = given
+        mistakes.append(
+            f"unknown key {toml_key(key)}. For a choice write {name} = {as_toml({'choices': values}, 60)}, for a range "
+            f"{name} = {{ low = ..., high = ... }}."
+        )
+    elif isinstance(raw, dict):
         kind: type[Choices | Range] = Choices if "choices" in raw else Range
         try:
             table = kind.model_validate(raw, strict=True)
@@ -121,6 +127,14 @@ def parse_parameter(name: str, raw: object) -> Parameter:
     if mistakes:
         raise sentences(mistakes)
     return parameter
+
+
+def _other_key(table: Mapping[str, Any]) -> tuple[str, Any] | None:
+    """The one key of a table that means choices under another name, as in `{ values = [16, 32] }`, and its values."""
+    if len(table) != 1 or table.keys() & {"choices", "low", "high", "log", "step"}:
+        return None
+    ((key, values),) = table.items()
+    return (key, values) if isinstance(values, tuple) else None
 
 
 def checked_value(name: str, raw: object, called: str, mistakes: list[str]) -> Value:

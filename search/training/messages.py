@@ -14,8 +14,9 @@ No number in a message is NaN or infinite: a training that diverged says so (`Fa
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
@@ -72,6 +73,14 @@ class DataFound(Frozen):
     train_images: int
     validation_images: int
     classes: tuple[str, ...]
+
+    def told_from(self, stored: Mapping[str, Any]) -> str:
+        """How these images differ from those that a study keeps (`DataFound` as it was stored), in words."""
+        then, now = stored.get("source_images"), self.source_images
+        classes_then, classes_now = len(stored.get("classes", ())), len(self.classes)
+        if (then, classes_then) != (now, classes_now) and isinstance(then, int):
+            return f"it had {then:,} training images of {classes_then} classes, these are {now:,} of {classes_now}"
+        return "as many images and classes, but other pixels, labels or class names"
 
 
 class DeviceFound(Frozen):

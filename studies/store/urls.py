@@ -74,6 +74,9 @@ def has_password(url: URL | str) -> bool:
 
 def redacted(url: URL) -> str:
     """The URL as it may be printed, without the passwords that `repr(URL)` shows: `?password=`, `?sslpassword=`."""
+    if url.get_backend_name() == "sqlite" and url.database and not url.query:
+        # SQLAlchemy would write all but ASCII as %E6%97%A5; only what a URL would read as something else must be so.
+        return f"sqlite:///{url.database.replace('%', '%25').replace('?', '%3F')}"
     return (
         url.update_query_dict(dict.fromkeys(_secret_options(url), "***"))
         .render_as_string(hide_password=True)
