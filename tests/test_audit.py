@@ -163,9 +163,7 @@ def test_crash_is_told_and_the_audit_goes_on_and_a_trial_that_diverges_has_no_va
 def test_other_images_are_refused(storage: Storage, played: Played, audited: Audit) -> None:
     make_study(storage, 0.5, TrialState.PRUNED)
     played.fingerprint = "sha256:other"
-    with pytest.raises(
-        InputError, match=r"trained on other images: their fingerprint is f+, but that of .* is sha256:"
-    ):
+    with pytest.raises(InputError, match=r"trained on other images than .*: other pixels, labels or class names"):
         audited(1)
     assert not played.trained
 

@@ -80,7 +80,8 @@ class DataFound(Frozen):
         classes_then, classes_now = len(stored.get("classes", ())), len(self.classes)
         if (then, classes_then) != (now, classes_now) and isinstance(then, int):
             return f"it had {then:,} training images of {classes_then} classes, these are {now:,} of {classes_now}"
-        return "as many images and classes, but other pixels, labels or class names"
+        same = "as many images and classes, but " if isinstance(then, int) else ""
+        return f"{same}other pixels, labels or class names"
 
 
 class DeviceFound(Frozen):
