@@ -53,6 +53,7 @@ def test_worker_that_dies_at_any_step_loses_nothing(fleet: Fleet, point: str) ->
     assert verdict.attempts <= 1 + point.startswith("give_back")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", ["record_epoch:middle", "settle:middle"])
 def test_worker_that_dies_is_noticed_by_one_that_is_at_work(fleet: Fleet, point: str) -> None:
     fleet.orders = replace(fleet.orders, epoch_seconds=0.2, trials=3)

@@ -143,6 +143,7 @@ def test_in_a_browser_one_logs_in_looks_around_and_logs_out(storage: Storage, tm
         wait_for(browser, "Log in")
 
 
+@pytest.mark.slow
 def test_a_page_that_is_open_when_its_session_ends_becomes_the_login_page(storage: Storage, tmp_path: Path) -> None:
     with served(storage, tmp_path, password=PASSWORD) as port, opened_browser(tmp_path / "browser") as browser:
         browser.get(f"http://127.0.0.1:{port}/login")

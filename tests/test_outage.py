@@ -92,6 +92,7 @@ def test_connections_that_break_at_any_moment_cost_nothing(fleet: Fleet, server:
     assert whole(fleet).attempts == 0
 
 
+@pytest.mark.slow
 def test_locked_sqlite_stalls_the_reports_and_not_the_training(fleet: Fleet) -> None:
     fleet.orders = replace(fleet.orders, trials=2, grace_seconds=12)
     workers = [fleet.start(), fleet.start()]

@@ -43,6 +43,7 @@ def test_password_is_found_in_no_message(url: str, tmp_path: Path) -> None:
     assert caught.value.__cause__ is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("url", [FORMS[1], FORMS[8], FORMS[9], FORMS[10]])
 def test_commands_print_no_password(url: str) -> None:
     done = CliRunner().invoke(main, ["status", "--storage", url])

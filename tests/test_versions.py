@@ -159,6 +159,7 @@ def _open(url: str, failures: multiprocessing.Queue[str]) -> None:
         failures.put(repr(error))
 
 
+@pytest.mark.slow
 def test_many_processes_upgrade_at_once_and_it_is_done_once(version_1: str) -> None:
     context = multiprocessing.get_context("spawn")
     failures: multiprocessing.Queue[str] = context.Queue()
