@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -19,6 +19,9 @@ from search.cli.options import (
     remark_open,
     storage_options,
 )
+
+if TYPE_CHECKING:
+    from studies.store.storage import Storage
 
 PAGE_CONNECTIONS = 4
 """Of a dashboard to Postgres: the threads that serve its pages take turns."""
@@ -84,7 +87,7 @@ def dashboard(
     from search.base.logs import keep_log
     from search.screen.serving import serve_dashboard
 
-    opened = open_database(home, storage, read_only=not allow_edits, connections=PAGE_CONNECTIONS)
+    opened = _served(home, storage, read_only=not allow_edits)
     with contextlib.suppress(OSError):  # the log of logins and edits lies there, also where the database does not
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
     keep_log(Home(home).log_file, verbose=False)
@@ -103,6 +106,20 @@ def dashboard(
         extra_hosts=extra_hosts,
         trusted_proxy=trusted_proxy,
     )
+
+
+def _served(home: Path, storage: str | None, *, read_only: bool) -> Storage:
+    """The database to serve. A dashboard may come up before the first worker: then it builds an empty server's tables."""
+    from studies.store.errors import NothingYetError
+    from studies.store.urls import storage_url
+
+    try:
+        return open_database(home, storage, read_only=read_only, connections=PAGE_CONNECTIONS)
+    except NothingYetError:
+        if storage_url(storage, home).get_backend_name() == "sqlite":
+            raise
+    open_database(home, storage).engine.dispose()
+    return open_database(home, storage, read_only=read_only, connections=PAGE_CONNECTIONS)
 
 
 @click.command()
