@@ -109,7 +109,7 @@ def dashboard(
 
 
 def _served(home: Path, storage: str | None, *, read_only: bool) -> Storage:
-    """The database to serve. A dashboard may come up before the first worker: then it builds an empty server's tables."""
+    """The database to serve. A dashboard may come up before the first worker: it builds an empty server's tables."""
     from studies.store.errors import NothingYetError
     from studies.store.urls import storage_url
 
