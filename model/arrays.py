@@ -110,7 +110,7 @@ def factor_of(images: Array, name: str) -> int:
     lowest, highest = images.min(), images.max()
     if images.dtype.kind == "f" and not (np.isfinite(lowest) and np.isfinite(highest)):
         raise DataError(
-            f"{name} has values that are no numbers (NaN or infinite). Find them with numpy.isfinite, and mend them "
+            f"{name} has values that are not numbers (NaN or infinite). Find them with numpy.isfinite, and mend them "
             "where the file is made."
         )
     span = f"{name} goes from {lowest:g} to {highest:g}, but pixels must go from 0 to 255, or from 0 to 1."
@@ -260,7 +260,7 @@ def _plain(labels: Array, name: str, classes: int | None) -> tuple[Array, tuple[
     if flat.dtype.kind != "f":
         raise DataError(f"{name} is {_called(labels.dtype)}, but labels must be integers or texts. Save them so.")
     if not np.isfinite(flat).all():
-        raise DataError(f"{name} has labels that are no numbers (NaN or infinite). Remove these images.")
+        raise DataError(f"{name} has labels that are not numbers (NaN or infinite). Remove these images.")
     if not (flat == np.rint(flat)).all() or np.abs(flat).max(initial=0) > 2**53:
         raise DataError(f"{name} has fractions, e.g. {flat[flat != np.rint(flat)][:1]}, but a label is a whole number.")
     return flat.astype(np.int64), (f"{name}: labels were floats that are whole",)

@@ -190,8 +190,8 @@ def _decode(files: _Files, parts: tuple[Part, ...]) -> dict[Part, Arrays]:
     if edition is None:
         shown = ", ".join(sorted(files.sizes)[:5]) or "nothing"
         raise DataError(
-            f"{path} is no archive of CIFAR-10 or CIFAR-100; it holds {shown}. If it holds images, unpack it and name "
-            "the folder."
+            f"{path} is not an archive of CIFAR-10 or CIFAR-100; it holds {shown}. If it holds images, unpack it and "
+            "name the folder."
         )
     if missing := [name for name in edition.train if name not in files.sizes]:
         raise DataError(f"{path} lacks {', '.join(missing)} of {edition.name}. Bring the whole archive.")

@@ -147,7 +147,7 @@ def decoded(file: Path | IO[bytes], name: str) -> tuple[npt.NDArray[np.uint8], t
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise UnreadableImageError(f"{name} is too large to be decoded ({error})") from error
     except UnidentifiedImageError as error:
-        raise UnreadableImageError(f"{name} is no image in JPEG, PNG, WebP, BMP, GIF or TIFF") from error
+        raise UnreadableImageError(f"{name} is not an image in JPEG, PNG, WebP, BMP, GIF or TIFF") from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UnreadableImageError(f"{name} can't be read as an image ({reason})") from error

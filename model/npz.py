@@ -237,7 +237,7 @@ class _File:
                 shape, _, dtype = read(member)
                 end = member.tell()
             except ValueError as error:
-                raise DataError(f"{name} is no NumPy array. Make the file with numpy.savez.") from error
+                raise DataError(f"{name} is not a NumPy array. Make the file with numpy.savez.") from error
         if dtype.hasobject:
             raise DataError(
                 f"{name} holds Python objects, which can't be read without running code. Save it as "

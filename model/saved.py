@@ -72,7 +72,7 @@ def check_file(path: Path) -> None:
     if claimed > MOST_BYTES or described > MOST_DESCRIBED or len(members) > MOST_MEMBERS:
         raise ModelError(
             f"{path} claims to hold {len(members):,} files of {claimed:,} bytes, {described:,} of them its "
-            "description: that is no model of this kind."
+            "description: that is not a model of this kind."
         )
 
 

@@ -61,7 +61,7 @@ class _Name:
             match arguments:
                 case (str() as text, "latin1" | "latin-1" | b"latin1"):
                     return text.encode("latin-1")
-            raise pickle.UnpicklingError("text that is encoded otherwise than as latin1")
+            raise pickle.UnpicklingError("text in another encoding than latin1")
         if self.kind == "bytes":  # how it writes none of them
             if arguments:
                 raise pickle.UnpicklingError("bytes that are made of something else")
@@ -75,11 +75,11 @@ class _Name:
 class _Reader(pickle._Unpickler):
     def find_class(self, module: str, name: str) -> _Name:
         if (kind := _KNOWN.get((module, name))) is None:
-            raise pickle.UnpicklingError(f"it names {module}.{name}, which is no part of an array")
+            raise pickle.UnpicklingError(f"it names {module}.{name}, which is not part of an array")
         return _Name(kind)
 
     def get_extension(self, code: int) -> None:
-        raise pickle.UnpicklingError(f"it names extension {code}, which is no part of an array")
+        raise pickle.UnpicklingError(f"it names extension {code}, which is not part of an array")
 
 
 def read_pickle(data: bytes, where: str) -> dict[str, Any]:
@@ -114,14 +114,14 @@ def array_of(value: Any, where: str) -> npt.NDArray[np.generic]:
         case _Record(kind="_frombuffer", arguments=(content, _Record(kind="dtype") as dtype, tuple() as shape, order)):
             made = _filled(content, dtype, shape, "F" if order in {"F", b"F"} else "C")
     if made is None:
-        raise DataError(f"{where} is no array of numbers. Is it another file under this name?")
+        raise DataError(f"{where} is not an array of numbers. Is it another file under this name?")
     return made
 
 
 def texts_of(value: Any, where: str) -> tuple[str, ...]:
     """A list of texts. Raises DataError if it is none."""
     if not isinstance(value, list) or not all(isinstance(each, (bytes, str)) for each in value):
-        raise DataError(f"{where} is no list of texts. Is it another file under this name?")
+        raise DataError(f"{where} is not a list of texts. Is it another file under this name?")
     return tuple(_text(each) for each in value)
 
 

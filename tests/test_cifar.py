@@ -173,7 +173,7 @@ def test_archive_that_is_cut_short_is_called_damaged(share: float, tmp_path: Pat
 
 def test_archive_of_other_things_is_told_what_it_holds(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "pictures.tar.gz", "train/cat", {"1.png": b"", "2.png": b""})
-    with pytest.raises(DataError, match=r"no archive of CIFAR-10 or CIFAR-100; it holds 1.png, 2.png.*unpack it"):
+    with pytest.raises(DataError, match=r"not an archive of CIFAR-10 or CIFAR-100; it holds 1.png, 2.png.*unpack it"):
         load_training(str(path), tmp_path / "cache")
 
 
@@ -234,7 +234,7 @@ def test_no_pickle_runs_code_or_takes_memory(data: bytes, tmp_path: Path, monkey
         assert "\n" not in str(error)  # noqa: PT017 - reading it is as well, where it is no array
     else:
         for value in found.values():
-            with pytest.raises(DataError, match="is no array of numbers"):
+            with pytest.raises(DataError, match="is not an array of numbers"):
                 array_of(value, "file")
     assert not list(tmp_path.iterdir())
 
@@ -264,7 +264,7 @@ def test_arrays_come_back_as_numpy_wrote_them(array: Any, protocol: int) -> None
 
 def test_array_of_objects_is_no_array_of_numbers() -> None:
     data = pickle.dumps({"a": np.array([{}, []], dtype=object)}, 2)
-    with pytest.raises(DataError, match="file is no array of numbers"):
+    with pytest.raises(DataError, match="file is not an array of numbers"):
         array_of(read_pickle(data, "file")["a"], "file")
 
 
@@ -337,7 +337,7 @@ def test_single_parquet_file_brings_the_one_beside_it(tmp_path: Path) -> None:
     ("columns", "message"),
     [
         ({"img": [1] * 50}, "one of pictures .* are expected"),
-        ({"img": [{"bytes": b"no image", "path": None}] * 50}, "50 images can't be used: .*row 0 is no image"),
+        ({"img": [{"bytes": b"no image", "path": None}] * 50}, "50 images can't be used: .*row 0 is not an image"),
         ({"label": [11] * 50}, "must lie from 0 to 9"),
     ],
 )

@@ -237,7 +237,7 @@ def test_member_that_is_no_array_is_named(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w") as spoilt:
         for name, content in members.items():
             spoilt.writestr(name, b"" if name == "y_train.npy" else content)
-    with pytest.raises(DataError, match="y_train is no NumPy array"):
+    with pytest.raises(DataError, match="y_train is not a NumPy array"):
         load_training(path, tmp_path)
 
 
@@ -413,9 +413,9 @@ def bomb(path: Path) -> None:
         (lambda path: (path / "test" / "emu").mkdir(), "train has no folder for emu, which .*test has"),
         (drop_images, "dog has no images .*.png"),
         (cut_image, r"train/cat/1.png can't be read as an image"),
-        (lambda path: (path / "train" / "cat" / "2.png").write_bytes(b""), r"cat/2.png is no image in JPEG, PNG"),
-        (lambda path: (path / "train" / "cat" / "2.png").write_text("hi"), r"cat/2.png is no image in JPEG, PNG"),
-        (postscript, r"cat/2.png is no image in JPEG, PNG"),
+        (lambda path: (path / "train" / "cat" / "2.png").write_bytes(b""), r"cat/2.png is not an image in JPEG, PNG"),
+        (lambda path: (path / "train" / "cat" / "2.png").write_text("hi"), r"cat/2.png is not an image in JPEG, PNG"),
+        (postscript, r"cat/2.png is not an image in JPEG, PNG"),
         (bomb, r"cat/2.png is too large to be decoded \(Image size \(99980001 pixels\)"),
         (lambda path: (path / "train").rename(path / "other"), "has no folder train/, but test"),
     ],

@@ -176,7 +176,7 @@ def test_comments_spelling_and_remarks_are_no_edits(path: Path) -> None:
         ("\n[config]", "\n[conf]", "config is missing. Add a table [config]; its keys are: batch_size"),
         ("format_version = 1", "format_version = 0", "format_version must be >= 1, but is 0."),
         ("format_version = 1", 'format_version = "1"', "format_version must be a whole number"),
-        ("format_version = 1", "", "is no recipe, or was cut short"),
+        ("format_version = 1", "", "is not a recipe, or was cut short"),
     ],
 )
 def test_a_mistake_is_told_with_its_place(path: Path, old: str, new: str, phrase: str) -> None:
@@ -310,7 +310,7 @@ def test_a_folder_or_device_is_not_written_over(tmp_path: Path) -> None:
         write_recipe(recipe_of(), tmp_path)
     with pytest.raises(InputError, match=r"is a folder\. Name a file in it"):
         write_recipes([recipe_of()], Path(), several=True)
-    with pytest.raises(InputError, match="is no ordinary file"):
+    with pytest.raises(InputError, match="is not an ordinary file"):
         write_recipe(recipe_of(), Path("/dev/null"))
 
 

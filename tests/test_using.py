@@ -115,7 +115,7 @@ def test_every_picture_that_is_none_is_named_before_tensorflow_starts(pictures: 
     lines = err.removeprefix("alexsearch: ").splitlines()
     assert [line.split(" ")[0] for line in lines] == names
     for line, said in zip(
-        lines, ("is no image", "truncated", "too large", "Is a directory", "No such file"), strict=True
+        lines, ("is not an image", "truncated", "too large", "Is a directory", "No such file"), strict=True
     ):
         assert said in line
     assert not (tmp_path / "runs").exists()

@@ -211,7 +211,7 @@ def write_recipe(recipe: Recipe, path: Path, *, force: bool = False) -> None:
     if is_folder:
         raise InputError(f"{shown}: is a folder. Name a file in it, e.g. {as_shown(path / 'best.toml')}.")
     if is_other:
-        raise InputError(f"{shown}: is no ordinary file. Name another one, e.g. best.toml.")
+        raise InputError(f"{shown}: is not an ordinary file. Name another one, e.g. best.toml.")
     if not is_json(path) and path.suffix.lower() != ".toml":
         raise InputError(
             f"{shown}: a recipe is a .toml or a .json file. Name it so, e.g. {as_shown(path.with_suffix('.toml'))}."
@@ -258,7 +258,7 @@ def read_recipe(path: Path) -> Recipe:
         )
     if "format_version" not in document:
         raise InputError(
-            f"{name}: is no recipe, or was cut short: it has no format_version. `alexsearch export -o best.toml` "
+            f"{name}: is not a recipe, or was cut short: it has no format_version. `alexsearch export -o best.toml` "
             "writes one."
         )
     try:

@@ -148,7 +148,7 @@ class Child:
                 self._said.put(from_trainer(text))
             except ValueError as error:
                 if text.endswith("\n"):  # else a kill cut it off
-                    self._said.put(ChildError(f"training process said what is no message of ours: {error}"))
+                    self._said.put(ChildError(f"training process said what is not a message of ours: {error}"))
         self._said.put(None)
 
     @property

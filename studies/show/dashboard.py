@@ -263,7 +263,9 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
-        raise DashboardError(f"{host}:{port} is no address of this machine: {error}. Try --host 127.0.0.1.") from error
+        raise DashboardError(
+            f"{host}:{port} is not an address of this machine: {error}. Try --host 127.0.0.1."
+        ) from error
     family, kind, _, _, address = found[0]
     listener = socket.socket(family, kind)
     try:

@@ -89,7 +89,7 @@ def _prepare_sqlite_file(file: Path, create: bool, read_only: bool) -> None:
     if file.exists():
         wanted, words = (os.R_OK, "read") if read_only else (os.R_OK | os.W_OK, "read and written")
         if file.is_dir() or not os.access(file, wanted):
-            raise StorageError(f"storage {file}: is no file that can be {words}. Check its permissions.")
+            raise StorageError(f"storage {file}: can't be {words}. Check its permissions.")
         return
     if not create:
         raise NothingYetError(
