@@ -138,7 +138,9 @@ def test_nothing_yet_is_one_answer_and_an_empty_list(database_url: str, tmp_path
     for words in (("--home", str(tmp_path / "none")), ("--storage", database_url)):
         done = alexsearch("studies", "--json", *words)
         assert (done.exit_code, done.stdout) == (0, "[]\n")
-        for command in (*READING, ["status", "--json"], ["best", "--json"], ["dashboard", "--port", "0"]):
+        # On a server, a dashboard builds the tables that are missing: compose starts it before the first worker.
+        dashboard = [] if words[1].startswith("postgres") else [["dashboard", "--port", "0"]]
+        for command in (*READING, ["status", "--json"], ["best", "--json"], *dashboard):
             done = alexsearch(*command, *words)
             assert (done.exit_code, done.stdout) == (2, "")
             assert "there is no study yet. Start one with `alexsearch run quick`" in done.stderr
