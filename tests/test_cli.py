@@ -259,7 +259,7 @@ def test_wrong_password_or_missing_right_is_told_in_a_line_that_repeats_no_passw
         server.require_passwords("me", "right")
         url = server.database(tcp=True).replace("postgres@", "me@")
         told = run("status", code=2, ALEXSEARCH_STORAGE=url, PGPASSWORD="wrong-one").stderr
-        without_rights = run("status", code=2, ALEXSEARCH_STORAGE=url, PGPASSWORD="right").stderr
+        without_rights = run("upgrade", code=2, ALEXSEARCH_STORAGE=url, PGPASSWORD="right").stderr
     finally:
         server.stop()
     assert "password authentication failed" in told
