@@ -22,6 +22,8 @@ MOMENTUM_OPTIMIZERS = ("sgd", "nesterov")
 DECAY_OPTIMIZERS = ("sgd", "nesterov", "adamw")
 
 PositiveInt = Annotated[int, Field(ge=1, strict=True)]
+Scalar = bool | int | float | str
+"""A value of a parameter that a user named."""
 
 
 class Frozen(BaseModel):
@@ -128,6 +130,8 @@ class TrainConfig(Frozen):
     ] = "none"
     """What is done to each training image anew in every epoch: mirrored left to right half of the time; and shifted by
     up to 4 pixels each way, what comes in being the image's own reflection."""
+    network: Annotated[dict[str, Scalar] | None, Field(description="what a network of one's own is built with")] = None
+    """The keyword arguments of a network of one's own (`NetworkSpec`); None for the AlexNet."""
     seed: Annotated[
         int,
         Field(ge=0, lt=2**32, strict=True, description="initial weights, order of the images, augmentation, dropout"),
@@ -178,6 +182,17 @@ BUNDLED_IMAGES = {"digits": 1500, "synthetic": 2000}
 """Training images of the sources that need no download."""
 
 
+class NetworkSpec(Frozen):
+    """A network of one's own: the function in a Python file that builds it."""
+
+    file: Annotated[str, Field(min_length=1)]
+    """Absolute path."""
+    function: Annotated[str, Field(min_length=1)]
+    """Called as `function(image_shape, classes, **TrainConfig.network)`, it returns a keras.Model."""
+    sha256: Annotated[str, Field(min_length=64, max_length=64)]
+    """Of the file, in hexadecimal: what is trained is what the study was begun with."""
+
+
 class DataSpec(Frozen):
     """Which images a study trains and validates on. `model.data` says what each source is."""
 
@@ -193,6 +208,9 @@ class DataSpec(Frozen):
     skip_unreadable: bool | None = None
     """Whether to pass over pictures that can't be decoded, which else are an error. False is kept as None, so that a
     study that never asked for it is stored as it always was."""
+
+    image_size: Annotated[int, Field(ge=1, le=1024, strict=True)] | None = None
+    """Only for a network of one's own: images are brought to so many pixels a side. None is their own size."""
 
     @field_validator("skip_unreadable")
     @classmethod
