@@ -10,18 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from model.config import HYPERPARAMETERS, DataSpec
+from search.base.mistakes import closest
 from search.base.toml import as_toml
 from search.space.parameters import (
     DEFAULTS,
     DEPENDENT,
     LARGEST_GRID,
-    NAMES,
     NEEDED,
     Choices,
     Parameter,
+    Parameters,
     Range,
     Value,
-    applies,
     combinations,
     contains,
     described,
@@ -31,7 +31,8 @@ from search.space.parameters import (
 from search.space.pruners import HyperbandSpec, PrunerSpec, SuccessiveHalvingSpec
 from search.space.samplers import GridSpec, SamplerSpec
 
-Parameters = Mapping[str, Parameter | None]
+ALWAYS = ("batch_size", "learning_rate", "epochs")
+"""Hyperparameters that every trial has."""
 
 
 def disagreements(
@@ -42,8 +43,11 @@ def disagreements(
     baseline: Mapping[str, Value] | None,
 ) -> list[str]:
     """What is wrong between the tables, a sentence each, with its place in square brackets in front."""
+    if parameters.circle:
+        return [f"[space]: {', '.join(parameters.circle)} depend on each other in a circle, by when. Break it."]
     return [
         *_dependents_alone(parameters),
+        *_conditions_never_met(parameters),
         *_warm_up_without_end(parameters),
         *_batches_without_images(parameters, data),
         *_rungs_without_epochs(parameters, pruner),
@@ -53,11 +57,10 @@ def disagreements(
 
 
 def completed(baseline: Mapping[str, Value], parameters: Parameters) -> dict[str, Value]:
-    """The baseline with the values that the space fixes, in the order of `NAMES`."""
+    """The baseline with the values that the space fixes, in the order in which a trial is asked for them."""
     values: dict[str, Value] = {}
-    for name in NAMES:
-        fixed = parameters.get(name)
-        if not applies(name, values):
+    for name, fixed in parameters.items():
+        if not parameters.exists(name, values):
             continue
         if name in baseline:
             values[name] = baseline[name]
@@ -66,8 +69,35 @@ def completed(baseline: Mapping[str, Value], parameters: Parameters) -> dict[str
     return values
 
 
+def _conditions_never_met(parameters: Parameters) -> list[str]:
+    """What is wrong with `when`."""
+    lines = []
+    for name, condition in parameters.conditions.items():
+        if name in parameters.ours and name in ALWAYS:
+            lines.append(f"[space.{name}]: every trial has it, so when does not go with it. Leave when out.")
+            continue
+        for parent, allowed in condition.items():
+            if DEPENDENT.get(name, ("",))[0] == parent and name in parameters.ours and allowed:
+                continue  # told by the field's own rule
+            if parent not in parameters:
+                if parent not in parameters.ours:
+                    known = closest(parent, [other for other in parameters if other != name])
+                    lines.append(f"[space.{name}]: when names {parent}, which is not in [space].{known}")
+                continue
+            above = _of_parent(parent, parameters)
+            if above is not None and not any(contains(above, value) for value in allowed):
+                shown = as_toml(list(allowed))
+                lines.append(
+                    f"[space.{name}]: when asks for {parent} in {shown}, but {parent} is {described(above)}: it would "
+                    "never exist. Take other values, or leave it out."
+                )
+    return lines
+
+
 def _dependents_alone(parameters: Parameters) -> list[str]:
     lines = []
+    if "optimizer" not in parameters.ours:
+        return []
     for (parent, value), names in NEEDED.items():
         if (above := _of_parent(parent, parameters)) is None or not contains(above, value):
             continue
@@ -75,7 +105,8 @@ def _dependents_alone(parameters: Parameters) -> list[str]:
             f'[space]: {name} is missing, but {parent} can be "{value}". Add it, e.g. {name} = '
             f"{as_toml(HYPERPARAMETERS[name].example)}."
             for name in names
-            if name in parameters and parameters[name] is None
+            if name in parameters
+            and (parameters[name] is None or value not in parameters.conditions.get(name, {}).get(parent, (value,)))
         ]
     for name, (parent, allowed) in DEPENDENT.items():
         above = _of_parent(parent, parameters)
@@ -94,10 +125,10 @@ def _of_parent(parent: str, parameters: Parameters) -> Parameter | None:
     """The parameter that others depend on; None if it could not be read."""
     if parent not in parameters:
         return None
-    return DEFAULTS[parent] if parameters[parent] is None else parameters[parent]
+    return DEFAULTS.get(parent) if parameters[parent] is None else parameters[parent]
 
 
-def _one_of(parent: str, allowed: Sequence[str]) -> str:
+def _one_of(parent: str, allowed: Sequence[Value]) -> str:
     """`optimizer = "sgd" or "nesterov"`"""
     words = [as_toml(value) for value in allowed]
     return f"{parent} = {', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else f"{parent} = {words[0]}"
@@ -105,7 +136,12 @@ def _one_of(parent: str, allowed: Sequence[str]) -> str:
 
 def _warm_up_without_end(parameters: Parameters) -> list[str]:
     warm_up, epochs = parameters.get("warmup_epochs"), parameters.get("epochs")
-    if warm_up is None or epochs is None or largest(warm_up) < smallest(epochs):
+    if (
+        "warmup_epochs" not in parameters.ours
+        or warm_up is None
+        or epochs is None
+        or largest(warm_up) < smallest(epochs)
+    ):
         return []
     return [
         f"[space.warmup_epochs]: the largest value must be < the smallest epochs, which is {smallest(epochs)}, but is "
@@ -139,7 +175,7 @@ def _grid_without_end(parameters: Parameters, sampler: SamplerSpec | None) -> li
     if not isinstance(sampler, GridSpec):
         return []
     try:
-        combinations({name: parameters.get(name) for name in NAMES}, sampler.points)
+        combinations(parameters, sampler.points)
     except OverflowError:
         return [
             f"[sampler]: the grid has more than {LARGEST_GRID:,} combinations. Search fewer parameters, give ranges a "
@@ -149,20 +185,26 @@ def _grid_without_end(parameters: Parameters, sampler: SamplerSpec | None) -> li
 
 
 def _baseline_elsewhere(parameters: Parameters, baseline: Mapping[str, Value]) -> list[str]:
-    lines = []
+    lines = [
+        f"[baseline.{name}]: is not in [space].{closest(name, list(parameters))}"
+        for name in baseline
+        if name not in parameters and name not in parameters.ours
+    ]
     for name, parameter in parameters.items():
         value = baseline.get(name)
-        if name in DEPENDENT:
-            parent, allowed = DEPENDENT[name]
+        absent = False
+        for parent, allowed in parameters.conditions.get(name, {}).items():
             above = baseline.get(parent, _of_parent(parent, parameters))
             if above not in allowed:
-                if value is not None and isinstance(above, str):
+                absent = True
+                if value is not None and above is not None and not isinstance(above, (Choices, Range)):
                     lines.append(
                         f"[baseline.{name}]: belongs to {_one_of(parent, allowed)}, but the baseline's is "
                         f"{as_toml(above)}. Leave it out."
                     )
-                continue
-        inside = DEFAULTS.get(name) if parameter is None else parameter
+        if absent:
+            continue
+        inside = (DEFAULTS.get(name) if name in parameters.ours else None) if parameter is None else parameter
         if inside is None:
             continue  # [space] lacks it, and is told so there
         if value is not None and not contains(inside, value):

@@ -57,6 +57,13 @@ class StudySpec(Frozen):
         return None if self.timeout is None else seconds_of(self.timeout)
 
 
+class OwnStudySpec(StudySpec):
+    """That of training of one's own, whose metric may be any number."""
+
+    target: float | None = None
+    """The first complete trial whose metric reaches this, or comes below it if it is minimised, ends the study."""
+
+
 def seconds_of(duration: str) -> float:
     """The seconds of "90s", "30m", "2h", "1h 30m" or "1.5d".
 

@@ -10,17 +10,89 @@
     command  = ["./train"]                # speaks as docs/training-process.md says
 
 What is trained for a trial is an `OwnConfig`; what an epoch of it came to, an `OwnEpoch`.
+
+A Keras network of one's own is trained by our engine, on images: the `[model]` table names the function that builds it.
+
+    [model]
+    network  = "mynet.py:build"           # def build(image_shape, classes, *, width, depth) -> keras.Model
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
 from model.config import Frozen, PositiveInt, Scalar
 
 Direction = Literal["maximize", "minimize"]
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]{0,99}")
+
+
+def _file_and_function(text: str) -> str:
+    file, colon, function = text.rpartition(":")
+    if not colon or not file or not function.isidentifier():
+        raise ValueError('must be a Python file and the name of a function in it, as in "train.py:train"')
+    if not file.endswith(".py"):
+        raise ValueError('must name a Python file, whose name ends in .py, as in "train.py:train"')
+    return text
+
+
+def is_name(text: str) -> bool:
+    """Whether a parameter or metric may be called so."""
+    return _NAME.fullmatch(text) is not None
+
+
+def _metric_name(text: str) -> str:
+    if not is_name(text):
+        raise ValueError("must begin with a letter and have only letters, digits and _ . / - in it, 100 at most")
+    return text
+
+
+FunctionName = Annotated[str, Field(max_length=1000), AfterValidator(_file_and_function)]
+""" "FILE.py:NAME"; a relative path starts at the folder of the file that names it."""
+
+
+class ModelSpec(Frozen):
+    """The `[model]` table."""
+
+    network: Annotated[FunctionName, Field(examples=["mynet.py:build"])]
+    """Builds it: `build(image_shape, classes, *, ...)`; what else it takes may be searched."""
+
+
+class TrainSpec(Frozen):
+    """The `[train]` table: either `function` or `command`."""
+
+    function: FunctionName | None = None
+    """Takes a trial: `train(trial)`."""
+    command: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)] | None = None
+    """A program and its arguments, started without a shell. A relative path starts at the folder of the space file."""
+    python: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
+    """The interpreter that runs the function; None is ours."""
+    metric: Annotated[str, AfterValidator(_metric_name)] = "val_accuracy"
+    """The one of those reported that is optimised."""
+    direction: Direction = "maximize"
+    epochs: Annotated[str, Field(min_length=1)] | PositiveInt | None = None
+    """The parameter that is the planned number of epochs, or a number; None: one report is all."""
+    epoch_seconds: Annotated[float, Field(gt=0, le=30 * 86400)] = 3600.0
+    """How long nothing may be reported before the training is taken for hung and ended."""
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.function is None) == (self.command is None):
+            raise ValueError(
+                'needs either function, as in "train.py:train", or command, as in ["./train"]'
+                + (", not both" if self.function else "")
+            )
+        if self.python is not None and self.function is None:
+            raise ValueError("python goes with function; of a command, it is the first part")
+        return self
+
+    @property
+    def called(self) -> str:
+        """As people read it: "train.py:train" or "./train --fast"."""
+        return self.function or " ".join(self.command or ())
 
 
 class OwnConfig(Frozen):

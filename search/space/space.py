@@ -7,6 +7,10 @@ A file has six tables: `[study]` name, seed, number of trials and other limits (
 `model.config.DataSpec`; `[space]` with a fixed value, choices or a range for each hyperparameter (see
 `space.parameters`); `[sampler]` and `[pruner]` (see `space.samplers` and `space.pruners`); and `[baseline]`, a
 configuration that is tried first and must be a point of the space: its fixed values may be left out.
+
+With a table `[model]` it searches a Keras network of one's own, and `[space]` may have what builds it as well: then it
+is a `NetworkSpace`. With a table `[train]` it searches training of one's own, on data of its own, and `[space]` has
+what its author chose: an `OwnSpace`. See `space.own`.
 A relative path in `source` starts at the working directory, as it does for `--data`, not at the file's folder.
 
 Every mistake is reported at once, also those between tables, as far as the tables concerned could be read.
@@ -19,34 +23,41 @@ import json
 import os
 import sys
 from collections.abc import Callable, Collection, Mapping
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from pydantic import Field, TypeAdapter, ValidationError, ValidationInfo, create_model, field_validator, model_validator
+from pydantic import (
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-from model.config import BUNDLED_IMAGES, HYPERPARAMETERS, DataSpec, Frozen, TrainConfig
+from model.config import BUNDLED_IMAGES, DataSpec, Frozen, TrainConfig
 from search.base.mistakes import InputError, closest, explain, read_toml, sentences
 from search.base.toml import as_toml, with_tuples
 from search.space.agreement import completed, disagreements
-from search.space.budget import StudySpec
+from search.space.budget import OwnStudySpec, StudySpec
+from search.space.own import Direction, ModelSpec, OwnConfig, TrainSpec
 from search.space.parameters import (
-    FIELDS,
     NAMES,
     Choices,
     Parameter,
+    Parameters,
     Range,
     Value,
-    applies,
-    checked_value,
     decode,
     distribution,
     encode,
+    is_whole,
     largest,
     parse_parameter,
 )
 from search.space.pruners import PrunerSpec, ReachSpec
 from search.space.samplers import GpSpec, SamplerSpec, refuse_pickling
+from search.space.tables import Baseline, NetworkBaseline, NetworkTable, OwnBaseline, OwnTable, SpaceTable
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -62,49 +73,6 @@ _OPTIONS: dict[tuple[str | int, ...], str] = {
     ("data", "train_images"): "--train-images",
     ("data", "validation_images"): "--validation-images",
 }
-
-
-class _SpaceTable(Frozen):
-    """What is searched."""
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _follows_train_config(cls, raw: object, info: ValidationInfo) -> Parameter | None:
-        return None if raw is None else parse_parameter(str(info.field_name), raw)
-
-
-class _Baseline(Frozen):
-    """The configuration that is tried first. What the space fixes may be left out."""
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _follows_train_config(cls, raw: object, info: ValidationInfo) -> Value | None:
-        mistakes: list[str] = []
-        name = str(info.field_name)
-        value = None if raw is None else checked_value(name, raw, name, mistakes)
-        if mistakes:
-            raise sentences(mistakes)
-        return value
-
-    def given(self) -> dict[str, Value]:
-        """The values that it has."""
-        return {name: value for name in NAMES if (value := getattr(self, name)) is not None}
-
-
-def _entry(name: str) -> tuple[Any, Any]:
-    """Type and default of a hyperparameter in `[space]`. What the paper left alone is stored only if it is opened."""
-    field, about = FIELDS[name], HYPERPARAMETERS[name]
-    if field.is_required():
-        return Parameter, Field(examples=[about.example])
-    return (Parameter | None, None) if about.beyond or field.default is None else (Parameter, field.default)
-
-
-if TYPE_CHECKING:
-    SpaceTable = _SpaceTable
-    Baseline = _Baseline
-else:  # their fields are the hyperparameters, whichever `TrainConfig` has
-    SpaceTable = create_model("SpaceTable", __base__=_SpaceTable, **{name: _entry(name) for name in NAMES})
-    Baseline = create_model("Baseline", __base__=_Baseline, **dict.fromkeys(NAMES, (Value | None, None)))
 
 
 class SearchSpace(Frozen):
@@ -125,22 +93,54 @@ class SearchSpace(Frozen):
     @model_validator(mode="after")
     def _tables_agree(self) -> Self:
         baseline = None if self.baseline is None else self.baseline.given()
-        if lines := disagreements(self.parameters(), self.data, self.pruner, self.sampler, baseline):
+        if lines := self._disagreements(self.parameters(), self.data, self.pruner, self.sampler, baseline):
             raise sentences(lines)
         return self
 
-    def parameters(self) -> dict[str, Parameter | None]:
-        """What `[space]` says of each hyperparameter; None for one that it doesn't name."""
-        return {name: getattr(self.space, name) for name in NAMES}
+    @classmethod
+    def _disagreements(
+        cls,
+        parameters: Parameters,
+        data: DataSpec | None,
+        pruner: PrunerSpec | None,
+        sampler: SamplerSpec | None,
+        baseline: Mapping[str, Value] | None,
+    ) -> list[str]:
+        return disagreements(parameters, data, pruner, sampler, baseline)
+
+    def __hash__(self) -> int:
+        return hash(self.digest())
+
+    def parameters(self) -> Parameters:
+        """What `[space]` says of each parameter; None for a hyperparameter of ours that it doesn't name."""
+        return self._parameters
+
+    @cached_property
+    def _parameters(self) -> Parameters:
+        return Parameters(self.space.entries(), self.space.ours)
+
+    @property
+    def metric(self) -> str:
+        """The name of what is optimised."""
+        return "val_accuracy"
+
+    @property
+    def direction(self) -> Direction:
+        """Which of two of its values is the better one."""
+        return "maximize"
 
     @property
     def max_epochs(self) -> int:
         """The largest number of epochs that a trial can have."""
         return self._largest("epochs")
 
+    def epochs_of(self, params: Mapping[str, Any]) -> int:
+        """The planned number of epochs of a trial that has these `params`."""
+        return int(params.get("epochs", self.max_epochs))
+
     @property
-    def max_batch_size(self) -> int:
-        """The largest batch that a trial can have, in images."""
+    def max_batch_size(self) -> int | None:
+        """The largest batch that a trial can have, in images; None where that is its own matter."""
         return self._largest("batch_size")
 
     def _largest(self, name: str) -> int:
@@ -154,7 +154,7 @@ class SearchSpace(Frozen):
 
     def distributions(self) -> dict[str, BaseDistribution]:
         """What Optuna calls that which is searched, in the same order."""
-        return {name: distribution(name, parameter) for name, parameter in self.searched().items()}
+        return {name: distribution(parameter) for name, parameter in self.searched().items()}
 
     def params(self, choose: Callable[[str], Any]) -> dict[str, Any]:
         """What one trial of Optuna's has as its `params`: of what is searched, all that its other values allow.
@@ -164,36 +164,38 @@ class SearchSpace(Frozen):
         """
         return self._chosen(choose)[0]
 
-    def config(self, params: Mapping[str, Any], seed: int) -> TrainConfig:
+    def config(self, params: Mapping[str, Any], seed: int) -> TrainConfig | OwnConfig:
         """The configuration of a trial that has these `params`, with what the space fixes.
 
         Raises:
             KeyError: one is missing, or is not among its choices.
             ValueError: nothing can be trained with them.
         """
-        values: dict[str, Any] = dict(self._chosen(params.__getitem__)[1])
+        return self._config_of(self._chosen(params.__getitem__)[1], seed)
+
+    def _config_of(self, values: Mapping[str, Any], seed: int) -> TrainConfig | OwnConfig:
         return TrainConfig(**values, seed=seed)
 
     def _chosen(self, choose: Callable[[str], Any]) -> tuple[dict[str, Any], dict[str, Value]]:
         """What `choose` gave, and the values of all parameters that apply."""
         params: dict[str, Any] = {}
         values: dict[str, Value] = {}
-        for name, parameter in self.parameters().items():
-            if parameter is None or not applies(name, values):
+        parameters = self.parameters()
+        for name, parameter in parameters.items():
+            if parameter is None or not parameters.exists(name, values):
                 continue
             if isinstance(parameter, (Choices, Range)):
                 params[name] = choose(name)
-                values[name] = decode(name, parameter, params[name])
+                values[name] = decode(parameter, params[name])
             else:
                 values[name] = parameter
         return params, values
 
-    def baseline_config(self, seed: int) -> TrainConfig | None:
+    def baseline_config(self, seed: int) -> TrainConfig | OwnConfig | None:
         """The baseline with all its values, those the space fixes included."""
         if self.baseline is None:
             return None
-        values: dict[str, Any] = dict(completed(self.baseline.given(), self.parameters()))
-        return TrainConfig(**values, seed=seed)
+        return self._config_of(completed(self.baseline.given(), self.parameters()), seed)
 
     def baseline_params(self) -> dict[str, int | float | str] | None:
         """The baseline's searched parameters, as `study.enqueue_trial` takes them; None if it has none."""
@@ -219,7 +221,7 @@ class SearchSpace(Frozen):
         values = self.to_dict()
         # Where the images lie may differ from host to host; whether they are the same, their fingerprint tells.
         values["study"] = {key: values["study"][key] for key in ("seed", "repeats")}
-        del values["data"]["source"]
+        values.get("data", {}).pop("source", None)
         return values
 
     def with_overrides(
@@ -246,7 +248,7 @@ class SearchSpace(Frozen):
         }
         for (table, key), value in given.items():
             if value is not None:
-                values[table][key] = value
+                values.setdefault(table, {})[key] = value
         return parse_space(values, "command line", _OPTIONS)
 
     def over(
@@ -264,7 +266,7 @@ class SearchSpace(Frozen):
         `fit_batches`, batches are no larger than what is left to train on. `fitted` says what was changed.
         """
         values = self.to_dict()
-        data: dict[str, Any] = values["data"]
+        data: dict[str, Any] = values.setdefault("data", {})
         asked = {
             "source": source,
             "train_images": train_images,
@@ -353,6 +355,103 @@ def _flat(values: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, str], Any]
     return {(table, key): value for table, inside in values.items() for key, value in inside.items()}
 
 
+class NetworkSpace(SearchSpace):
+    """A space over a Keras network of one's own."""
+
+    model: ModelSpec
+    space: NetworkTable  # type: ignore[assignment]
+    baseline: NetworkBaseline | None = None  # type: ignore[assignment]
+
+    def _config_of(self, values: Mapping[str, Any], seed: int) -> TrainConfig:
+        ours = {name: value for name, value in values.items() if name in NetworkTable.ours}
+        network = {name: value for name, value in values.items() if name not in ours}
+        return TrainConfig(**ours, network=network, seed=seed)
+
+    @property
+    def build_parameters(self) -> tuple[str, ...]:
+        """The names that the network is built with."""
+        return tuple(name for name in self.parameters() if name not in NetworkTable.ours)
+
+
+class OwnSpace(SearchSpace):
+    """A space over training of one's own."""
+
+    study: OwnStudySpec
+    train: TrainSpec
+    space: OwnTable  # type: ignore[assignment]
+    baseline: OwnBaseline | None = None  # type: ignore[assignment]
+
+    @model_validator(mode="after")
+    def _has_data_of_its_own(self) -> Self:
+        if "data" in self.model_fields_set:
+            raise sentences(
+                ["[data] goes with networks that alexsearch trains: training of one's own reads its own. Leave it out."]
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _epochs_are_a_parameter(self) -> Self:
+        name = self.train.epochs
+        if isinstance(name, str):
+            parameters = self.parameters()
+            parameter = parameters.get(name)
+            if parameter is None:
+                known = closest(name, list(parameters))
+                raise sentences([f"[train]: epochs names {as_toml(name)}, which is not in [space].{known}"])
+            values = [parameter] if not isinstance(parameter, (Choices, Range)) else None
+            values = values or list(parameter.choices if isinstance(parameter, Choices) else (parameter.low,))  # type: ignore[union-attr]
+            whole = all(isinstance(value, int) and not isinstance(value, bool) and value >= 1 for value in values)
+            if not whole or (isinstance(parameter, Range) and not is_whole(parameter)):
+                raise sentences([f"[space.{name}]: is the number of epochs ([train]), so it must be whole and >= 1."])
+            if name in parameters.conditions:
+                raise sentences([f"[space.{name}]: is the number of epochs ([train]): when does not go with it."])
+        return self
+
+    @classmethod
+    def _disagreements(
+        cls,
+        parameters: Parameters,
+        data: DataSpec | None,
+        pruner: PrunerSpec | None,
+        sampler: SamplerSpec | None,
+        baseline: Mapping[str, Value] | None,
+    ) -> list[str]:
+        del data
+        return disagreements(parameters, None, pruner, sampler, baseline)
+
+    @property
+    def metric(self) -> str:
+        return self.train.metric
+
+    @property
+    def direction(self) -> Direction:
+        return self.train.direction
+
+    @property
+    def max_epochs(self) -> int:
+        epochs = self.train.epochs
+        return self._largest(epochs) if isinstance(epochs, str) else epochs or 1
+
+    def epochs_of(self, params: Mapping[str, Any]) -> int:
+        epochs = self.train.epochs
+        return int(params.get(epochs, self.max_epochs)) if isinstance(epochs, str) else epochs or 1
+
+    @property
+    def max_batch_size(self) -> None:
+        return None
+
+    def _config_of(self, values: Mapping[str, Any], seed: int) -> OwnConfig:
+        return OwnConfig(params=dict(values), epochs=self.epochs_of(values), seed=seed)
+
+    def to_dict(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude_none=True, exclude={"data"})
+
+
+def space_kind(document: Mapping[str, Any]) -> type[SearchSpace]:
+    """Which of them a document is."""
+    return OwnSpace if "train" in document else NetworkSpace if "model" in document else SearchSpace
+
+
 class Preset(NamedTuple):
     """A space that ships with the project."""
 
@@ -398,28 +497,44 @@ def parse_space(
 ) -> SearchSpace:
     """`document`, as TOML or JSON gives it, as a checked space. Raises InputError, its lines starting with `called`."""
     values = with_tuples(document)
+    kind = space_kind(values)
     try:
-        return SearchSpace.model_validate(values, strict=True)
+        return kind.model_validate(values, strict=True)
     except ValidationError as error:
-        mistakes = list(explain(error, SearchSpace, called, options))
+        mistakes = list(explain(error, kind, called, options))
         places = [details["loc"] for details in error.errors(include_url=False, include_context=False)]
         if () not in places:  # then the tables have not been compared yet: compare those that could be read
-            mistakes += [f"{called} {line}" for line in _disagreements_of_the_readable(values, places)]
+            mistakes += [f"{called} {line}" for line in _disagreements_of_the_readable(kind, values, places)]
         raise InputError(mistakes) from None
 
 
-def _disagreements_of_the_readable(values: Mapping[str, Any], wrong: Collection[tuple[int | str, ...]]) -> list[str]:
+def _disagreements_of_the_readable(
+    kind: type[SearchSpace], values: Mapping[str, Any], wrong: Collection[tuple[int | str, ...]]
+) -> list[str]:
     """What the tables without mistakes disagree on, so that correcting a file takes one round, not two."""
-    if ("space",) in wrong:
+    table: Any = kind.model_fields["space"].annotation
+
+    def unnamed(name: str) -> Parameter | None:
+        default: Parameter | None = SpaceTable.model_fields[name].default if kind is SearchSpace else None
+        return default
+
+    if ("space",) in wrong or not isinstance(values.get("space"), Mapping):
         return []
-    parameters = {
-        name: SpaceTable.model_fields[name].default if raw is None else parse_parameter(name, raw)
-        for name, raw in ((name, values["space"].get(name)) for name in NAMES)
-        if ("space", name) not in wrong
+    ours = table.ours
+    named = {**dict.fromkeys(name for name in NAMES if name in ours), **values["space"]}
+    entries = {
+        name: (
+            SpaceTable.model_fields[name].default if name in SpaceTable.model_fields and kind is SearchSpace else None
+        )
+        if raw is None
+        else parse_parameter(name, raw, ours=name in ours)
+        for name, raw in named.items()
+        if ("space", name) not in wrong and (raw is not None or name in ours)
     }
     sound = {table: values[table] for table in values if not any(place[0] == table for place in wrong)}
     data = DataSpec.model_validate(sound["data"], strict=True) if "data" in sound else None
     pruner = TypeAdapter(PrunerSpec).validate_python(sound["pruner"], strict=True) if "pruner" in sound else None
     sampler = TypeAdapter(SamplerSpec).validate_python(sound["sampler"], strict=True) if "sampler" in sound else None
-    baseline = Baseline.model_validate(sound["baseline"], strict=True).given() if "baseline" in sound else None
-    return disagreements(parameters, data, pruner, sampler, baseline)
+    baseline_kind: Any = kind.model_fields["baseline"].annotation.__args__[0]  # type: ignore[union-attr]
+    baseline = baseline_kind.model_validate(sound["baseline"], strict=True).given() if "baseline" in sound else None
+    return kind._disagreements(Parameters(entries, ours), data, pruner, sampler, baseline)
