@@ -140,6 +140,9 @@ class TrainConfig(Frozen):
     precision: Annotated[Precision, Field(description='"float32" or "bfloat16"; weights are always float32')] = "auto"
     """Compute precision; weights are always float32. "auto" is resolved by `model.device` before training starts."""
 
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())
+
     @model_validator(mode="after")
     def _values_belong_together(self) -> Self:
         has_step = self.step_epochs is not None and self.step_factor is not None
@@ -231,6 +234,10 @@ class EpochMetrics(Frozen):
     learning_rate: float
     seconds: float
     """Wall time of training and validation together."""
+
+    def named(self) -> dict[str, Any]:
+        """All of it by name: what is stored."""
+        return self.model_dump()
 
 
 class TrainResult(Frozen):

@@ -131,6 +131,7 @@ def run(
     from search.run.stopping import Stopping
     from search.screen.live import Screen
     from search.screen.summary import show_what_was_before
+    from search.space.own_files import own_of
     from search.space.space import SearchSpace, fitted, is_preset, load_space, parse_space
     from studies.store.opening import open_storage
     from studies.store.urls import storage_url
@@ -157,6 +158,7 @@ def run(
         timeout_seconds=loaded.study.timeout_seconds,
         digits_without_download=space == "quick" and not data,
         notes=fitted(asked, loaded, numbers),
+        own=own_of(loaded, (Path(space).parent if isinstance(space, (str, Path)) else Path(),)),
     )
     output = Output(quiet=quiet)
     output.is_interactive = False  # lines, not a live table: a cell's output is no terminal

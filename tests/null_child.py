@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from model.config import DataSpec, EpochMetrics, Failure, FailureKind
+from search.space.own_files import Own
 from search.training.child import ChildError, RefusedError
 from search.training.messages import (
     DataFound,
@@ -65,9 +66,15 @@ class Played:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def start(
-        self, place: Place, data: DataSpec, cache: Path, log: Path, validation: Validation = "held-out"
+        self,
+        place: Place,
+        data: DataSpec,
+        cache: Path,
+        log: Path,
+        validation: Validation = "held-out",
+        own: Own | None = None,
     ) -> NullChild:
-        del cache
+        del cache, own
         with self.lock:
             self.openings.append(validation)
             self.places.append(place)

@@ -214,11 +214,16 @@ class WatchedQueue(Queue):
             return self._held("resume_at", slot_id, trial_id, super().resume_at(slot_id, trial_id, epoch))
 
     def record_epoch(
-        self, slot_id: str, trial_id: int, metrics: Mapping[str, Any], images_per_second: float = 0.0
+        self,
+        slot_id: str,
+        trial_id: int,
+        metrics: Mapping[str, Any],
+        images_per_second: float = 0.0,
+        optimised: str = "val_accuracy",
     ) -> bool:
         begun = time.monotonic()
         with self.reaper.step("record_epoch"):
-            held = super().record_epoch(slot_id, trial_id, metrics, images_per_second)
+            held = super().record_epoch(slot_id, trial_id, metrics, images_per_second, optimised)
             took = time.monotonic() - begun
             self._held("report", slot_id, trial_id, held, epoch=metrics["epoch"], took=took)
         return held
@@ -256,8 +261,10 @@ class NullChild:
     evidence: Evidence
     reaper: Reaper
 
-    def __init__(self, place: Place, data: Any, cache: Path, log: Path, validation: Validation = "held-out") -> None:
-        del data, cache, validation
+    def __init__(
+        self, place: Place, data: Any, cache: Path, log: Path, validation: Validation = "held-out", own: Any = None
+    ) -> None:
+        del data, cache, validation, own
         self.place, self.log = place, log
         self._told: queues.Queue[FromTrainer | ChildError] = queues.Queue()
         self._verdicts: queues.Queue[Verdict] = queues.Queue()

@@ -11,4 +11,6 @@ from search.space.space import SearchSpace
 def suggested(space: SearchSpace, trial: optuna.Trial, seed: int = 0) -> TrainConfig:
     """What the trial trains once it was asked for each value in turn, as an objective function does it."""
     distributions = space.distributions()
-    return space.config(space.params(lambda name: trial._suggest(name, distributions[name])), seed)
+    config = space.config(space.params(lambda name: trial._suggest(name, distributions[name])), seed)
+    assert isinstance(config, TrainConfig)
+    return config

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from model.config import DataSpec, EpochMetrics, Failure, FailureKind, TrainConfig
+from search.space.own_files import Own
 from search.training.messages import (
     DataFound,
     DeviceFound,
@@ -72,9 +73,15 @@ class Script:
     sent: list[ToTrainer] = field(default_factory=list)
 
     def start(
-        self, place: Place, data: DataSpec, cache: Path, log: Path, validation: Validation = "held-out"
+        self,
+        place: Place,
+        data: DataSpec,
+        cache: Path,
+        log: Path,
+        validation: Validation = "held-out",
+        own: Own | None = None,
     ) -> ScriptedChild:
-        del data, cache, log, validation
+        del data, cache, log, validation, own
         return ScriptedChild(self, place, self.scripts.pop(0))
 
     @property

@@ -10,6 +10,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
 from plain_optuna import suggested
 
+from model.config import TrainConfig
 from search.base.seeds import sampler_seed, training_seed
 from search.choosing.proposing import GivenValuesError, Proposal, StudyOfLessons, propose
 from search.choosing.samplers import build_sampler
@@ -31,6 +32,11 @@ def space_of(seed: int = 7, repeats: bool = False, sampler: str = "tpe", **param
 
 CONTINUOUS: dict[str, Any] = {"learning_rate": {"low": 1e-3, "high": 1.0, "log": True}, "epochs": {"low": 2, "high": 9}}
 THREE: dict[str, Any] = {"batch_size": {"choices": [8, 16, 32]}}
+
+
+def trained(proposal: Proposal) -> TrainConfig:
+    assert isinstance(proposal.config, TrainConfig)
+    return proposal.config
 
 
 class Study:
@@ -56,7 +62,7 @@ class Study:
         proposals = []
         for _ in range(trials):
             proposals.append(self.ask())
-            self.tell(-abs(proposals[-1].config.learning_rate - 0.1) + proposals[-1].config.epochs / 100)
+            self.tell(-abs(trained(proposals[-1]).learning_rate - 0.1) + trained(proposals[-1]).epochs / 100)
         return proposals
 
 
@@ -75,7 +81,7 @@ def test_study_of_one_worker_can_be_repeated_exactly(sampler: str) -> None:
 def test_values_of_a_range_with_a_step_are_as_people_write_them(sampler: str) -> None:
     study = Study(space_of(sampler=sampler, repeats=True, dropout={"low": 0.0, "high": 0.7, "step": 0.1}))
     tidy = {round(0.1 * place, 1) for place in range(8)}
-    assert {proposal.config.dropout for proposal in study.run(12)} <= tidy
+    assert {trained(proposal).dropout for proposal in study.run(12)} <= tidy
     assert {trial.params["dropout"] for trial in study.study.get_trials()} <= tidy
 
 
@@ -89,11 +95,11 @@ def test_value_of_an_earlier_trial_that_is_off_by_a_rounding_error_is_known_agai
         study.study.add_trial(done)
     proposals = [study.ask() for _ in range(6)]
     assert all(proposal.twin is not None for proposal in proposals)
-    assert 0.3 in [proposal.config.dropout for proposal in proposals]
+    assert 0.3 in [trained(proposal).dropout for proposal in proposals]
 
 
 def test_trials_differ_from_the_first_on() -> None:
-    rates = {proposal.config.learning_rate for proposal in Study(space_of(**CONTINUOUS)).run(5)}
+    rates = {trained(proposal).learning_rate for proposal in Study(space_of(**CONTINUOUS)).run(5)}
     assert len(rates) == 5
 
 
@@ -101,12 +107,12 @@ def test_values_of_a_trial_are_stored_with_it_as_they_were_proposed() -> None:
     study = Study(space_of(**CONTINUOUS))
     (proposal,) = study.run(1)
     (trial,) = study.study.get_trials()
-    assert trial.params == {"learning_rate": proposal.config.learning_rate, "epochs": proposal.config.epochs}
+    assert trial.params == {"learning_rate": trained(proposal).learning_rate, "epochs": trained(proposal).epochs}
 
 
 def test_what_was_tried_is_asked_again_until_something_is_new() -> None:
     proposals = Study(space_of(**THREE)).run(3)
-    assert {proposal.config.batch_size for proposal in proposals} == {8, 16, 32}
+    assert {trained(proposal).batch_size for proposal in proposals} == {8, 16, 32}
     assert all(proposal.twin is None for proposal in proposals)
 
 
@@ -123,7 +129,7 @@ def test_when_everything_was_tried_the_result_is_taken_over() -> None:
 
 def test_what_others_train_right_now_is_not_proposed_while_there_is_something_else() -> None:
     study = Study(space_of(**THREE))
-    assert {study.ask().config.batch_size for _ in range(3)} == {8, 16, 32}
+    assert {trained(study.ask()).batch_size for _ in range(3)} == {8, 16, 32}
     assert study.ask().twin is None, "there is no result to take over yet"
 
 
@@ -148,7 +154,7 @@ def test_repeats_are_trained_where_they_are_asked_for() -> None:
 def test_space_that_searches_nothing_is_about_seeds() -> None:
     proposals = Study(space_of()).run(3)
     assert all(proposal.twin is None for proposal in proposals)
-    assert len({proposal.config.seed for proposal in proposals}) == 3
+    assert len({trained(proposal).seed for proposal in proposals}) == 3
 
 
 def test_values_that_somebody_put_into_the_queue_are_trained_though_they_were_tried() -> None:
@@ -156,7 +162,7 @@ def test_values_that_somebody_put_into_the_queue_are_trained_though_they_were_tr
     for _ in range(2):
         proposal = study.ask(batch_size=16)
         study.tell(0.5)
-        assert (proposal.config.batch_size, proposal.twin) == (16, None)
+        assert (trained(proposal).batch_size, proposal.twin) == (16, None)
 
 
 def test_trial_that_is_run_again_keeps_its_values() -> None:
@@ -168,7 +174,7 @@ def test_trial_that_is_run_again_keeps_its_values() -> None:
 def test_trial_that_is_run_again_keeps_the_seed_that_it_was_begun_with() -> None:
     study = Study(space_of(**CONTINUOUS))
     first = study.ask()
-    begun = first.config.model_copy(update={"seed": first.config.seed + 1})
+    begun = trained(first).model_copy(update={"seed": trained(first).seed + 1})
     study.storage.set_trial_user_attr(study.trial_id, "config", begun.model_dump(mode="json"))
     assert propose(study.study, study.trial_id, 0, study.space).config == begun
 
@@ -202,8 +208,8 @@ def test_proposals_are_what_a_trial_of_optunas_own_comes_to(sampler: str, given:
         trial = study.ask()
         theirs_too = suggested(plain.space, trial, training_seed(7, number))
         assert proposal.config == theirs_too.model_copy(update=tidied({"step_factor": theirs_too.step_factor}))
-        ours.tell(proposal.config.learning_rate)
-        study.tell(trial, proposal.config.learning_rate)
+        ours.tell(trained(proposal).learning_rate)
+        study.tell(trial, trained(proposal).learning_rate)
     mine, theirs = (each.study.get_trials(deepcopy=False) for each in (ours, plain))
     assert [(trial.params, trial.distributions) for trial in mine] == [
         (tidied(trial.params), trial.distributions) for trial in theirs
@@ -215,7 +221,7 @@ def test_trial_that_has_some_of_its_values_is_given_the_others() -> None:
     schedule = study.space.distributions()["schedule"]
     trial_id = study.storage.create_new_trial(study.study_id)
     study.storage.set_trial_param(trial_id, "schedule", schedule.to_internal_repr("step"), schedule)
-    config = propose(study.study, trial_id, 0, study.space).config
+    config = trained(propose(study.study, trial_id, 0, study.space))
     assert config.schedule == "step"
     assert study.storage.get_trial(trial_id).params.keys() == study.space.distributions().keys()
 
@@ -223,7 +229,7 @@ def test_trial_that_has_some_of_its_values_is_given_the_others() -> None:
 def test_enqueued_value_outside_of_the_space_is_trained_with_a_warning() -> None:
     study = Study(space_of(**CONTINUOUS))
     with pytest.warns(UserWarning, match="epochs = 40 was enqueued, but lies outside"):
-        assert study.ask(epochs=40).config.epochs == 40
+        assert trained(study.ask(epochs=40)).epochs == 40
 
 
 def test_seeds_of_sampling_and_training_are_apart_and_fit_32_bits() -> None:
@@ -248,7 +254,7 @@ def in_the_failing_half(study_class: type[optuna.Study], failure: str) -> int:
     searched = space_of(learning_rate={"low": 1e-3, "high": 1e3, "log": True})
     for number in range(100, 130):
         trial_id = storage.create_new_trial(study._study_id)
-        proposals.append(propose(study, trial_id, number, searched).config.learning_rate)
+        proposals.append(trained(propose(study, trial_id, number, searched)).learning_rate)
     return sum(rate > 1 for rate in proposals)
 
 
@@ -289,4 +295,4 @@ def test_enqueued_trial_may_ask_for_what_its_combination_of_the_grid_has_not() -
         "step_factor": 0.1,
     }
     study = Study(space_of(sampler="grid", **steps))
-    assert {study.ask(schedule="step").config.step_epochs for _ in range(4)} <= {1, 2}
+    assert {trained(study.ask(schedule="step")).step_epochs for _ in range(4)} <= {1, 2}

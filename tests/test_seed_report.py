@@ -21,7 +21,8 @@ from search.retraining.jobs import Means
 from search.retraining.seed_report import paper_config, reproduce_paper
 from search.screen.outcomes import print_seed_report
 from search.screen.progress import Bars
-from search.training.child import Child, Start
+from search.training.child import Start
+from search.training.starting import start_process
 
 FIGURES = {f"{name}.{kind}" for name in ("loss", "accuracy", "score") for kind in ("png", "svg")}
 
@@ -40,7 +41,9 @@ def few(tmp_path: Path) -> str:
     return str(tmp_path / "few.npz")
 
 
-def train(tmp_path: Path, epochs: int, source: str, start: Start = Child, seed: int = 3) -> tuple[dict[str, Any], str]:
+def train(
+    tmp_path: Path, epochs: int, source: str, start: Start = start_process, seed: int = 3
+) -> tuple[dict[str, Any], str]:
     output, out, means = Output(), tmp_path / "seed-report", Means(Home(tmp_path), source, start=start)
     output.file = printed = io.StringIO()
     document = reproduce_paper(epochs=epochs, seed=seed, out=out, means=means, view=Bars(output))

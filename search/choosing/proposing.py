@@ -24,6 +24,7 @@ from model.config import TrainConfig
 from search.base.seeds import sampler_seed, training_seed
 from search.choosing.asking import asking, without_dust
 from search.choosing.samplers import build_sampler
+from search.space.own import OwnConfig
 from search.space.space import SearchSpace
 
 LESSONS = ("diverged", "out-of-memory")
@@ -58,7 +59,7 @@ def _as_lesson(trial: FrozenTrial) -> FrozenTrial:
 class Proposal:
     """What a trial is to train."""
 
-    config: TrainConfig
+    config: TrainConfig | OwnConfig
     twin: FrozenTrial | None
     """A complete trial with the same values, whose result is to be taken over instead."""
 

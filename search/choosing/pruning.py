@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from model.config import TrainConfig
 from model.schedule import milestones
+from search.space.own import OwnConfig
 from search.space.pruners import (
     HyperbandSpec,
     MedianSpec,
@@ -65,10 +66,10 @@ def _comparing(spec: MedianSpec | PercentileSpec | PatientSpec) -> BasePruner:
         return pruners.PatientPruner(median, spec.patience, spec.min_delta)
 
 
-def is_spared(spec: PrunerSpec, config: TrainConfig, epoch: int) -> bool:
+def is_spared(spec: PrunerSpec, config: TrainConfig | OwnConfig, epoch: int) -> bool:
     """Whether a trial is not judged after this epoch: it warms up, or a step that will lift it is near."""
-    if isinstance(spec, NoPruningSpec):
-        return False
+    if isinstance(spec, NoPruningSpec) or isinstance(config, OwnConfig):
+        return False  # whose schedule, if it has one, nobody here knows
     steps = milestones(config)
     near = any(
         step - min(spec.step_grace, (step - before) // 2) < epoch <= step for before, step in pairwise((0, *steps))

@@ -126,6 +126,7 @@ def run(
     """
     from search.base.home import Home
     from search.run.request import RunRequest
+    from search.space.own_files import own_of
     from search.space.space import fitted, is_preset, load_space
 
     asked = load_space(space).with_overrides(
@@ -144,6 +145,7 @@ def run(
         timeout_seconds=loaded.study.timeout_seconds,
         digits_without_download=space == "quick" and not data,
         notes=fitted(asked, loaded, numbers),
+        own=own_of(loaded, (Path(space).parent,)),
     )
     if not dashboard:
         _search(request, trials, data, verbose=verbose)
@@ -179,7 +181,8 @@ def worker(
     """Join a study from another shell or host.
 
     A worker takes trials until all are settled. It adds none, needs no space file, and may leave at any time.
-    --data says where the same images are on this host.
+    --data says where the same images are on this host. A network or a training of one's own must lie here too, the same
+    version of it, at its path from this folder.
 
     \b
     alexsearch worker --study wide --storage postgresql://me@db/alexsearch
@@ -187,6 +190,7 @@ def worker(
     from search.base.home import Home
     from search.base.mistakes import InputError
     from search.run.request import RunRequest
+    from search.space.own_files import own_of
     from search.space.space import SearchSpace
     from studies.record.catalog import find_study
 
@@ -205,6 +209,7 @@ def worker(
         trials_per_gpu=trials_per_gpu,
         timeout_seconds=space.study.timeout_seconds if timeout else None,
         joins=True,
+        own=own_of(space, (Path(),)),
     )
     _search(request, None, data, verbose=verbose)
 

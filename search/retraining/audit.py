@@ -127,7 +127,7 @@ class _Auditor(Client):
         self.view.tell(job, happening)
 
     def _record(self, job: Job, trained: Trained) -> None:
-        value = None if trained.failure else trained.history[-1].val_accuracy
+        value = None if trained.failure else trained.history[-1].named()["val_accuracy"]
         audited = {
             "value": value,
             "epochs": job.config.epochs,

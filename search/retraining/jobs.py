@@ -26,9 +26,11 @@ from model.device import available_cores
 from search.base.home import Home
 from search.retraining.using import Starting, start_tensorflow
 from search.retraining.view import Happening, Job, Trained, View
-from search.training.child import Child, ChildError, Process, RefusedError, Start, StartError, heard
+from search.space.own import OwnEpoch
+from search.training.child import ChildError, Process, RefusedError, Start, StartError, heard
 from search.training.messages import Epoch, Failed, Finished, Progress, Ready, Started, Train, Validation, Verdict
 from search.training.places import Gpu, Place, chosen_gpus, plan_places, unusable, visible_gpus
+from search.training.starting import start_process
 from studies.queue.queue import RETRIES
 from studies.store.storage import Storage
 
@@ -48,7 +50,7 @@ class Means:
     """None chooses by the GPU's memory."""
     storage: Storage | None = None
     """Where the study is, to write its score down; None if there is no database."""
-    start: Start = Child
+    start: Start = start_process
     """Starts the training processes."""
     tensorflow: Starting = start_tensorflow
     """Starts TensorFlow in this process, to measure what was trained."""
@@ -204,7 +206,7 @@ class _Bench:
         if process is None:
             return
         process.send(Train(trial=0, config=job.config, checkpoints=job.checkpoints, model=job.model))
-        history: list[EpochMetrics] = []
+        history: list[EpochMetrics | OwnEpoch] = []
         for message in heard(process, 0, self.crew.stopping):
             match message:
                 case Started():

@@ -19,6 +19,7 @@ from search.retraining.jobs import Client, Means, Workshop
 from search.retraining.recipe import Recipe
 from search.retraining.recipes import recipe_of
 from search.retraining.view import SILENT, Happening, Job, Trained, View
+from search.space.own import OwnEpoch
 from search.training.messages import Epoch, Ready
 from studies.record.catalog import find_study, trial_by_number
 from studies.store.storage import Storage
@@ -162,9 +163,9 @@ def demanded_of(recipe: Recipe, here: Here, differences: Sequence[Difference]) -
     return "bit-equal" if is_exact else "within tolerance"
 
 
-def compare_epoch(recorded: EpochMetrics, again: EpochMetrics) -> dict[str, Any]:
+def compare_epoch(recorded: EpochMetrics | OwnEpoch, again: EpochMetrics | OwnEpoch) -> dict[str, Any]:
     """An epoch's metrics, then and now: whether each is equal in every bit, and whether within `TOLERANCE`."""
-    then, now = ({name: getattr(epoch, name) for name in METRICS} for epoch in (recorded, again))
+    then, now = ({name: epoch.named()[name] for name in METRICS} for epoch in (recorded, again))
     apart = {name: abs(then[name] - now[name]) for name in METRICS}
     return {
         "epoch": recorded.epoch,

@@ -25,15 +25,16 @@ from search.base.mistakes import MAX_FILE_BYTES, InputError
 from search.base.overwriting import check_folder
 from search.retraining.jobs import Client, Means, Workshop
 from search.retraining.view import SILENT, Happening, Job, Trained, View
+from search.space.own import OwnEpoch
 from search.space.space import load_space
-from search.training.messages import Epoch, Ready, Started
+from search.training.messages import DataFound, DeviceFound, Epoch, Ready, Started
 from studies.record.published import CIFAR10_SHAPE, PAPER_ACCURACY, PAPER_LOSS, PAPER_SCORE
 
 
 def paper_config(epochs: int | None, seed: int) -> TrainConfig:
     """The report's settings: the baseline of the preset `seed`. `epochs` are its 50 unless given."""
     config = load_space("seed").baseline_config(seed)
-    assert config is not None  # noqa: S101 - the preset has one
+    assert isinstance(config, TrainConfig)  # noqa: S101 - the preset has one, of the AlexNet
     return config if epochs is None else TrainConfig(**{**config.model_dump(), "epochs": epochs})
 
 
@@ -69,7 +70,8 @@ def reproduce_paper(
 class _Reproduction(Client):
     """Tells and writes the epochs as they come."""
 
-    ready: Ready
+    found: DataFound
+    device: DeviceFound
 
     def __init__(self, source: str, out: Path, config: TrainConfig, view: View) -> None:
         self._source, self._out, self._config, self._view = source, out, config, view
@@ -77,18 +79,19 @@ class _Reproduction(Client):
 
     @property
     def is_cifar10(self) -> bool:
-        return (self.ready.data.train_images, len(self.ready.data.classes)) == CIFAR10_SHAPE
+        return (self.found.train_images, len(self.found.classes)) == CIFAR10_SHAPE
 
     def opened(self, ready: Ready) -> None:
-        self.ready = ready
+        assert isinstance(ready.data, DataFound)  # noqa: S101 - it is the AlexNet's
+        self.found, self.device = ready.data, ready.device
         _check_continues(self._out, self._config, ready.data.fingerprint)
 
     def told(self, job: Job, happening: Happening) -> None:
         del job
         match happening:
-            case Started(history=history):
+            case Started(history=history, config=TrainConfig(precision=precision)):
                 if not self.history:  # else it goes on where its process crashed
-                    self._introduce(happening.config.precision)
+                    self._introduce(precision)
                 for metrics in history[len(self.history) :]:
                     self._add(metrics)
             case Epoch(metrics=metrics) if metrics.epoch > len(self.history):
@@ -97,21 +100,22 @@ class _Reproduction(Client):
                 raise DivergedError(text)
 
     def _introduce(self, precision: str) -> None:
-        data, device = self.ready.data, self.ready.device
+        data, device = self.found, self.device
         self._view.note(
             f"the report's settings on {data.train_images:,} images of {self._source}, validated on its "
             f"{data.validation_images:,} test images as the report did, on {device.name}, {precision}"
         )
         self._view.note(f"{'epoch':>5}  accuracy  report    loss  report  seconds")
 
-    def _add(self, metrics: EpochMetrics) -> None:
+    def _add(self, metrics: EpochMetrics | OwnEpoch) -> None:
+        assert isinstance(metrics, EpochMetrics)  # noqa: S101 - for the type checker
         self.history.append(metrics)
         self._view.note(_row(metrics, is_cifar10=self.is_cifar10))
         write_text(self._out / "metrics.json", json.dumps(self.document(), indent=1) + "\n")
 
     def document(self) -> dict[str, Any]:
         """What metrics.json holds."""
-        best, data = max(self.history, key=lambda metrics: metrics.val_accuracy or 0.0), self.ready.data
+        best, data = max(self.history, key=lambda metrics: metrics.val_accuracy or 0.0), self.found
         return {
             "validated_on": f"the {data.validation_images:,} test images of {self._source}, every epoch, as the report "
             "did",

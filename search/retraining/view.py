@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 from model.config import EpochMetrics, Failure, TrainConfig
 from search.retraining.recipe import Recipe
+from search.space.own import OwnEpoch
 from search.training.messages import Epoch, Progress, Started
 from studies.record.retrained import Retrained, Verified
 
@@ -34,7 +35,7 @@ class Trained:
     """What a job came to."""
 
     device: str
-    history: tuple[EpochMetrics, ...]
+    history: tuple[EpochMetrics | OwnEpoch, ...]
     """All its epochs, those before an interruption included."""
     failure: Failure | None = None
     """Why it did not get to its last epoch: it diverged, and would again."""

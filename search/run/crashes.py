@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model.config import Failure, TrainConfig
+from search.space.own import OwnConfig
 from studies.queue.queue import Taken
 from studies.words import listed, one_line
 
@@ -20,7 +21,7 @@ class Crash:
     """A training that crashed."""
 
     taken: Taken
-    config: TrainConfig
+    config: TrainConfig | OwnConfig
     failure: Failure
 
     def like(self, other: Crash) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from model.config import EpochMetrics, Failure, TrainConfig
 from search.base.configs import short
+from search.space.own import OwnConfig, OwnEpoch
 from search.training.messages import Progress
 from search.training.places import Place
 
@@ -14,7 +15,7 @@ from search.training.places import Place
 class Begun:
     """The slot has a trial, and trains it."""
 
-    config: TrainConfig
+    config: TrainConfig | OwnConfig
 
     def __str__(self) -> str:
         return f"begun: {short(self.config.model_dump())}, seed {self.config.seed}"
@@ -31,7 +32,7 @@ class Resumed:
 class EpochDone:
     """An epoch is recorded."""
 
-    metrics: EpochMetrics
+    metrics: EpochMetrics | OwnEpoch
     epochs: int
     """Planned."""
 

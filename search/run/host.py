@@ -130,6 +130,7 @@ class _Run:
             study_uid=study.attributes["uid"],
             space=space,
             data=space.data,
+            own=request.own,
             fingerprint=prepared.ready.data.fingerprint,
             provenance=provenance(),
             queue=self.queue,

@@ -9,8 +9,9 @@ from search.base.mistakes import InputError
 from search.choosing.designs import most_trials
 from search.run.request import RunRequest
 from search.space.budget import MOST_TRIALS
+from search.space.own import Program
 from search.space.space import SearchSpace, differences
-from search.training.messages import DataFound
+from search.training.messages import DataFound, ProgramFound
 from studies.queue.queue import Queue
 from studies.record.catalog import StudyRecord, all_studies, open_study
 from studies.store.storage import Storage
@@ -67,28 +68,38 @@ def _is_blank(storage: Storage, study: StudyRecord) -> bool:
 def is_done(request: RunRequest, study: StudyRecord) -> bool:
     """Whether nothing is left to train. Other data is not "done": it is refused, once its fingerprint is known."""
     counts = Queue(request.storage, study.study_id).counts()
-    if counts.waiting or counts.running or request.space.data.source != study.attributes["space"]["data"]["source"]:
+    if counts.waiting or counts.running:
+        return False
+    if request.space.data.source != study.attributes["space"].get("data", {}).get("source", request.space.data.source):
+        return False
+    if isinstance(request.own, Program) and request.own.fingerprint != study.attributes["data"]["fingerprint"]:
         return False
     total = request.space.study.trials
     return request.joins or counts.budget >= min(total, most_trials(request.space) or total)
 
 
-def open_matching(request: RunRequest, data: DataFound) -> StudyRecord:
+def open_matching(request: RunRequest, data: DataFound | ProgramFound) -> StudyRecord:
     """Make the study, or find it with the same space and data.
 
     Raises:
         InputError: it has other ones.
     """
     space = request.space
-    if space.max_batch_size > data.train_images:
+    largest = space.max_batch_size
+    if largest and isinstance(data, DataFound) and largest > data.train_images:
         raise InputError(
-            f"[space.batch_size]: {space.max_batch_size} is more than the {data.train_images} training images. "
+            f"[space.batch_size]: {largest} is more than the {data.train_images} training images. "
             "Use smaller batches or more train_images."
         )
     attributes = {"space": space.to_dict(), "data": data.model_dump()}
     study, made = open_study(request.storage, space.study.name, attributes)
     if not made:
         stored = study.attributes["data"]
+        if stored["fingerprint"] != data.fingerprint and isinstance(data, ProgramFound):
+            raise InputError(
+                f"study {study.name!r} was started with another version of its training: {data.told_from(stored)}. "
+                "Bring that version back, or start another study with --study NAME."
+            )
         if stored["fingerprint"] != data.fingerprint:
             raise InputError(
                 f"study {study.name!r} was started on other data than {space.data.source}: {data.told_from(stored)}. "

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from search.base.mistakes import InputError
 from search.run.matching import existing_study
 from search.run.request import RunError, RunRequest, View
+from search.space.own import Program
 from search.training.child import Process, RefusedError, StartError
 from search.training.messages import Ready
 from search.training.places import Place, places_without_gpus, unusable
@@ -36,11 +37,17 @@ def prepare(request: RunRequest, places: tuple[Place, ...], view: View, stopping
     space, place = request.space, places[0]
     for text in request.notes:
         view.note(text)
-    view.note(f"starting TensorFlow on {place.device}, reading {space.data.source}")
-    child = request.start(place, space.data, request.home.data, request.home.log(space.study.name, place.name))
+    own = request.own
+    if isinstance(own, Program):
+        view.note(f"starting {own.called} on {place.device}")
+    else:
+        view.note(f"starting TensorFlow on {place.device}, reading {space.data.source}")
+    log = request.home.log(space.study.name, place.name)
+    child = request.start(place, space.data, request.home.data, log, own=own)
     try:
         ready = child.wait_ready(stopping)
-        if ready is not None and not (place.on_gpu and ready.device.kind == "cpu"):
+        unused = place.on_gpu and ready is not None and ready.device.kind == "cpu" and not isinstance(own, Program)
+        if ready is not None and not unused:
             for found in ready.notes:
                 view.note(found)
             return Prepared(request, places, child, ready)

@@ -8,9 +8,11 @@ from typing import Protocol
 
 from search.base.home import Home
 from search.run.events import Event
+from search.space.own_files import Own
 from search.space.space import SearchSpace
-from search.training.child import Child, Start
+from search.training.child import Start
 from search.training.places import Place
+from search.training.starting import start_process
 from studies.queue.limits import Limits
 from studies.queue.queue import Counts
 from studies.record.catalog import StudyRecord
@@ -60,7 +62,9 @@ class RunRequest:
     """Where CIFAR-10 can't be downloaded, go on with scikit-learn's digits in a study of their own."""
     notes: tuple[str, ...] = ()
     """What was made of the request, to be said at its start."""
-    start: Start = Child
+    own: Own | None = None
+    """What is trained, as it was found on this host (`own_of`), if it is not the AlexNet."""
+    start: Start = start_process
     """Starts the training processes."""
 
     @property

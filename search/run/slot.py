@@ -2,7 +2,8 @@
 
 A slot is a thread that waits on a pipe and the database. What can happen to a trial, and what becomes of it:
 
-    trained to its last epoch     COMPLETE, with the last epoch's val_accuracy
+    trained to its last epoch     COMPLETE, with the last epoch's metric (val_accuracy, unless the study has its own)
+    its training ends by itself   COMPLETE, likewise: training of one's own may stop early
     its values were tried before  COMPLETE, with the result of that trial (see `search.choosing.proposing`)
     the pruner says so            PRUNED, with its last report
     diverged, out of memory       FAIL for good with the reason: the same configuration would fail again
@@ -28,7 +29,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from model.config import DataSpec, EpochMetrics, Failure, TrainConfig
+from model.config import DataSpec, EpochMetrics, Failure, NetworkSpec, TrainConfig
 from search.base.home import Home
 from search.base.mistakes import InputError
 from search.choosing.proposing import GivenValuesError, StudyOfLessons, propose
@@ -48,10 +49,23 @@ from search.run.events import (
     Returned,
 )
 from search.run.request import RunError
+from search.space.own import OwnConfig, OwnEpoch, Program
 from search.space.space import SearchSpace
-from search.training.child import Child, ChildError, Process, Start, StartError, heard
-from search.training.messages import Epoch, Failed, Finished, Progress, Ready, Started, Train, Verdict
+from search.training.child import HANG_SECONDS, ChildError, Process, Start, StartError, heard
+from search.training.messages import (
+    Epoch,
+    Failed,
+    Finished,
+    ProgramFound,
+    Progress,
+    Ready,
+    Said,
+    Started,
+    Train,
+    Verdict,
+)
 from search.training.places import Place
+from search.training.starting import start_process
 from studies.queue.queue import RETRIES, Queue, Taken
 from studies.words import failure_in_words
 
@@ -80,7 +94,9 @@ class Assignment:
     pruner: optuna.pruners.BasePruner
     tell: Callable[[Event], None]
     stopping: threading.Event
-    start: Start = Child
+    own: Program | NetworkSpec | None = None
+    """What is trained, if it is not the AlexNet."""
+    start: Start = start_process
     crashes: EarlyCrashes = field(default_factory=EarlyCrashes)
 
 
@@ -122,7 +138,7 @@ class Slot:
 
     def _run_trial(self, taken: Taken) -> None:
         work = self._work
-        config: TrainConfig | None = None
+        config: TrainConfig | OwnConfig | None = None
         try:
             child = self._ready_child()
             if child is None:
@@ -147,9 +163,8 @@ class Slot:
         """The slot's child, started if there is none; None if the slot was told to stop meanwhile."""
         if self._child is None:
             work = self._work
-            self._child = work.start(
-                self.place, work.data, work.home.data, work.home.log(work.study_name, self.place.name)
-            )
+            log_file = work.home.log(work.study_name, self.place.name)
+            self._child = work.start(self.place, work.data, work.home.data, log_file, own=work.own)
             ready = self._child.wait_ready(work.stopping)
             if ready is None:
                 return None
@@ -159,10 +174,13 @@ class Slot:
     def accept(self, ready: Ready) -> None:
         """Take note of what the child said of its data and device. Raises StartError if it has other data."""
         if ready.data.fingerprint != self._work.fingerprint:
-            raise StartError("the data is no longer what the study began with: its files changed during the run")
+            what = "program" if isinstance(ready.data, ProgramFound) else "data"
+            raise StartError(f"the {what} is no longer what the study began with: its files changed during the run")
         self._device = {"device": ready.device.name, "threads": ready.device.threads}
+        if isinstance(ready.data, ProgramFound):
+            self._device |= {"versions": {**self._work.provenance["versions"], **ready.data.versions}}
 
-    def _configure(self, taken: Taken) -> TrainConfig | None:
+    def _configure(self, taken: Taken) -> TrainConfig | OwnConfig | None:
         """The trial's values; None if there is nothing to train: it is settled, or not ours any more."""
         try:
             proposal = propose(self._study, taken.trial_id, taken.number, self._work.space)
@@ -188,7 +206,7 @@ class Slot:
         else:
             self._lost(taken)
 
-    def _train(self, child: Process, taken: Taken, config: TrainConfig) -> None:
+    def _train(self, child: Process, taken: Taken, config: TrainConfig | OwnConfig) -> None:
         work = self._work
         try:
             checkpoints = work.home.checkpoints(work.study_name, work.study_uid, taken.number)
@@ -197,7 +215,8 @@ class Slot:
         training = _Training(config, checkpoints)
         self._tell(taken, Begun(config))
         child.send(Train(trial=taken.number, config=config, checkpoints=training.checkpoints))
-        for message in heard(child, taken.number, work.stopping):
+        silence = work.own.epoch_seconds if isinstance(work.own, Program) else HANG_SECONDS
+        for message in heard(child, taken.number, work.stopping, silence):
             held = True
             match message:
                 case Started():
@@ -207,6 +226,12 @@ class Slot:
                     self._tell(taken, message)
                 case Epoch():
                     held = self._epoch(child, taken, training, message.metrics)
+                case Said(text=text):
+                    self._tell(taken, Noted(text))
+                case Finished() if not training.history:
+                    text = "it ended without having reported anything"
+                    self._fail(taken, Failure(kind="error", text=text), training.cost())
+                    return
                 case Finished():
                     self._settle(taken, training)
                     return
@@ -228,8 +253,8 @@ class Slot:
             "config": message.config.model_dump(exclude_none=True),
             "data_fingerprint": work.fingerprint,
             "slot": self.place.name,
-            **self._device,
             **work.provenance,
+            **self._device,
         }
         history = message.history
         if history:  # the epochs before may have been another device's
@@ -238,20 +263,17 @@ class Slot:
         held = held and work.queue.resume_at(self.slot_id, taken.trial_id, len(history))
         for metrics in history:
             # The last of them may have been written to disk and never reported: the crash came in between.
-            held = held and work.queue.record_epoch(self.slot_id, taken.trial_id, metrics.model_dump())
+            held = held and self._record(taken, metrics)
         training.history.extend(history)
         if held and history:
             self._tell(taken, Resumed(len(history)))
         return held
 
-    def _epoch(self, child: Process, taken: Taken, training: _Training, metrics: EpochMetrics) -> bool:
+    def _epoch(self, child: Process, taken: Taken, training: _Training, metrics: EpochMetrics | OwnEpoch) -> bool:
         """Record an epoch, judge it, and answer whether the slot still holds the trial."""
         work, config = self._work, training.config
         training.history.append(metrics)
-        recorded = work.queue.record_epoch(
-            self.slot_id, taken.trial_id, metrics.model_dump(), training.images_per_second
-        )
-        if not recorded:
+        if not self._record(taken, metrics, training.images_per_second):
             return False
         self._failed_starts = 0
         work.crashes.epoch_done()
@@ -261,6 +283,7 @@ class Slot:
             prune = not spared and optuna.Trial(self._study, taken.trial_id).should_prune()
         except KeyError:  # deleted a moment ago
             return False
+        training.pruned = training.pruned or prune
         child.send(Verdict(trial=taken.number, epoch=metrics.epoch, go=not prune))
         self._tell(taken, EpochDone(metrics, config.epochs))
         # This very epoch may have reached a limit of the study's.
@@ -268,13 +291,19 @@ class Slot:
             work.stopping.set()
         return True
 
+    def _record(self, taken: Taken, metrics: EpochMetrics | OwnEpoch, images_per_second: float = 0.0) -> bool:
+        work = self._work
+        return work.queue.record_epoch(
+            self.slot_id, taken.trial_id, metrics.named(), images_per_second, work.space.metric
+        )
+
     def _settle(self, taken: Taken, training: _Training) -> None:
-        """Its training has ended: COMPLETE after its last epoch, PRUNED before."""
+        """Its training has ended: COMPLETE, or PRUNED if it was told to end before its last epoch."""
         last, planned, cost = training.history[-1], training.config.epochs, training.cost()
-        value = last.val_accuracy or 0.0
+        value = last.named()[self._work.space.metric] or 0.0
         state, attributes = TrialState.COMPLETE, cost
         happened: Happening = Completed(value, cost["seconds"])
-        if last.epoch < planned:
+        if training.pruned and last.epoch < planned:
             reason = f"pruned after epoch {last.epoch} of {planned} at {value:.4f}"
             state, attributes = TrialState.PRUNED, cost | {"reason": reason}
             happened = Pruned(reason, cost["seconds"])
@@ -307,7 +336,7 @@ class Slot:
         self._tell(taken, FailedForGood(failure_in_words(failure.kind, failure.text), cost.get("seconds", 0.0)))
         return True
 
-    def _crashed(self, taken: Taken, failure: Failure, config: TrainConfig | None) -> None:
+    def _crashed(self, taken: Taken, failure: Failure, config: TrainConfig | OwnConfig | None) -> None:
         work = self._work
         crash = config and Crash(taken, config, failure)
         if crash and (before := work.crashes.alike_before(crash)):
@@ -343,10 +372,12 @@ class Slot:
 class _Training:
     """What is known of the trial in hand."""
 
-    config: TrainConfig
+    config: TrainConfig | OwnConfig
     checkpoints: Path
-    history: list[EpochMetrics] = field(default_factory=list)
+    history: list[EpochMetrics | OwnEpoch] = field(default_factory=list)
     images_per_second: float = 0.0
+    pruned: bool = False
+    """It was told to end."""
 
     def cost(self) -> dict[str, Any]:
         """The attributes that say what the trial took: all its epochs, those before a restart included."""

@@ -19,8 +19,9 @@ A Keras network of one's own is trained by our engine, on images: the `[model]` 
 
 from __future__ import annotations
 
+import hashlib
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -104,6 +105,9 @@ class OwnConfig(Frozen):
     """Planned; 1 where the training has no epochs."""
     seed: Annotated[int, Field(ge=0, lt=2**32, strict=True)] = 0
 
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())
+
 
 class OwnEpoch(Frozen):
     """What one epoch of it came to."""
@@ -115,10 +119,16 @@ class OwnEpoch(Frozen):
     seconds: Annotated[float, Field(ge=0)]
     """Wall time."""
 
+    def named(self) -> dict[str, Any]:
+        """All of it by name: what is stored."""
+        return {**self.values, "epoch": self.epoch, "seconds": self.seconds}
+
 
 class Program(Frozen):
     """A training of one's own as it is started on this host: every path is absolute."""
 
+    called: str
+    """As the space names it, for people."""
     file: str
     """The Python file, or the program that `command` names."""
     sha256: Annotated[str, Field(min_length=64, max_length=64)]
@@ -128,7 +138,9 @@ class Program(Frozen):
     python: str | None = None
     """The interpreter that runs the file; None for a command."""
     arguments: tuple[str, ...] = ()
-    """Of a command, behind `file`."""
+    """Of a command, behind `file`; those that are files are absolute paths."""
+    files: tuple[tuple[str, str], ...] = ()
+    """These files, each with its SHA-256."""
     metric: str
     """The one that is optimised: every report must have it."""
     has_epochs: bool
@@ -137,3 +149,10 @@ class Program(Frozen):
     """How long it may be silent before it is taken for hung."""
     params: tuple[str, ...]
     """The parameters that trials can have."""
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256, in hexadecimal, that changes with any of its files."""
+        if not self.files:
+            return self.sha256
+        return hashlib.sha256("\n".join([self.sha256, *(digest for _, digest in self.files)]).encode()).hexdigest()

@@ -51,13 +51,13 @@ from search.space.parameters import (
     decode,
     distribution,
     encode,
-    is_whole,
     largest,
     parse_parameter,
 )
 from search.space.pruners import PrunerSpec, ReachSpec
 from search.space.samplers import GpSpec, SamplerSpec, refuse_pickling
 from search.space.tables import Baseline, NetworkBaseline, NetworkTable, OwnBaseline, OwnTable, SpaceTable
+from studies.words import listed
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -93,9 +93,13 @@ class SearchSpace(Frozen):
     @model_validator(mode="after")
     def _tables_agree(self) -> Self:
         baseline = None if self.baseline is None else self.baseline.given()
-        if lines := self._disagreements(self.parameters(), self.data, self.pruner, self.sampler, baseline):
+        lines = self._disagreements(self.parameters(), self.data, self.pruner, self.sampler, baseline)
+        if lines := self._more_disagreements() + lines:
             raise sentences(lines)
         return self
+
+    def _more_disagreements(self) -> list[str]:
+        return []
 
     @classmethod
     def _disagreements(
@@ -128,6 +132,11 @@ class SearchSpace(Frozen):
     def direction(self) -> Direction:
         """Which of two of its values is the better one."""
         return "maximize"
+
+    @property
+    def trains_own(self) -> bool:
+        """Whether it searches training of one's own."""
+        return False
 
     @property
     def max_epochs(self) -> int:
@@ -222,6 +231,8 @@ class SearchSpace(Frozen):
         # Where the images lie may differ from host to host; whether they are the same, their fingerprint tells.
         values["study"] = {key: values["study"][key] for key in ("seed", "repeats")}
         values.get("data", {}).pop("source", None)
+        for key in ("python", "epoch_seconds"):  # so may the interpreter, and how long it is waited for
+            values.get("train", {}).pop(key, None)
         return values
 
     def with_overrides(
@@ -266,13 +277,17 @@ class SearchSpace(Frozen):
         `fit_batches`, batches are no larger than what is left to train on. `fitted` says what was changed.
         """
         values = self.to_dict()
-        data: dict[str, Any] = values.setdefault("data", {})
         asked = {
             "source": source,
             "train_images": train_images,
             "validation_images": validation_images,
             "skip_unreadable": skip_unreadable,
         }
+        if self.trains_own:
+            if given := [_OPTIONS.get(("data", key), "--skip-unreadable") for key in asked if asked[key] is not None]:
+                raise InputError(f"{listed(given)}: training of one's own ([train]) reads its own data. Leave it out.")
+            return self
+        data: dict[str, Any] = values["data"]
         data |= {key: value for key, value in asked.items() if value is not None}
         training, own_validation, classes = (None if source is None else _counts(source)) or (sys.maxsize, False, 0)
         if data.get("train_images", 1) + (0 if own_validation else data["validation_images"]) > training:
@@ -381,31 +396,25 @@ class OwnSpace(SearchSpace):
     space: OwnTable  # type: ignore[assignment]
     baseline: OwnBaseline | None = None  # type: ignore[assignment]
 
-    @model_validator(mode="after")
-    def _has_data_of_its_own(self) -> Self:
+    def _more_disagreements(self) -> list[str]:
+        lines = []
         if "data" in self.model_fields_set:
-            raise sentences(
-                ["[data] goes with networks that alexsearch trains: training of one's own reads its own. Leave it out."]
+            lines.append(
+                "[data] goes with networks that alexsearch trains: training of one's own reads its own. Leave it out."
             )
-        return self
-
-    @model_validator(mode="after")
-    def _epochs_are_a_parameter(self) -> Self:
         name = self.train.epochs
-        if isinstance(name, str):
-            parameters = self.parameters()
-            parameter = parameters.get(name)
-            if parameter is None:
-                known = closest(name, list(parameters))
-                raise sentences([f"[train]: epochs names {as_toml(name)}, which is not in [space].{known}"])
-            values = [parameter] if not isinstance(parameter, (Choices, Range)) else None
-            values = values or list(parameter.choices if isinstance(parameter, Choices) else (parameter.low,))  # type: ignore[union-attr]
-            whole = all(isinstance(value, int) and not isinstance(value, bool) and value >= 1 for value in values)
-            if not whole or (isinstance(parameter, Range) and not is_whole(parameter)):
-                raise sentences([f"[space.{name}]: is the number of epochs ([train]), so it must be whole and >= 1."])
-            if name in parameters.conditions:
-                raise sentences([f"[space.{name}]: is the number of epochs ([train]): when does not go with it."])
-        return self
+        if not isinstance(name, str):
+            return lines
+        parameters = self.parameters()
+        parameter = parameters.get(name)
+        if parameter is None:
+            known = closest(name, list(parameters))
+            return [*lines, f"[train]: epochs names {as_toml(name)}, which is not in [space].{known}"]
+        if not _counts_from_one(parameter):
+            lines.append(f"[space.{name}]: is the number of epochs ([train]), so it must be whole and >= 1.")
+        if name in parameters.conditions:
+            lines.append(f"[space.{name}]: is the number of epochs ([train]), which every trial has: leave when out.")
+        return lines
 
     @classmethod
     def _disagreements(
@@ -418,6 +427,10 @@ class OwnSpace(SearchSpace):
     ) -> list[str]:
         del data
         return disagreements(parameters, None, pruner, sampler, baseline)
+
+    @property
+    def trains_own(self) -> bool:
+        return True
 
     @property
     def metric(self) -> str:
@@ -445,6 +458,13 @@ class OwnSpace(SearchSpace):
 
     def to_dict(self) -> dict[str, Any]:
         return self.model_dump(mode="json", exclude_none=True, exclude={"data"})
+
+
+def _counts_from_one(parameter: Parameter) -> bool:
+    values = parameter.choices if isinstance(parameter, Choices) else (parameter,)
+    if isinstance(parameter, Range):
+        values = (parameter.low, parameter.high)
+    return all(isinstance(value, int) and not isinstance(value, bool) and value >= 1 for value in values)
 
 
 def space_kind(document: Mapping[str, Any]) -> type[SearchSpace]:

@@ -23,7 +23,8 @@ from typing import Protocol, get_args
 
 import psutil
 
-from model.config import DataSpec, Failure
+from model.config import DataSpec, Failure, NetworkSpec
+from search.space.own import Program
 from search.training.messages import (
     FromTrainer,
     OfTraining,
@@ -103,15 +104,28 @@ class Start(Protocol):
     """Starts a training process: `Child`, or what a test has in its place."""
 
     def __call__(
-        self, place: Place, data: DataSpec, cache: Path, log: Path, validation: Validation = "held-out"
-    ) -> Process: ...
+        self,
+        place: Place,
+        data: DataSpec,
+        cache: Path,
+        log: Path,
+        validation: Validation = "held-out",
+        own: Program | NetworkSpec | None = None,
+    ) -> Process:
+        """`own` is a network of one's own, trained on these data, or training of one's own, which reads its own."""
 
 
 class Child:
     """The real `Process`: a Python of its own in a session of its own."""
 
     def __init__(
-        self, place: Place, data: DataSpec, cache: Path, log: Path, validation: Validation = "held-out"
+        self,
+        place: Place,
+        data: DataSpec,
+        cache: Path,
+        log: Path,
+        validation: Validation = "held-out",
+        network: NetworkSpec | None = None,
     ) -> None:
         self.place = place
         self.log = log
@@ -135,6 +149,7 @@ class Child:
             Open(
                 data=data,
                 validation=validation,
+                network=network,
                 cache=cache,
                 threads=place.threads,
                 gpu_memory_mb=place.gpu_memory_mb,
@@ -212,11 +227,13 @@ class Child:
                     pipe.close()
 
 
-def heard(process: Process, trial: int, stopping: threading.Event) -> Iterator[OfTraining]:
+def heard(
+    process: Process, trial: int, stopping: threading.Event, silence: float = HANG_SECONDS
+) -> Iterator[OfTraining]:
     """What a process says of training `trial`, until `stopping` is set or the reader has enough.
 
     Raises:
-        ChildError: it is gone, or said nothing at all for `HANG_SECONDS`.
+        ChildError: it is gone, or said nothing at all for `silence` seconds.
     """
     last = time.monotonic()
     while not stopping.is_set():
@@ -225,8 +242,8 @@ def heard(process: Process, trial: int, stopping: threading.Event) -> Iterator[O
             last = time.monotonic()
             if isinstance(message, get_args(OfTraining)) and message.trial == trial:
                 yield message
-        elif time.monotonic() - last > HANG_SECONDS:
-            raise ChildError(f"gave no sign of life for {HANG_SECONDS:.0f} s, see {process.log}")
+        elif time.monotonic() - last > silence:
+            raise ChildError(f"gave no sign of life for {silence:.0f} s, see {process.log}")
 
 
 def kernel_kills() -> int:

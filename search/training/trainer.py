@@ -15,7 +15,7 @@ import threading
 import traceback
 from typing import IO
 
-from model.config import DataError, DownloadError, EpochMetrics, Failure, TrainError
+from model.config import DataError, DownloadError, EpochMetrics, Failure, TrainConfig, TrainError
 from model.data import fingerprint, load_test, load_training, split
 from model.device import configure
 from search.training.messages import (
@@ -145,6 +145,8 @@ class _Trainer:
 
     def _train(self, message: Train) -> None:
         trial = message.trial
+        if not isinstance(message.config, TrainConfig):
+            raise TypeError("training of one's own came to the process that trains networks")
         config = message.config.model_copy(update={"precision": self._device.resolve(message.config.precision)})
         verdicts = Verdicts(self._wire, trial)
 

@@ -33,6 +33,7 @@ from studies.queue.limits import STOP, STOPPED_BY, Limits
 from studies.queue.process import is_dead_here, machine, process_started
 from studies.store.artifact_names import named_artifacts
 from studies.store.attributes import STUDY_SYSTEM, TRIAL_SYSTEM, TRIAL_USER
+from studies.store.epochs import epoch_row
 from studies.store.schema import EPOCHS, SLOTS
 from studies.store.shapes import is_number, is_text, is_whole
 from studies.store.storage import Storage
@@ -218,21 +219,26 @@ class Queue:
         return self.storage.transaction(body)
 
     def record_epoch(
-        self, slot_id: str, trial_id: int, metrics: Mapping[str, Any], images_per_second: float = 0.0
+        self,
+        slot_id: str,
+        trial_id: int,
+        metrics: Mapping[str, Any],
+        images_per_second: float = 0.0,
+        optimised: str = "val_accuracy",
     ) -> bool:
-        """Record one epoch: its metrics (the columns of `EPOCHS`) and its val_accuracy as Optuna's intermediate value.
+        """Record one epoch: its metrics by name, with `epoch` and `seconds`, the optimised one as Optuna's report.
 
         Returns:
             False if the slot no longer holds the trial: stop training it.
         """
-        row = {column.name: metrics[column.name] for column in EPOCHS.columns if column.name != "trial_id"}
+        row = epoch_row(metrics)
         epoch = row["epoch"]
 
         def body(session: orm.Session) -> bool:
             if not self._holds(session, slot_id, trial_id, epoch=epoch, images_per_second=images_per_second):
                 return False
             upsert(session, EPOCHS, ("trial_id", "epoch"), [{"trial_id": trial_id, **row}])
-            write_report(session, trial_id, epoch, row["val_accuracy"])
+            write_report(session, trial_id, epoch, metrics[optimised])
             limits.enforce(session, self.study_id)
             return True
 

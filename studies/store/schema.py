@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 metadata = sa.MetaData()
 
-LATEST = 2
+LATEST = 3
 """The version of these tables, and of what is kept in Optuna's attributes; `studies.store.versions` led there."""
 
 VERSION = sa.Table(
@@ -33,16 +33,18 @@ SLOTS = sa.Table(
     sa.Column("beat_at", sa.Float, nullable=False),  # seconds since 1970 by the database's clock
 )
 
-# What Optuna has no place for: all metrics of every epoch.
+# What Optuna has no place for: all metrics of every epoch. Ours have columns of their own; those of training of one's
+# own are a JSON object.
 EPOCHS = sa.Table(
     "alexsearch_epochs",
     metadata,
     sa.Column("trial_id", sa.Integer, primary_key=True),
     sa.Column("epoch", sa.Integer, primary_key=True),
-    sa.Column("loss", sa.Float, nullable=False),
-    sa.Column("accuracy", sa.Float, nullable=False),
-    sa.Column("val_loss", sa.Float, nullable=False),
-    sa.Column("val_accuracy", sa.Float, nullable=False),
-    sa.Column("learning_rate", sa.Float, nullable=False),
+    sa.Column("loss", sa.Float),
+    sa.Column("accuracy", sa.Float),
+    sa.Column("val_loss", sa.Float),
+    sa.Column("val_accuracy", sa.Float),
+    sa.Column("learning_rate", sa.Float),
     sa.Column("seconds", sa.Float, nullable=False),
+    sa.Column("metrics", sa.Text),
 )

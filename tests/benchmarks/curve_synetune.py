@@ -36,7 +36,7 @@ class SyneTune:
         searched = {name: parameter for name, parameter in table.searched.items() if name != "epochs"}
         first = table.space.baseline_config(0)
         self._scheduler = getattr(baselines, baseline)(
-            {name: _domain(name, parameter) for name, parameter in searched.items()},
+            {name: _domain(parameter) for name, parameter in searched.items()},
             metric=METRIC,
             do_minimize=False,
             random_seed=seed,
@@ -72,13 +72,13 @@ class SyneTune:
             self._scheduler.on_trial_complete(job.tag, {METRIC: accuracies[-1], TIME: len(accuracies)})
 
 
-def _domain(name: str, parameter: Choices | Range) -> Any:
+def _domain(parameter: Choices | Range) -> Any:
     from syne_tune.config_space import choice, loguniform, ordinal, uniform
 
     if isinstance(parameter, Choices):
         return choice(list(parameter.choices))
     if parameter.step is not None:
-        return ordinal(list(values_of(parameter, name, 1000)))
+        return ordinal(list(values_of(parameter, 1000)))
     return (loguniform if parameter.log else uniform)(parameter.low, parameter.high)
 
 

@@ -92,7 +92,7 @@ class Table:
     @cached_property
     def qualities(self) -> list[float]:
         """What every configuration comes to, from low to high."""
-        epochs = values_of(self.searched["epochs"], "epochs", 1000)
+        epochs = values_of(self.searched["epochs"], 1000)
         return sorted(self.curve({**run.values, "epochs": count}).quality for run in self.runs for count in epochs)
 
     @property
