@@ -72,16 +72,21 @@ def trials_of(url: str, study: str) -> list[FrozenTrial]:
 
 
 def rows_of(url: str) -> dict[str, list[Any]]:
-    """All that the database holds, but for trials' user attributes and versions."""
+    """All that the database holds, but for trials' user attributes, versions and columns that came later."""
     engine = engine_of(url)
     tables = sa.MetaData()
     tables.reflect(engine)
     with engine.connect() as connection:
         return {
-            name: list(connection.execute(sa.select(table).order_by(*table.primary_key)))
+            name: list(connection.execute(sa.select(*known(table)).order_by(*table.primary_key)))
             for name, table in tables.tables.items()
             if name not in ("trial_user_attributes", VERSION.name)
         }
+
+
+def known(table: sa.Table) -> list[sa.Column[Any]]:
+    """The columns that the table had from the first version on."""
+    return [column for column in table.columns if (table.name, column.name) != (EPOCHS.name, "metrics")]
 
 
 def without_failure(trial: FrozenTrial) -> dict[str, Any]:
@@ -221,6 +226,28 @@ def test_database_of_a_later_version_is_refused_and_left_alone(storage: Storage,
     with pytest.raises(StorageError, match=rf"version {LATEST + 1}.* version {LATEST} at most\. Update alexsearch"):
         open_storage(database_url)
     assert stored_version(engine_of(database_url)) == LATEST + 1
+
+
+def test_database_of_version_2_says_what_it_said_and_takes_metrics_of_other_names(tmp_path: Path) -> None:
+    shutil.copyfile(DATABASES / "version-2.db", tmp_path / "study.db")
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    storage = open_storage(url)
+    assert stored_version(engine_of(url)) == LATEST
+    study = find_study(storage, "old")
+    best = best_trial(storage, study)
+    before = epoch_history(storage, best._trial_id)
+    assert [(row["epoch"], set(row)) for row in before] == [
+        (epoch, {"epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds"})
+        for epoch in (1, 2, 3)
+    ]
+    queue = Queue(storage, study.study_id)
+    slot = queue.join("cpu")
+    taken = queue.take(slot)
+    assert taken is not None
+    assert queue.record_epoch(slot, taken.trial_id, {"epoch": 1, "seconds": 2.0, "rmse": 0.5, "r2": 0.9}, 0.0, "rmse")
+    assert epoch_history(storage, taken.trial_id) == [{"epoch": 1, "seconds": 2.0, "rmse": 0.5, "r2": 0.9}]
+    assert storage.get_trial(taken.trial_id).intermediate_values == {1: 0.5}
+    storage.engine.dispose()
 
 
 def test_upgraded_tables_are_those_that_are_built_anew(version_1: str, tmp_path: Path) -> None:
