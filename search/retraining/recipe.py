@@ -6,6 +6,9 @@
 
 A recipe is a fact about a trial that has run: its precision is the one it ran in, never "auto". Its digest covers what
 a retraining depends on (configuration, data, fingerprint), so whoever edits these is told, not refused.
+
+A network of one's own has a `NetworkRecipe`, training of one's own an `OwnRecipe`: they name the file, whose SHA-256
+says whether it has changed since.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from search.base.mistakes import InputError, explain, read_json, read_toml
 from search.base.overwriting import check_file
 from search.base.provenance import utc
 from search.base.toml import as_shown, as_toml, toml_key, with_tuples
+from search.space.own import ModelSpec, OwnConfig, OwnEpoch, TrainSpec
 
 FORMAT_VERSION = 1
 
@@ -88,8 +92,8 @@ class Recipe(Frozen):
 
     @field_validator("config")
     @classmethod
-    def _precision_is_known(cls, config: TrainConfig) -> TrainConfig:
-        if config.precision == "auto":
+    def _precision_is_known(cls, config: TrainConfig | OwnConfig) -> TrainConfig | OwnConfig:
+        if isinstance(config, TrainConfig) and config.precision == "auto":
             raise ValueError('precision must be "float32" or "bfloat16", whichever the trial ran in, but is "auto"')
         return config
 
@@ -99,13 +103,63 @@ class Recipe(Frozen):
         return self.curve.epochs
 
     @property
+    def metric(self) -> str:
+        """The name of what the search optimised."""
+        return "val_accuracy"
+
+    @property
     def edited(self) -> bool:
         """Whether the configuration or the data was changed since the export: then `value` was not measured with it."""
-        return self.digest != essence_digest(self.config, self.data, self.data_fingerprint)
+        return self.digest != essence_digest(*self._essence(), self.data_fingerprint)
+
+    def _essence(self) -> tuple[Frozen, ...]:
+        return self.config, self.data
 
     def document(self) -> dict[str, Any]:
         """The recipe as JSON holds it; `read_recipe` reads it as well."""
         return self.model_dump(mode="json", exclude_none=True)
+
+
+class NetworkRecipe(Recipe):
+    """That of a network of one's own."""
+
+    model: ModelSpec
+    network_sha256: Text
+    """Of the file that builds it."""
+
+    def _essence(self) -> tuple[Frozen, ...]:
+        return self.config, self.data, self.model
+
+
+class OwnCurve(Frozen):
+    """The learning curve of training of one's own."""
+
+    epochs: tuple[OwnEpoch, ...]
+
+
+class OwnRecipe(Recipe):
+    """That of training of one's own."""
+
+    value: float
+    """The study's metric, as the last report had it."""
+    data_fingerprint: Text
+    """Of the training's file: what it trains on is its own matter."""
+    config: OwnConfig  # type: ignore[assignment]
+    data: None = None  # type: ignore[assignment]
+    train: TrainSpec
+    curve: OwnCurve  # type: ignore[assignment]
+
+    @property
+    def metric(self) -> str:
+        return self.train.metric
+
+    def _essence(self) -> tuple[Frozen, ...]:
+        return self.config, self.train.model_copy(update={"python": None})
+
+
+def recipe_kind(document: Mapping[str, Any]) -> type[Recipe]:
+    """Which of them a document is."""
+    return OwnRecipe if "train" in document else NetworkRecipe if "model" in document else Recipe
 
 
 def make_recipe(
@@ -114,21 +168,26 @@ def make_recipe(
     study_uid: str | None = None,
     trial: int,
     value: float,
-    config: TrainConfig,
-    data: DataSpec,
+    config: TrainConfig | OwnConfig,
+    data: DataSpec | None,
     data_fingerprint: str,
     versions: Mapping[str, str],
     git_commit: str | None,
     device: str,
-    history: Sequence[EpochMetrics],
+    history: Sequence[EpochMetrics | OwnEpoch],
     created: datetime | None = None,
+    own: Mapping[str, Any] | None = None,
 ) -> Recipe:
     """The recipe of a finished trial; `config` as it ran (precision resolved), `created` is now unless given.
 
+    `own` are the further keys of a `NetworkRecipe` or an `OwnRecipe`.
+
     Raises InputError if the trial's record can't make a recipe.
     """
+    kind = recipe_kind(own or {})
+    curve: type[Curve | OwnCurve] = OwnCurve if kind is OwnRecipe else Curve
     try:
-        return Recipe(
+        recipe = kind(
             study=study,
             study_uid=study_uid,
             trial=trial,
@@ -137,34 +196,40 @@ def make_recipe(
             git_commit=git_commit,
             device=device,
             data_fingerprint=data_fingerprint,
-            digest=essence_digest(config, data, data_fingerprint),
+            digest="-",
             config=config,
             data=data,
             versions=dict(versions),
-            curve=Curve(epochs=tuple(history)),
+            curve=curve(epochs=tuple(history)),
+            **(own or {}),
         )
+        return recipe.model_copy(update={"digest": essence_digest(*recipe._essence(), data_fingerprint)})
     except ValidationError as error:
-        raise InputError(explain(error, Recipe, f"study {as_toml(study, 80)}, trial {trial}")) from None
+        raise InputError(explain(error, kind, f"study {as_toml(study, 80)}, trial {trial}")) from None
 
 
-def essence_digest(config: TrainConfig, data: DataSpec, data_fingerprint: str) -> str:
+def essence_digest(*parts_and_fingerprint: Frozen | str) -> str:
     """SHA-256, in hexadecimal, over what a retraining depends on; the spelling of the file plays no part.
 
     Values that are the default are left out, so that a recipe from before a setting existed is not taken for edited.
     """
-    essence = [*(part.model_dump(mode="json", exclude_defaults=True) for part in (config, data)), data_fingerprint]
+    essence = [
+        part if isinstance(part, str) else part.model_dump(mode="json", exclude_defaults=True)
+        for part in parts_and_fingerprint
+    ]
     return hashlib.sha256(json.dumps(essence, sort_keys=True).encode()).hexdigest()
 
 
 def recipe_toml(recipe: Recipe, name: str = "best.toml") -> str:
     """The recipe as a TOML document; `name` is the file's name in the command that it shows."""
     values = recipe.model_dump(exclude_none=True)
-    tables = {key: values.pop(key) for key in ("config", "data", "versions")}
+    tables = {key: values.pop(key) for key in ("train", "model", "config", "data", "versions") if key in values}
     epochs = values.pop("curve")["epochs"]
     lines = [
-        f"# The configuration of trial {recipe.trial} of study {as_toml(recipe.study)}, validation accuracy "
-        f"{recipe.value:.4f}.",
-        "# Train it on all training images, then open the test set once:",
+        f"# The configuration of trial {recipe.trial} of study {as_toml(recipe.study)}, {_score(recipe)}.",
+        "# Run it again with fresh seeds, as its final training:"
+        if isinstance(recipe, OwnRecipe)
+        else "# Train it on all training images, then open the test set once:",
         "#",
         f"#   alexsearch retrain {shlex.quote(as_shown(Path(name)))}",
         "",
@@ -175,6 +240,11 @@ def recipe_toml(recipe: Recipe, name: str = "best.toml") -> str:
     lines += ["", "# The learning curve of the search, one epoch a line.", "[curve]", "epochs = ["]
     lines += [f"  {as_toml(epoch)}," for epoch in epochs]
     return "\n".join([*lines, "]", ""])
+
+
+def _score(recipe: Recipe) -> str:
+    accuracy = recipe.metric == "val_accuracy"
+    return f"validation accuracy {recipe.value:.4f}" if accuracy else f"{recipe.metric} {recipe.value:.6g}"
 
 
 def _assignments(values: Mapping[str, Any], prefix: str) -> list[str]:
@@ -262,6 +332,6 @@ def read_recipe(path: Path) -> Recipe:
             "writes one."
         )
     try:
-        return Recipe.model_validate(with_tuples(document), strict=True)
+        return recipe_kind(document).model_validate(with_tuples(document), strict=True)
     except ValidationError as error:
-        raise InputError(explain(error, Recipe, name)) from None
+        raise InputError(explain(error, recipe_kind(document), name)) from None

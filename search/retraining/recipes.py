@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from optuna.trial import FrozenTrial
 from pydantic import ValidationError
@@ -11,7 +12,9 @@ from pydantic import ValidationError
 from model.config import DataSpec, EpochMetrics, TrainConfig
 from search.base.mistakes import InputError
 from search.base.overwriting import check_file
+from search.base.toml import with_tuples
 from search.retraining.recipe import Recipe, is_untouched, make_recipe, write_recipe
+from search.space.own import ModelSpec, OwnConfig, OwnEpoch, TrainSpec, own_epoch
 from studies.record.catalog import StudyRecord, best_trial, find_study, top_trials, trial_by_number
 from studies.store.epochs import epoch_history
 from studies.store.storage import Storage
@@ -29,10 +32,22 @@ def recipe_of(storage: Storage, study: StudyRecord, trial: FrozenTrial) -> Recip
             f"trial {trial.number} of study {study.shown!r} has no configuration: alexsearch did not train it. "
             "Export one that `alexsearch run` has trained."
         )
+    space, rows = study.attributes["space"], epoch_history(storage, trial._trial_id)
+    config: TrainConfig | OwnConfig
+    history: Sequence[EpochMetrics | OwnEpoch]
+    own: dict[str, Any]
     try:
-        config = TrainConfig.model_validate(stored["config"])
-        data = DataSpec.model_validate(study.attributes["space"]["data"])
-        history = [EpochMetrics.model_validate(epoch) for epoch in epoch_history(storage, trial._trial_id)]
+        if "train" in space:
+            data, own = None, {"train": TrainSpec.model_validate(with_tuples(space["train"]))}
+            config = OwnConfig.model_validate(stored["config"])
+            history = [own_epoch(row) for row in rows]
+        else:
+            data, own = DataSpec.model_validate(space["data"]), {}
+            config = TrainConfig.model_validate(stored["config"])
+            history = [EpochMetrics.model_validate(row) for row in rows]
+            if "model" in space:
+                own = {"model": ModelSpec.model_validate(space["model"])}
+                own["network_sha256"] = study.attributes["network"]["sha256"]
         kept = {key: stored[key] for key in ("data_fingerprint", "versions", "git_commit", "device")}
     except (ValidationError, KeyError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else f"{error.error_count()} mistakes"
@@ -48,6 +63,7 @@ def recipe_of(storage: Storage, study: StudyRecord, trial: FrozenTrial) -> Recip
         config=config,
         data=data,
         history=history,
+        own=own,
         **kept,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from optuna.study import StudyDirection
 
-from model.config import BUNDLED_IMAGES
+from model.config import BUNDLED_IMAGES, NetworkSpec
 from search.base.mistakes import InputError
 from search.choosing.designs import most_trials
 from search.run.request import RunRequest
@@ -92,6 +92,9 @@ def open_matching(request: RunRequest, data: DataFound | ProgramFound) -> StudyR
             "Use smaller batches or more train_images."
         )
     attributes = {"space": space.to_dict(), "data": data.model_dump()}
+    network = {"sha256": request.own.sha256} if isinstance(request.own, NetworkSpec) else None
+    if network:
+        attributes["network"] = network
     study, made = open_study(request.storage, space.study.name, attributes)
     if not made:
         stored = study.attributes["data"]
@@ -104,6 +107,13 @@ def open_matching(request: RunRequest, data: DataFound | ProgramFound) -> StudyR
             raise InputError(
                 f"study {study.name!r} was started on other data than {space.data.source}: {data.told_from(stored)}. "
                 "Bring its data back, or start another study with --study NAME."
+            )
+        if study.attributes.get("network") != network:
+            was = str((study.attributes.get("network") or {}).get("sha256"))[:12]
+            raise InputError(
+                f"study {study.name!r} was started with another version of its network's file (its SHA-256 was "
+                f"{was}..., is now {network['sha256'][:12] if network else None}...). Bring that version back, or "
+                "start another study with --study NAME."
             )
         existing_study(request)
     return study

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -122,6 +123,12 @@ class OwnEpoch(Frozen):
     def named(self) -> dict[str, Any]:
         """All of it by name: what is stored."""
         return {**self.values, "epoch": self.epoch, "seconds": self.seconds}
+
+
+def own_epoch(row: Mapping[str, Any]) -> OwnEpoch:
+    """What `named` gave. Raises ValidationError if it is something else."""
+    values = {name: value for name, value in row.items() if name not in ("epoch", "seconds")}
+    return OwnEpoch.model_validate({"epoch": row.get("epoch"), "seconds": row.get("seconds"), "values": values})
 
 
 class Program(Frozen):
