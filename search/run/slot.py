@@ -51,7 +51,7 @@ from search.run.events import (
 from search.run.request import RunError
 from search.space.own import OwnConfig, OwnEpoch, Program
 from search.space.space import SearchSpace
-from search.training.child import HANG_SECONDS, ChildError, Process, Start, StartError, heard
+from search.training.child import ChildError, Process, Start, StartError, heard
 from search.training.messages import (
     Epoch,
     Failed,
@@ -215,8 +215,8 @@ class Slot:
         training = _Training(config, checkpoints)
         self._tell(taken, Begun(config))
         child.send(Train(trial=taken.number, config=config, checkpoints=training.checkpoints))
-        silence = work.own.epoch_seconds if isinstance(work.own, Program) else HANG_SECONDS
-        for message in heard(child, taken.number, work.stopping, silence):
+        limit = work.own.epoch_seconds if isinstance(work.own, Program) else None
+        for message in heard(child, taken.number, work.stopping, limit):
             held = True
             match message:
                 case Started():

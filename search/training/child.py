@@ -17,7 +17,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, get_args
 
@@ -115,52 +115,40 @@ class Start(Protocol):
         """`own` is a network of one's own, trained on these data, or training of one's own, which reads its own."""
 
 
-class Child:
-    """The real `Process`: a Python of its own in a session of its own."""
+class Piped:
+    """A `Process` that is spoken to over its pipes, in a session of its own. What it says is for others to read."""
 
-    def __init__(
-        self,
-        place: Place,
-        data: DataSpec,
-        cache: Path,
-        log: Path,
-        validation: Validation = "held-out",
-        network: NetworkSpec | None = None,
-    ) -> None:
+    def __init__(self, place: Place, log: Path, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Start `command`. Raises OSError if there is no such program, or it can't be started."""
         self.place = place
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as stderr:
             self._process = subprocess.Popen(
-                python_command("-m", "search.training.trainer"),
+                command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
-                env=child_environment(cuda_devices=place.gpu or "-1", threads=place.threads),
+                env=environment,
                 text=True,
                 encoding="utf-8",
+                errors="backslashreplace",
                 start_new_session=True,  # a Ctrl-C in the terminal is the host's to answer
             )
-        self._first_megabytes: float | None = None
         self._kills_before = kernel_kills()
         self._said: queues.Queue[FromTrainer | ChildError | None] = queues.Queue()
         threading.Thread(target=self._listen, daemon=True).start()
-        self.send(
-            Open(
-                data=data,
-                validation=validation,
-                network=network,
-                cache=cache,
-                threads=place.threads,
-                gpu_memory_mb=place.gpu_memory_mb,
-            )
-        )
+
+    def _understood(self, text: str) -> Iterable[FromTrainer]:
+        """What a line says. Raises ValueError if it is no message."""
+        raise NotImplementedError
 
     def _listen(self) -> None:
         assert self._process.stdout is not None  # noqa: S101 - for the type checker
         for text in self._process.stdout:
             try:
-                self._said.put(from_trainer(text))
+                for message in self._understood(text):
+                    self._said.put(message)
             except ValueError as error:
                 if text.endswith("\n"):  # else a kill cut it off
                     self._said.put(ChildError(f"training process said what is not a message of ours: {error}"))
@@ -209,15 +197,6 @@ class Child:
             raise message
         return message
 
-    def outgrown(self) -> bool:
-        if self.place.on_gpu:
-            return False
-        with contextlib.suppress(psutil.Error):  # it is gone: `receive` says so
-            megabytes: float = psutil.Process(self.pid).memory_info().rss / 2**20
-            self._first_megabytes = self._first_megabytes or megabytes
-            return megabytes - self._first_megabytes > GROWTH_MB
-        return False
-
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()
@@ -227,13 +206,54 @@ class Child:
                     pipe.close()
 
 
+class Child(Piped):
+    """The process that trains networks of ours, or of the user's, on our data."""
+
+    def __init__(
+        self,
+        place: Place,
+        data: DataSpec,
+        cache: Path,
+        log: Path,
+        validation: Validation = "held-out",
+        network: NetworkSpec | None = None,
+    ) -> None:
+        command = python_command("-m", "search.training.trainer")
+        super().__init__(place, log, command, child_environment(cuda_devices=place.gpu or "-1", threads=place.threads))
+        self._first_megabytes: float | None = None
+        self.send(
+            Open(
+                data=data,
+                validation=validation,
+                network=network,
+                cache=cache,
+                threads=place.threads,
+                gpu_memory_mb=place.gpu_memory_mb,
+            )
+        )
+
+    def _understood(self, text: str) -> Iterable[FromTrainer]:
+        return [from_trainer(text)]
+
+    def outgrown(self) -> bool:
+        if self.place.on_gpu:
+            return False
+        with contextlib.suppress(psutil.Error):  # it is gone: `receive` says so
+            megabytes: float = psutil.Process(self.pid).memory_info().rss / 2**20
+            self._first_megabytes = self._first_megabytes or megabytes
+            return megabytes - self._first_megabytes > GROWTH_MB
+        return False
+
+
 def heard(
-    process: Process, trial: int, stopping: threading.Event, silence: float = HANG_SECONDS
+    process: Process, trial: int, stopping: threading.Event, epoch_seconds: float | None = None
 ) -> Iterator[OfTraining]:
     """What a process says of training `trial`, until `stopping` is set or the reader has enough.
 
+    Training of one's own may be silent for `epoch_seconds`; None is ours, which gives a sign of life every few seconds.
+
     Raises:
-        ChildError: it is gone, or said nothing at all for `silence` seconds.
+        ChildError: it is gone, or said nothing at all for so long, or for `HANG_SECONDS`.
     """
     last = time.monotonic()
     while not stopping.is_set():
@@ -242,8 +262,11 @@ def heard(
             last = time.monotonic()
             if isinstance(message, get_args(OfTraining)) and message.trial == trial:
                 yield message
-        elif time.monotonic() - last > silence:
-            raise ChildError(f"gave no sign of life for {silence:.0f} s, see {process.log}")
+        elif epoch_seconds is not None and time.monotonic() - last > epoch_seconds:
+            limit = "epoch_seconds in [train] is how long an epoch may take"
+            raise ChildError(f"no report for {epoch_seconds:,.12g} s: taken for hung ({limit}), see {process.log}")
+        elif epoch_seconds is None and time.monotonic() - last > HANG_SECONDS:
+            raise ChildError(f"gave no sign of life for {HANG_SECONDS:.0f} s, see {process.log}")
 
 
 def kernel_kills() -> int:

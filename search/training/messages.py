@@ -245,6 +245,8 @@ class Failed(Frozen):
     failure: Failure
     retry: bool
     """Whether the same training could succeed."""
+    reusable: bool = True
+    """As in `Finished`."""
 
 
 ToTrainer = Open | OpenOwn | Train | Verdict

@@ -8,6 +8,7 @@ from model.config import DataSpec, NetworkSpec
 from search.space.own import Program
 from search.training.child import Child, Process
 from search.training.messages import Validation
+from search.training.own_child import OwnChild
 from search.training.places import Place
 
 
@@ -21,7 +22,5 @@ def start_process(
 ) -> Process:
     """See `search.training.child.Start`."""
     if isinstance(own, Program):
-        from search.training.own_child import OwnChild
-
         return OwnChild(place, own, log)
     return Child(place, data, cache, log, validation, own)

@@ -3,6 +3,7 @@
 A training process and doctor's probes get an environment by list: what finds programs, libraries, the network and the
 GPUs, and nothing else. So no password of a database or of the dashboard is in it, and no setting that is meant for the
 user's own programs. They are started with `-P`, so that the folder that they are started in decides nothing either.
+Training of one's own is the user's program: it gets all but our passwords.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ INHERITED_PREFIXES: Final = (
 BREAKING: Final = frozenset({"TF_USE_LEGACY_KERAS", "TF_CONFIG"})
 """The one asks for another Keras, the other has TensorFlow look for a cluster."""
 
+PASSWORDS: Final = frozenset({"PGPASSWORD", "PGPASSFILE", "PGSERVICEFILE", "PGSSLPASSWORD", "PGSSLKEY"})
+"""What a database's driver reads, ours too."""
+
 
 def child_environment(
     environ: Mapping[str, str] = os.environ, *, cuda_devices: str | None = None, threads: int | None = None
@@ -44,6 +48,24 @@ def child_environment(
     # Its pipes carry UTF-8 whatever the locale is; TensorFlow's banners would land in the trial's log.
     kept |= {"PYTHONIOENCODING": "utf-8", "PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
     kept["KERAS_BACKEND"] = "tensorflow"
+    if cuda_devices is not None:
+        kept["CUDA_VISIBLE_DEVICES"] = cuda_devices
+    if threads:
+        kept["OMP_NUM_THREADS"] = str(threads)
+    return kept
+
+
+def own_environment(
+    environ: Mapping[str, str] = os.environ, *, cuda_devices: str | None = None, threads: int | None = None
+) -> dict[str, str]:
+    """The environment of a training of one's own: the user's whole one, whose programs may need any of it.
+
+    Without what is meant for us alone, the passwords of our database and dashboard among it. The arguments are those of
+    `child_environment`.
+    """
+    kept = {name: value for name, value in environ.items() if not name.startswith("ALEXSEARCH_")}
+    for name in PASSWORDS & set(kept):
+        del kept[name]
     if cuda_devices is not None:
         kept["CUDA_VISIBLE_DEVICES"] = cuda_devices
     if threads:
