@@ -101,6 +101,16 @@ def settings(params: Mapping[str, Any]) -> str:
     return ", ".join(f"{one_line(key)} {number(value)}" for key, value in params.items())
 
 
+def settings_in(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A trial's stored configuration as one flat table.
+
+    What a user named, as `params` of a training or in `network`, comes first, and wins over a key of ours.
+    """
+    tables = {key: config[key] for key in ("params", "network") if isinstance(config.get(key), Mapping)}
+    named = {str(key): value for table in tables.values() for key, value in table.items()}
+    return named | {key: each for key, each in config.items() if key not in named and key not in tables}
+
+
 def images(data: Mapping[str, Any]) -> str:
     """What a study stores of its data: "45,000 training and 5,000 validation images of cifar10"."""
     counted = f"{data['train_images']:,} training and {data['validation_images']:,} validation images"
