@@ -17,6 +17,8 @@ from studies.words import one_line
 Direction = Literal["maximize", "minimize"]
 Kind = Literal["alexnet", "network", "own"]
 
+UNNAMED = "value"
+"""What that of another program's study is called, and written with four digits behind the point, as an accuracy is."""
 MANY = 1e4
 """From here on digits behind the point say nothing."""
 
@@ -74,7 +76,7 @@ class Metric:
 
     def shown(self, value: float) -> str:
         """A value as it is read: an accuracy as "0.6100", any other with four digits that count."""
-        if self.is_accuracy and math.isfinite(value) and abs(value) < MANY:
+        if (self.is_accuracy or self.name == UNNAMED) and math.isfinite(value) and abs(value) < MANY:
             return f"{value:.4f}"
         return significant(value)
 
@@ -89,7 +91,11 @@ class Metric:
 
     def in_percent(self, values: Iterable[float]) -> bool:
         """Whether these values may be written as percent. An accuracy of 61.3 is in percent already."""
-        return self.is_accuracy and all(0 <= value <= 1 for value in values)
+        return self.is_accuracy and all(0 <= value <= 1 for value in values if math.isfinite(value))
+
+
+ACCURACY = Metric()
+"""What every network on images is measured by."""
 
 
 def significant(value: float, digits: int = 4) -> str:
