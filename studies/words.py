@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ STATE_WORDS: Mapping[str, str] = MappingProxyType(
 
 _FAILURES: Mapping[str, str] = MappingProxyType(
     {
-        "diverged": "Its loss or accuracy stopped being a finite number: with these values training runs away. It is "
+        "diverged": "Its loss or score stopped being a finite number: with these values training runs away. It is "
         "not repeated, and the sampler learns to avoid them.",
         "out-of-memory": "Network and batch did not fit into the device's memory: it would fail again, so it is not "
         "repeated. Smaller batches, or fewer trials on a GPU, fit.",
@@ -81,19 +81,32 @@ def listed(words: Sequence[str], last: str = "and") -> str:
 
 
 def parameter(stored: Any) -> str:
-    """One entry of a stored space's `space` table: "0.001 to 0.1, log", "16, 32 or 64", "0.1"."""
+    """One entry of a stored space's `space` table: "0.001 to 0.1, log", "16, 32 or 64", "0.1".
+
+    One that only exists with certain values of others says so: "0 to 0.99, where optimizer is sgd".
+    """
+    if isinstance(stored, Mapping) and (when := stored.get("when")):
+        needs = [f"{one_line(name)} is {_choices(values)}" for name, values in when.items()]
+        return f"{parameter({**stored, 'when': None})}, where {listed(needs)}"
+    if isinstance(stored, Mapping) and "value" in stored:
+        return number(stored["value"])
     if isinstance(stored, Mapping) and "choices" in stored:
-        choices = [f"[{number(each)}]" if isinstance(each, list) else number(each) for each in stored["choices"]]
-        return listed(choices, "or")
+        return _choices(stored["choices"])
     if isinstance(stored, Mapping) and "low" in stored:
         steps = f", in steps of {number(stored['step'])}" if stored.get("step") else ""
         return f"{number(stored['low'])} to {number(stored['high'])}{', log' if stored.get('log') else ''}{steps}"
     return number(stored)
 
 
+def _choices(values: Any) -> str:
+    """ "16, 32 or 64"."""
+    each = values if isinstance(values, (list, tuple)) else [values]
+    return listed([f"[{number(one)}]" if isinstance(one, (list, tuple)) else number(one) for one in each], "or")
+
+
 def is_searched(stored: Any) -> bool:
     """Whether an entry of a stored space leaves something to choose."""
-    return isinstance(stored, Mapping)
+    return isinstance(stored, Mapping) and "value" not in stored
 
 
 def settings(params: Mapping[str, Any]) -> str:
@@ -101,8 +114,23 @@ def settings(params: Mapping[str, Any]) -> str:
     return ", ".join(f"{one_line(key)} {number(value)}" for key, value in params.items())
 
 
+def settings_in(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A trial's stored configuration as one flat table.
+
+    What a user named, as `params` of a training or in `network`, comes first, and wins over a key of ours.
+    """
+    tables = {key: config[key] for key in ("params", "network") if isinstance(config.get(key), Mapping)}
+    named = {str(key): value for table in tables.values() for key, value in table.items()}
+    return named | {key: each for key, each in config.items() if key not in named and key not in tables}
+
+
 def images(data: Mapping[str, Any]) -> str:
-    """What a study stores of its data: "45,000 training and 5,000 validation images of cifar10"."""
+    """What a study stores of its data: "45,000 training and 5,000 validation images of cifar10".
+
+    A training of one's own has no images that we know of: "train.py:train".
+    """
+    if "train_images" not in data:
+        return one_line(str(data["source"]))
     counted = f"{data['train_images']:,} training and {data['validation_images']:,} validation images"
     return f"{counted} of {one_line(str(data['source']))}"
 
@@ -134,8 +162,8 @@ def failure_of(stored: Mapping[str, Any]) -> str:
     return failure_in_words(one_line(str(stored["failure"])), reason, stored.get("crashes", 0))
 
 
-def why(trial: FrozenTrial) -> str:
-    """Why a trial ended as it did, in whole sentences; empty for one that has not ended."""
+def why(trial: FrozenTrial, shown: Callable[[float], str] = "{:.4f}".format) -> str:
+    """Why a trial ended as it did, in whole sentences; empty for one that has not ended. `shown` writes its value."""
     stored = trial.user_attrs
     epochs, planned = stored.get("epochs_run"), stored.get("config", {}).get("epochs")
     match trial.state.name:
@@ -143,7 +171,7 @@ def why(trial: FrozenTrial) -> str:
             return f"Trained to its last epoch, the {ordinal(epochs)}." if epochs else "Trained to its last epoch."
         case "PRUNED":
             of = f" of {planned}" if planned else ""
-            at = f" at {trial.value:.4f}" if trial.value is not None else ""
+            at = f" at {shown(trial.value)}" if trial.value is not None else ""
             after = f" after epoch {epochs}{of}{at}" if epochs else ""
             return f"Stopped{after}: the pruner held it against the trials before it and saw no hope for it."
         case "FAIL":

@@ -22,6 +22,7 @@ from search.screen.outcomes import print_audit
 from search.screen.progress import Bars
 from studies.record.audit import interval, judge
 from studies.record.catalog import best_trial
+from studies.record.metric import ACCURACY
 from studies.store.opening import open_storage
 from studies.store.storage import Storage
 
@@ -42,7 +43,7 @@ def pruned(value: float, audit: float | None = None, *, audited: bool = True, nu
 def test_wrong_is_what_would_have_been_among_the_best_tenth() -> None:
     trials = [complete(value / 100) for value in range(1, 21)]  # the best tenth: 0.19 and 0.20
     trials += [pruned(0.1, 0.18), pruned(0.1, 0.19), pruned(0.1, 0.21), pruned(0.1, None), pruned(0.1, audited=False)]
-    found = judge(trials)
+    found = judge(trials, ACCURACY)
     assert found is not None
     assert (found.pruned, len(found.audited), found.best, found.best_tenth) == (5, 4, 0.2, 0.19)
     assert [trial.among_best_tenth for trial in found.audited] == [False, True, True, False]
@@ -62,7 +63,7 @@ def test_interval_is_wilsons(hits: int, of: int, expected: tuple[float, float]) 
 
 def test_nothing_seen_means_nothing_known() -> None:
     assert interval(0, 0) == (0.0, 1.0)
-    assert judge([pruned(0.1)]) is None
+    assert judge([pruned(0.1)], ACCURACY) is None
 
 
 def test_choice_is_random_repeatable_and_counts_what_was_audited() -> None:

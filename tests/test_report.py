@@ -274,5 +274,5 @@ def test_reports_curve_stands_beside_studies_of_cifar10_that_train_on_half_of_it
     data = {**find_study(storage, None).attributes["data"], "train_images": images}
     storage.set_study_user_attr(study.study_id, "data", data)
     found = findings_of(storage, find_study(storage, None))
-    assert (found.on_cifar10, found.beside_paper) == (True, drawn)
+    assert (found.of_paper, found.beside_paper) == (True, drawn)
     assert ("report, 2022" in study_figure(storage, None, "history").to_json()) == drawn

@@ -1,4 +1,4 @@
-"""A configuration as people read it."""
+"""A configuration as people read it: a network's on images, or a training's of one's own."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from model.config import HYPERPARAMETERS, beyond
-from studies.words import is_searched, number
+from studies.record.metric import trains
+from studies.words import is_searched, number, settings, settings_in
 
 
 def columns_of(config: Mapping[str, Any]) -> tuple[str, str, str]:
-    """A configuration's batch size, learning rate and schedule, as cells of a table."""
-    return str(config["batch_size"]), f"{config['learning_rate']:.3g}", schedule_of(config)
+    """A network's batch size, learning rate and schedule, or what builds one of the user's own, as cells of a table."""
+    last = settings(config["network"]) if config.get("network") else schedule_of(config)
+    return str(config["batch_size"]), f"{config['learning_rate']:.3g}", last
 
 
 def schedule_of(config: Mapping[str, Any]) -> str:
@@ -29,7 +31,10 @@ def searched_columns(study: Mapping[str, Any]) -> list[str]:
     `study` are the study's attributes.
     """
     space = study["space"].get("space", {})
-    names = [_column(name) for name, stored in space.items() if is_searched(stored)]
+    searched = [name for name, stored in space.items() if is_searched(stored)]
+    if trains(study).kind == "own":
+        return searched
+    names = [_column(name) for name in searched]
     others = [name for name in dict.fromkeys(names) if name != "schedule"]
     return others + ["schedule"] * ("schedule" in names)
 
@@ -41,14 +46,17 @@ def _column(name: str) -> str:
 
 def cell(config: Mapping[str, Any], name: str) -> str:
     """A column of a configuration; a dash where it has no such value."""
-    value = config.get(name)
-    if name == "schedule":
+    value = settings_in(config).get(name)
+    if name == "schedule" and "params" not in config:
         return schedule_of(config)
     return "-" if value is None else number(value)
 
 
 def short(config: Mapping[str, Any]) -> str:
     """A configuration on one line: what decides it, without seed and precision."""
-    words = [f"batch_size {config['batch_size']}", f"learning_rate {config['learning_rate']:.3g}"]
+    if "params" in config:
+        return settings(config["params"])
+    words = [settings(config["network"])] if config.get("network") else []
+    words += [f"batch_size {config['batch_size']}", f"learning_rate {config['learning_rate']:.3g}"]
     more = [f"{name} {number(value)}" for name, value in beyond(config).items()]
     return ", ".join([*words, f"epochs {config['epochs']}", schedule_of(config), *more])

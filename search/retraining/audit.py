@@ -69,7 +69,7 @@ def _seed_of(study: StudyRecord) -> int:
 
 
 def _judged(study: StudyRecord, trials: Sequence[FrozenTrial]) -> Judgement:
-    judgement = judge(trials) if study.is_ours else None
+    judgement = judge(trials, study.metric) if study.is_ours else None
     if judgement and judgement.pruned:
         return judgement
     if not study.is_ours:

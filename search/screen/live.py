@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from model.config import TrainConfig
+from model.config import EpochMetrics, TrainConfig
 from search.base.configs import columns_of, short
 from search.base.terminal import Output, plain_table
 from search.run.events import (
@@ -29,10 +29,12 @@ from search.run.events import (
     Retried,
     Returned,
 )
+from search.space.own import OwnConfig, OwnEpoch
 from search.training.messages import Progress
 from search.training.places import Place
 from studies.queue.queue import Counts
 from studies.record.catalog import StudyRecord
+from studies.record.metric import ACCURACY, Metric, trains
 from studies.words import duration, failure_in_words, images, one_line
 
 PLAIN_EPOCH_SECONDS = 15.0
@@ -45,14 +47,15 @@ WIDE = 100
 @dataclass
 class _SlotState:
     number: int | None = None
-    config: TrainConfig | None = None
+    config: TrainConfig | OwnConfig | None = None
     epoch: int = 0
     """The one in hand, from 1."""
     share: float = 0.0
     """Of the epoch in hand, 0 to 1."""
     done: int = 0
     """Epochs that are recorded."""
-    val_accuracy: float | None = None
+    value: float | None = None
+    """Of the study's metric, in its last epoch."""
     images_per_second: float = 0.0
     printed: float = field(default_factory=lambda: -PLAIN_EPOCH_SECONDS)
 
@@ -72,6 +75,7 @@ class Screen:
         self._settled_before = 0
         self._started = time.monotonic()
         self._best: tuple[float, int] | None = None
+        self._metric, self._trains = ACCURACY, trains({})
         self._best_over_time: list[float] = []
         self._device_seconds = 0.0
         self._live = Live(console=console, get_renderable=self._table, refresh_per_second=4, transient=True)
@@ -95,6 +99,7 @@ class Screen:
         self._console.say(text, style="dim")
 
     def opened(self, study: StudyRecord, places: Sequence[Place], counts: Counts) -> None:
+        self._metric, self._trains = Metric.of(study.attributes), trains(study.attributes)
         self._places, self._counts, self._settled_before = places, counts, counts.settled
         self._started = time.monotonic()
         self._console.say(
@@ -119,7 +124,7 @@ class Screen:
                 slot.images_per_second = now.images_per_second
             case EpochDone(metrics, epochs):
                 slot.epoch = slot.done = metrics.epoch
-                slot.share, slot.val_accuracy = 1.0, metrics.val_accuracy
+                slot.share, slot.value = 1.0, value_in(metrics, self._metric)
                 self._device_seconds += metrics.seconds
                 self._plain_epoch(event.number, slot, epochs)
             case _:
@@ -134,11 +139,11 @@ class Screen:
         trial = f"trial {event.number}"
         match event.what:
             case Completed(value, seconds, same_as):
-                if self._best is None or value > self._best[0]:
+                if self._best is None or self._metric.better(value, self._best[0]):
                     self._best = (value, event.number)
                 self._best_over_time.append(self._best[0])
                 same = f", the result of trial {same_as}, which had the same values" if same_as is not None else ""
-                self._settled(f"{trial} complete val_accuracy {value:.4f}{same}", seconds, "green")
+                self._settled(f"{trial} complete {self._said(value)}{same}", seconds, "green")
             case Pruned(reason, seconds):
                 self._settled(f"{trial} {reason}", seconds, "yellow")
             case FailedForGood(reason, seconds):
@@ -153,7 +158,7 @@ class Screen:
                 self._console.say(f"{trial}: {text}", style="yellow")
 
     def _settled(self, told: str, seconds: float, style: str) -> None:
-        best = f"; best {self._best[0]:.4f} (trial {self._best[1]})" if self._best else ""
+        best = f"; best {self._metric.shown(self._best[0])} (trial {self._best[1]})" if self._best else ""
         took = f" in {duration(seconds)}" if seconds else ""
         self._console.say(f"{told}{took}{best}", style=style)
 
@@ -161,7 +166,11 @@ class Screen:
         now = time.monotonic()
         if not self._console.is_interactive and now - slot.printed > PLAIN_EPOCH_SECONDS:
             slot.printed = now
-            self._console.say(f"trial {number} epoch {slot.done}/{epochs} val_accuracy {slot.val_accuracy or 0:.4f}")
+            said = "" if slot.value is None else f" {self._said(slot.value)}"
+            self._console.say(f"trial {number} epoch {slot.done}/{epochs}{said}")
+
+    def _said(self, value: float) -> str:
+        return f"{one_line(self._metric.name)} {self._metric.shown(value)}"
 
     def _table(self) -> Group:
         if self._counts is None:
@@ -181,7 +190,9 @@ class Screen:
 
     def _best_and_time(self, counts: Counts) -> Text:
         elapsed = time.monotonic() - self._started
-        words = [f"best {self._best[0]:.4f} (trial {self._best[1]})" if self._best else "no complete trial yet"]
+        words = ["no complete trial yet"]
+        if self._best:
+            words = [f"best {self._metric.shown(self._best[0])} (trial {self._best[1]})"]
         wide = self._console.width >= WIDE
         if curve := sparkline(self._best_over_time, 16 if wide else 8, self._console):
             words.append(curve)
@@ -195,9 +206,13 @@ class Screen:
 
     def _rows(self) -> Table:
         rows = plain_table()
-        columns = ["where", "trial", "epoch", "val_accuracy", "images/s", "batch_size", "learning_rate"]
-        wide = self._console.width >= WIDE
-        for column in columns + ["schedule"] * wide:
+        columns = ["where", "trial", "epoch", one_line(self._metric.name)]
+        if self._trains.kind == "own":
+            columns.append("settings")
+        else:
+            last = "schedule" if self._trains.kind == "alexnet" else "network"
+            columns += ["images/s", "batch_size", "learning_rate", *([last] * (self._console.width >= WIDE))]
+        for column in columns:
             rows.add_column(column, no_wrap=True, overflow="ellipsis")
         for place in self._places:
             slot = self._slots.get(place.index, _SlotState())
@@ -205,12 +220,22 @@ class Screen:
             if slot.config is None:
                 rows.add_row(where, "-")
                 continue
-            accuracy = "" if slot.val_accuracy is None else f"{slot.val_accuracy:.4f}"
-            epoch = f"{slot.epoch or 1}/{slot.config.epochs} {slot.share:4.0%}"
-            rate = f"{slot.images_per_second:.0f}" if slot.images_per_second else ""
-            row = [where, str(slot.number), epoch, accuracy, rate, *columns_of(slot.config.model_dump())]
-            rows.add_row(*row[: len(rows.columns)])
+            value = "" if slot.value is None else self._metric.shown(slot.value)
+            row = [where, str(slot.number), f"{slot.epoch or 1}/{slot.config.epochs}", value]
+            config = slot.config.model_dump()
+            if isinstance(slot.config, OwnConfig):
+                row.append(short(config))
+            else:
+                row[2] += f" {slot.share:4.0%}"
+                rate = f"{slot.images_per_second:.0f}" if slot.images_per_second else ""
+                row += [rate, *columns_of(config)]
+            rows.add_row(*map(Text, row[: len(rows.columns)]))
         return rows
+
+
+def value_in(metrics: EpochMetrics | OwnEpoch, metric: Metric) -> float | None:
+    """What an epoch came to by the study's metric; None if it has none, as a network without validation images."""
+    return metrics.values.get(metric.name) if isinstance(metrics, OwnEpoch) else metrics.val_accuracy
 
 
 def sparkline(values: Sequence[float], width: int, console: Console) -> str:
@@ -223,15 +248,19 @@ def sparkline(values: Sequence[float], width: int, console: Console) -> str:
     return "".join(BLOCKS[round((value - low) / (high - low or 1.0) * (len(BLOCKS) - 1))] for value in shown)
 
 
-def slots_table(slots: Sequence[Mapping[str, Any]]) -> Table:
-    """The slots of a study, as the fields of `studies.queue.queue.SlotStatus`."""
+def slots_table(slots: Sequence[Mapping[str, Any]], *, own: bool = False) -> Table:
+    """The slots of a study, as the fields of `studies.queue.queue.SlotStatus`; `own` training counts no images."""
     table = plain_table()
-    for column in ("host", "where", "trial", "epoch", "images/s", "last sign of life"):
+    columns = ["host", "where", "trial", "epoch", "images/s", "last sign of life"]
+    if own:
+        columns.remove("images/s")
+    for column in columns:
         table.add_column(column)
     for slot in slots:
         state = ", gone" if slot["gone"] else ", stale" if slot["stale"] else ""
         age = f"{duration(slot['age_seconds'])} ago{state}"
         trial = "-" if slot["trial"] is None else str(slot["trial"])
         rate = f"{slot['images_per_second']:.0f}" if slot["images_per_second"] else ""
-        table.add_row(one_line(slot["host"]), one_line(slot["device"]), trial, str(slot["epoch"] or ""), rate, age)
+        row = [one_line(slot["host"]), one_line(slot["device"]), trial, str(slot["epoch"] or "")]
+        table.add_row(*row, *([] if own else [rate]), age)
     return table

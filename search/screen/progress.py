@@ -13,9 +13,11 @@ from model.config import EpochMetrics
 from search.base.terminal import Output, plain_table
 from search.retraining.view import Candidate, Happening, Job, Trained
 from search.screen.live import PLAIN_EPOCH_SECONDS
+from search.space.own import OwnEpoch
 from search.training.messages import Epoch, Progress, Started
+from studies.record.metric import ACCURACY, Metric
 from studies.record.retrained import Verified
-from studies.words import duration, failure_in_words
+from studies.words import duration, failure_in_words, one_line
 
 
 class Bars:
@@ -62,7 +64,8 @@ class Bars:
                     self._printed[name] = time.monotonic()
             case Progress(epoch=epoch):
                 share = (epoch - 1 + happening.step / happening.steps) / epochs
-                said = f"epoch {epoch}/{epochs}  {happening.images_per_second:.0f} images/s"
+                rate = f"  {happening.images_per_second:.0f} images/s" if happening.images_per_second else ""
+                said = f"epoch {epoch}/{epochs}{rate}"
                 self._progress.update(self._bars[name], completed=share, said=said)
             case Epoch(metrics=metrics):
                 said = f"epoch {metrics.epoch}/{epochs}  {_scores(metrics)}"
@@ -81,13 +84,14 @@ class Bars:
         table.add_column("")
         for candidate in candidates:
             one, trial = candidate.retrained, str(candidate.recipe.trial)
-            searched = f"{candidate.recipe.value:.4f}"
+            shown = (one.measure if one else ACCURACY).shown
+            searched = shown(candidate.recipe.value)
             if one is None:
                 table.add_row(trial, searched, "-", "-", "-", candidate.failure)
             else:
-                spread = "-" if one.spread is None else f"{one.spread:.4f}"
+                spread = "-" if one.spread is None else shown(one.spread)
                 note = "picked" if one.trial == verified.picked else ""
-                table.add_row(trial, searched, f"{one.mean:.4f}", spread, f"{one.optimism:+.4f}", note)
+                table.add_row(trial, searched, shown(one.mean), spread, one.measure.difference(one.optimism), note)
         self._console.print(table)
 
     def _ended(self, name: str, trained: Trained) -> None:
@@ -101,7 +105,9 @@ class Bars:
             self.note(f"{name}: {len(history)} epochs in {took}, {_scores(history[-1])}")
 
 
-def _scores(metrics: EpochMetrics) -> str:
+def _scores(metrics: EpochMetrics | OwnEpoch) -> str:
+    if isinstance(metrics, OwnEpoch):
+        return ", ".join(f"{one_line(name)} {Metric(name).shown(value)}" for name, value in metrics.values.items())
     if metrics.val_accuracy is None:
         return f"training loss {metrics.loss:.4f}, accuracy {metrics.accuracy:.4f}"
     return f"val_accuracy {metrics.val_accuracy:.4f}"

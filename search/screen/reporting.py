@@ -56,17 +56,17 @@ def write_picture(storage: Storage, name: str | None, output: Path, kind: str, *
         StudyError: no such study.
         InputError: another program made it, no trial has reported yet, or `output` can't be written.
     """
-    from studies.draw.picture import as_bytes
+    from studies.draw.picture import as_bytes, plain
     from studies.draw.study_picture import study_picture
 
     study = _own_study(storage, name)
     found = findings_of(storage, study)
-    title = (
-        f"{study.name}: {found.counts.settled} trials on {study.attributes['data']['train_images']:,} training images"
-    )
+    images = study.attributes["data"].get("train_images")
+    what = f"of {plain(found.trains.text)}" if images is None else f"on {images:,} training images"
+    title = f"{study.name}: {found.counts.settled} trials {what}"
     baseline = found.baseline.value if found.baseline else None
     try:
-        drawn = study_picture(found.trials, title=title, baseline=baseline, paper=found.beside_paper)
+        drawn = study_picture(found.trials, found.metric, title=title, baseline=baseline, paper=found.beside_paper)
     except ValueError as error:
         raise InputError(f"study {study.shown!r}: {error}.") from None
     _write(output, as_bytes(drawn, kind), force=force)
@@ -117,10 +117,23 @@ def space_toml(space: Mapping[str, Any]) -> str:
 
 
 def _without_folder(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """What a study stores of its data, or its space, with the name alone of a file or folder."""
-    if isinstance(stored.get("data"), Mapping):
-        return {**stored, "data": _without_folder(stored["data"])}
-    return {**stored, "source": Path(str(stored["source"])).name} if "source" in stored else dict(stored)
+    """What a study stores of its data, or its space, with the name alone of a file or folder.
+
+    What is trained keeps a path that is relative: it lies beside the space file.
+    """
+    if tables := {name: table for name in ("data", "train", "model") if isinstance(table := stored.get(name), Mapping)}:
+        return {**stored, **{name: _without_folder(table) for name, table in tables.items()}}
+    kept = {**stored, "source": Path(str(stored["source"])).name} if "source" in stored else dict(stored)
+    for key in ("function", "network", "python"):
+        if key in kept:
+            kept[key] = _relative(str(kept[key]))
+    if isinstance(kept.get("command"), list):
+        kept["command"] = [_relative(str(word)) for word in kept["command"]]
+    return kept
+
+
+def _relative(path: str) -> str:
+    return Path(path).name if Path(path).is_absolute() else path
 
 
 def _short(value: Any) -> Any:

@@ -16,7 +16,6 @@ from search.screen.live import slots_table
 from search.space.parameters import WORDS
 from studies.queue.queue import Counts, Queue
 from studies.record.catalog import (
-    METRIC,
     StudyError,
     StudyRecord,
     all_studies,
@@ -28,8 +27,9 @@ from studies.record.catalog import (
     top_trials,
 )
 from studies.record.cost import ledger
+from studies.record.metric import UNNAMED, Metric, trains
 from studies.store.storage import Storage
-from studies.words import FOREIGN, duration, one_line, spent, told_to_stop
+from studies.words import FOREIGN, duration, one_line, settings_in, spent, told_to_stop
 
 if TYPE_CHECKING:
     from search.run.request import RunOutcome
@@ -77,6 +77,7 @@ def best_document(storage: Storage, name: str | None) -> dict[str, Any]:
         "ours": study.is_ours,
         "number": trial.number,
         "value": trial.value,
+        **_measure(study),
         "params": trial.params,
         "config": stored.get("config", {}),
         **{key: stored.get(key) for key in kept},
@@ -103,8 +104,16 @@ def _brief(storage: Storage, study: StudyRecord) -> dict[str, Any]:
         "budget": counts.budget,
         "counts": asdict(counts),
         "best": best,
+        **_measure(study),
         **({"odd": study.origin} if study.odd else {}),
     }
+
+
+def _measure(study: StudyRecord) -> dict[str, str]:
+    """What else a document says of a study whose network, or training, is the user's own."""
+    if not study.is_ours or trains(study.attributes).kind == "alexnet":
+        return {}
+    return {"trains": trains(study.attributes).text, "metric": study.metric.name, "direction": study.metric.direction}
 
 
 def print_status(console: Console, document: Mapping[str, Any]) -> None:
@@ -116,12 +125,14 @@ def print_status(console: Console, document: Mapping[str, Any]) -> None:
     best = document["best"]
     if best:
         params = ", ".join(f"{one_line(key)} {_number(value)}" for key, value in best["params"].items())
-        value = f"{_metric(document)} {_number(best['value'], 4)}"
+        metric = _metric(document)
+        value = f"{one_line(metric.name)} {metric.shown(best['value'])}"
         console.print(f"best: trial {best['number']}, {value} ({params})", soft_wrap=True)
     _print_cost(console, **document["cost"])
     _print_failures(console, document["failures"], counts.failed)
     if document["slots"]:
-        console.print(slots_table(document["slots"]))
+        without_rate = "trains" in document and not any(slot["images_per_second"] for slot in document["slots"])
+        console.print(slots_table(document["slots"], own=without_rate))
     if document["stopped_by"]:
         console.print(f"ended: {document['stopped_by']}. `alexsearch run` with a higher limit goes on.", soft_wrap=True)
     elif document["stop"]:
@@ -142,11 +153,15 @@ def print_studies(console: Console, storage: Storage, document: Sequence[Mapping
         console.print(f"no study in {storage.name} yet. Start one with `alexsearch run quick`.", soft_wrap=True)
         return
     table = plain_table()
-    for column in ("study", "settled", f"best {METRIC}", "trial", ""):
+    measures = {_metric(study).name for study in document if study["ours"]} or {Metric().name}
+    one = next(iter(measures)) if len(measures) == 1 else ""
+    for column in ("study", "settled", f"best {one_line(one) or 'value'}", "trial", ""):
         table.add_column(column)
     for study in document:
-        best, counts = study["best"], Counts(**study["counts"])
-        value, number = (_number(best["value"], 4), str(best["number"])) if best else ("-", "-")
+        best, counts, metric = study["best"], Counts(**study["counts"]), _metric(study)
+        value, number = (metric.shown(best["value"]), str(best["number"])) if best else ("-", "-")
+        if not one and study["ours"] and best:
+            value = f"{value} {one_line(metric.name)}"
         note = "" if study["ours"] else study.get("odd", f"{FOREIGN}: its own best value")
         table.add_row(one_line(study["study"]), f"{counts.settled}/{counts.budget}", value, number, note)
     console.print(table)
@@ -158,9 +173,10 @@ def print_best(console: Console, storage: Storage, document: Mapping[str, Any], 
     `where` holds the options that the next command needs, with a blank before each.
     """
     study = find_study(storage, document["study"])
-    value = f"{_metric(document)} {_number(document['value'], 4)}"
+    metric = study.metric
+    value = f"{one_line(metric.name)} {metric.shown(document['value'])}"
     console.print(f"study {study.shown}: trial {document['number']}, {value}", soft_wrap=True)
-    for key, value in (document["config"] or document["params"]).items():
+    for key, value in (settings_in(document["config"]) or document["params"]).items():
         console.print(f"  {one_line(key):15} {_number(value)}", soft_wrap=True)
     trials = top_trials(storage, study, SHOWN)
     if len(trials) > 1:
@@ -172,15 +188,16 @@ def print_best(console: Console, storage: Storage, document: Mapping[str, Any], 
 
 def print_trials(console: Console, trials: Sequence[FrozenTrial], study: StudyRecord) -> None:
     """A table of trials, in their order: of a study of ours, with what it searched, as much of it as fits."""
-    values = ["-" if trial.value is None else _number(trial.value, 4) for trial in trials]
+    values = ["-" if trial.value is None else study.metric.shown(trial.value) for trial in trials]
     took = [
         duration(trial.user_attrs["seconds"]) if study.is_ours and "seconds" in trial.user_attrs else ""
         for trial in trials
     ]
-    configured = study.is_ours and all(trial.user_attrs.get("config", {}).keys() >= CONFIGURED for trial in trials)
+    needed = {"params"} if trains(study.attributes).kind == "own" else CONFIGURED
+    configured = study.is_ours and all(trial.user_attrs.get("config", {}).keys() >= needed for trial in trials)
     columns = {
         "trial": [str(trial.number) for trial in trials],
-        METRIC if configured else "value": values,
+        one_line(study.metric.name) if configured else "value": values,
         "took": took,
     }
     if configured:
@@ -264,11 +281,10 @@ def _print_failures(console: Console, failures: Sequence[Mapping[str, Any]], fai
         console.print(f"... and {failed - SHOWN_FAILURES} that failed before", soft_wrap=True)
 
 
-def _metric(document: Mapping[str, Any]) -> str:
-    return METRIC if document["ours"] else "value"
+def _metric(document: Mapping[str, Any]) -> Metric:
+    """What the values of a study's document are; the key stands only where it is not the validation accuracy."""
+    return Metric(document.get("metric", Metric().name)) if document["ours"] else Metric(UNNAMED)
 
 
-def _number(value: Any, digits: int | None = None) -> str:
-    if isinstance(value, float):
-        return f"{value:.{digits}f}" if digits and abs(value) < 1e4 else f"{value:.4g}"
-    return one_line(str(value))
+def _number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else one_line(str(value))

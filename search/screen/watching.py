@@ -16,8 +16,9 @@ from rich.text import Text
 from search.base.terminal import Output
 from search.screen.live import WIDE, slots_table, sparkline
 from studies.queue.queue import Counts, Queue, SlotStatus
-from studies.record.catalog import METRIC, best_over_time, described, find_study, top_trials
+from studies.record.catalog import best_over_time, described, find_study, top_trials
 from studies.record.cost import ledger
+from studies.record.metric import Metric, trains
 from studies.record.pace import Pace, pace_of, recent_trials
 from studies.store.storage import Storage
 from studies.words import duration, one_line, settings, told_to_stop
@@ -28,7 +29,9 @@ class Look:
     """How a study stood at one look."""
 
     name: str
-    metric: str
+    metric: Metric
+    is_own: bool
+    """Whether the training is the user's own, which counts no images."""
     counts: Counts
     best: tuple[float, int, str] | None
     """Value, number and parameters of the best trial."""
@@ -47,7 +50,7 @@ class Look:
     def line(self) -> str:
         """All of it on one line, for a log."""
         words = [described(self.counts)]
-        words += [f"best {self.best[0]:.4f} (trial {self.best[1]})"] if self.best else []
+        words += [f"best {self.metric.shown(self.best[0])} (trial {self.best[1]})"] if self.best else []
         words += [f"{duration(self.device_seconds)} of device time"]
         words += [f"about {duration(self.pace.seconds_left)} to go"] if self.pace.seconds_left else []
         return "; ".join(words)
@@ -61,7 +64,8 @@ def look(storage: Storage, name: str | None) -> Look:
     top = top_trials(storage, study, 1)
     return Look(
         name=study.name,
-        metric=METRIC if study.is_ours else "value",
+        metric=study.metric,
+        is_own=study.is_ours and trains(study.attributes).kind == "own",
         counts=counts,
         best=(top[0].value or 0.0, top[0].number, settings(top[0].params)) if top else None,
         best_over_time=best_over_time(storage, study),
@@ -114,7 +118,7 @@ def view(latest: Look, console: Output) -> Group:
     if latest.best:
         curve = sparkline(latest.best_over_time, 24 if wide else 12, console)
         value, trial, params = latest.best
-        words = f"best {latest.metric} {value:.4f} {curve} (trial {trial}: {params})"
+        words = f"best {one_line(latest.metric.name)} {latest.metric.shown(value)} {curve} (trial {trial}: {params})"
         parts.append(Text(words, no_wrap=True, overflow="ellipsis"))
     pace = [f"{duration(latest.device_seconds)} of device time"]
     pace += [f"{latest.pace.images_per_second:.0f} images/s"] if latest.pace.images_per_second else []
@@ -123,7 +127,7 @@ def view(latest: Look, console: Output) -> Group:
     if latest.stop:
         parts.append(Text(told_to_stop(latest.stop, counts.running), style="yellow"))
     parts.append(
-        slots_table([asdict(slot) for slot in latest.slots])
+        slots_table([asdict(slot) for slot in latest.slots], own=latest.is_own)
         if latest.slots
         else Text("nobody works on it", style="dim")
     )

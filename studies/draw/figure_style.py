@@ -7,12 +7,15 @@ figure. plotly is imported when something is drawn.
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from studies.draw.picture import LOOKS
 from studies.record.curves import value_of
+from studies.record.metric import ACCURACY, Metric
 from studies.words import STATE_WORDS
 
 if TYPE_CHECKING:
@@ -31,8 +34,47 @@ AXIS: Mapping[str, object] = MappingProxyType(
 )
 
 
-def new_plot(title: str, x: str, y: str) -> Figure:
-    """An empty figure in the style all figures share."""
+@dataclass(frozen=True)
+class Scale:
+    """How values of a metric are written on an axis and beside the pointer."""
+
+    metric: Metric = ACCURACY
+    percent: bool = True
+    """Only where the metric is an accuracy."""
+
+    @classmethod
+    def of(cls, metric: Metric, trials: Iterable[FrozenTrial]) -> Scale:
+        """That for what these trials have reported."""
+        reported = (value for trial in trials for value in trial.intermediate_values.values())
+        ended = (value for trial in trials for value in trial.values or ())
+        return cls(metric, metric.in_percent(itertools.chain(ended, reported)))
+
+    @property
+    def title(self) -> str:
+        """Of an axis."""
+        return html.escape(self.metric.title)
+
+    @property
+    def ticks(self) -> str | None:
+        """plotly's tickformat."""
+        return ".0%" if self.percent else None
+
+    @property
+    def hover(self) -> str:
+        """The value of y in a hovertemplate."""
+        return "%{y:.2%}" if self.percent else "%{y:.4g}"
+
+    def said(self, value: float) -> str:
+        """A value in a legend."""
+        return self.metric.share(value) if self.percent else self.metric.shown(value)
+
+    def rounded(self, value: float) -> float:
+        """So many digits as can be seen: figures stay small."""
+        return round(value, 4) if self.percent else float(f"{value:.6g}")
+
+
+def new_plot(title: str, x: str, y: str, ticks: str | None = None) -> Figure:
+    """An empty figure in the style all figures share. `ticks` is how plotly writes those of y."""
     import plotly.graph_objects as go
 
     return go.Figure(
@@ -47,28 +89,28 @@ def new_plot(title: str, x: str, y: str) -> Figure:
             "legend": {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"},
             "margin": {"l": 56, "r": 16, "t": 44, "b": 40},
             "xaxis": {"title": {"text": x, "standoff": 6}, **AXIS},
-            "yaxis": {"title": {"text": y, "standoff": 6}, "tickformat": ".0%", **AXIS},
+            "yaxis": {"title": {"text": y, "standoff": 6}, "tickformat": ticks, **AXIS},
         }
     )
 
 
-def add_dots_by_state(figure: Figure, placed: Sequence[tuple[FrozenTrial, float]]) -> None:
+def add_dots_by_state(figure: Figure, placed: Sequence[tuple[FrozenTrial, float]], scale: Scale) -> None:
     """A dot for each trial that came to something, each trial with its x."""
     for state in LOOKS:
         word = STATE_WORDS[state]
         if chosen := [(trial, x) for trial, x in placed if trial.state.name == state]:
-            add_dots(figure, chosen, word if state == "COMPLETE" else f"{word}, last epoch", state)
+            add_dots(figure, chosen, word if state == "COMPLETE" else f"{word}, last epoch", state, scale)
 
 
-def add_dots(figure: Figure, placed: Sequence[tuple[FrozenTrial, float]], name: str, state: str) -> None:
+def add_dots(figure: Figure, placed: Sequence[tuple[FrozenTrial, float]], name: str, state: str, scale: Scale) -> None:
     color, marker = LOOKS[state]
-    dots = [(x, round(value, 4), trial.number) for trial, x in placed if (value := value_of(trial)) is not None]
+    dots = [(x, scale.rounded(value), trial.number) for trial, x in placed if (value := value_of(trial)) is not None]
     if dots:
         places, values, numbers = (list(column) for column in zip(*dots, strict=True))
         figure.add_scatter(
             x=places, y=values, customdata=numbers, mode="markers", name=name, opacity=0.8,
             marker={"color": color, "size": 7 if len(dots) <= 200 else 5, "symbol": MARKERS[marker]},
-            hovertemplate="trial %{customdata}: %{y:.2%}<extra></extra>",
+            hovertemplate=f"trial %{{customdata}}: {scale.hover}<extra></extra>",
         )  # fmt: skip
 
 

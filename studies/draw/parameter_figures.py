@@ -1,4 +1,4 @@
-"""Figures of what was sampled: which parameter decides, all values side by side, accuracy against each parameter."""
+"""Figures of what was sampled: which parameter decides, all values side by side, the value against each parameter."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from studies.draw.figure_style import AXIS, GRID, new_plot, say_instead
+from studies.draw.figure_style import AXIS, GRID, Scale, new_plot, say_instead
 from studies.draw.picture import BLUE, GREEN, SKY
 from studies.record.curves import best_of, value_of
+from studies.record.metric import ACCURACY, Metric
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -23,12 +24,12 @@ SCALE = ((0.0, EARLY), (0.5, SKY), (0.85, BLUE), (1.0, GREEN))
 COLUMNS = 3
 
 
-def importances(trials: Sequence[FrozenTrial]) -> Figure:
+def importances(trials: Sequence[FrozenTrial], metric: Metric = ACCURACY) -> Figure:
     """How much each parameter decides about being among the best, by Optuna's default evaluator (PED-ANOVA).
 
     It rests on complete trials only: where many were pruned, it knows little of the values that made them bad.
     """
-    found = importances_of(trials)
+    found = importances_of(trials, metric)
     figure = new_plot("Which parameter decides", "importance (complete trials only)", "")
     if found:
         names = [html.escape(name) for name in reversed(found)]
@@ -40,18 +41,18 @@ def importances(trials: Sequence[FrozenTrial]) -> Figure:
     else:
         say_instead(figure, f"this takes {FEWEST_FOR_IMPORTANCES} complete trials with different values")
     figure.update_xaxes(tickformat=".0%", rangemode="tozero")
-    figure.update_yaxes(tickformat=None, showgrid=False)
+    figure.update_yaxes(showgrid=False)
     return figure
 
 
-def importances_of(trials: Sequence[FrozenTrial]) -> dict[str, float]:
+def importances_of(trials: Sequence[FrozenTrial], metric: Metric = ACCURACY) -> dict[str, float]:
     """Each parameter's share of importance, the largest first; empty if there are too few complete trials to tell."""
     import optuna
 
     complete = [trial for trial in trials if trial.state.name == "COMPLETE" and value_of(trial) is not None]
     if len(complete) < FEWEST_FOR_IMPORTANCES or len({trial.value for trial in complete}) < 2:
         return {}
-    study = optuna.study.create_study(direction="maximize", storage=optuna.storages.InMemoryStorage())
+    study = optuna.study.create_study(direction=metric.direction, storage=optuna.storages.InMemoryStorage())
     try:
         study.add_trials(complete)
         found = optuna.importance.get_param_importances(study)
@@ -60,7 +61,7 @@ def importances_of(trials: Sequence[FrozenTrial]) -> dict[str, float]:
     return {name: share for name, share in found.items() if math.isfinite(share)}
 
 
-def parallel_coordinates(trials: Sequence[FrozenTrial]) -> Figure:
+def parallel_coordinates(trials: Sequence[FrozenTrial], metric: Metric = ACCURACY) -> Figure:
     """A line for each trial through its values and its result; drag along an axis to pick, drag an axis to move it.
 
     A value that a trial lacks, as the step of a constant schedule, lies at the foot of its axis.
@@ -70,25 +71,31 @@ def parallel_coordinates(trials: Sequence[FrozenTrial]) -> Figure:
     if not known:
         say_instead(figure, "no trial has a value yet")
         return figure
-    values = [round(value_of(trial) or 0.0, 4) for trial in known]
+    scale = Scale.of(metric, known)
+    values = [scale.rounded(value_of(trial) or 0.0) for trial in known]
     dimensions = [_dimension(name, known) for name in _names(known)]
-    dimensions.append({"label": "val_accuracy", "values": values, "tickformat": ".0%"})
+    dimensions.append({"label": html.escape(metric.name), "values": values, "tickformat": scale.ticks})
+    line = {"color": values, "colorscale": SCALE, "cmin": min(values), "cmax": max(values)}
+    if metric.smaller_is_better:
+        line["reversescale"] = True
     figure.add_parcoords(
-        dimensions=dimensions, line={"color": values, "colorscale": SCALE, "cmin": min(values), "cmax": max(values)},
+        dimensions=dimensions, line=line,
         unselected={"line": {"color": GRID, "opacity": 0.2}}, labelangle=0,
     )  # fmt: skip
     figure.update_layout(margin={"l": 60, "r": 48, "t": 88, "b": 28})
     return figure
 
 
-def slices(trials: Sequence[FrozenTrial]) -> Figure:
-    """Accuracy against each parameter, from grey dots for the first trials to blue ones for the last.
+def slices(trials: Sequence[FrozenTrial], metric: Metric = ACCURACY) -> Figure:
+    """The value against each parameter, from grey dots for the first trials to blue ones for the last.
 
     Pruned trials stand where they stopped; the best has a ring.
     """
     known = [trial for trial in trials if trial.params and value_of(trial) is not None]
+    scale = Scale.of(metric, known)
+    title = f"{'Accuracy' if metric == ACCURACY else scale.title} against each parameter"
     if not known:
-        figure = new_plot("Accuracy against each parameter", "", "")
+        figure = new_plot(title, "", "")
         say_instead(figure, "no trial has a value yet")
         return figure
     from plotly.subplots import make_subplots
@@ -104,18 +111,18 @@ def slices(trials: Sequence[FrozenTrial]) -> Figure:
         vertical_spacing=0.36 / rows,
         figure=new_plot("", "", ""),
     )
-    best = best_of(known)
+    best = best_of(known, smallest=metric.smaller_is_better)
     for place, name in enumerate(names):
         row, column = place // columns + 1, place % columns + 1
         having = [trial for trial in known if name in trial.params]
         distribution = having[-1].distributions[name]
         xs = [_shown(trial.params[name], distribution) for trial in having]
         numbers = [trial.number for trial in having]
-        ys = [round(value_of(trial) or 0.0, 4) for trial in having]
+        ys = [scale.rounded(value_of(trial) or 0.0) for trial in having]
         figure.add_scatter(
             row=row, col=column, mode="markers", showlegend=False, x=xs, y=ys, customdata=numbers,
             marker={"size": 6, "color": numbers, "colorscale": ((0, EARLY), (1, BLUE))},
-            hovertemplate="trial %{customdata}: %{y:.2%} at %{x}<extra></extra>",
+            hovertemplate=f"trial %{{customdata}}: {scale.hover} at %{{x}}<extra></extra>",
         )  # fmt: skip
         if best in having:
             at = having.index(best)
@@ -131,9 +138,9 @@ def slices(trials: Sequence[FrozenTrial]) -> Figure:
         if kind == "category":
             order = [_shown(choice, distribution) for choice in _choices(distribution)]
             figure.update_xaxes(categoryorder="array", categoryarray=order, row=row, col=column)
-    figure.update_yaxes(tickformat=".0%", **AXIS)
-    figure.update_yaxes(title={"text": "validation accuracy"}, col=1)
-    figure.update_layout(title={"text": "Accuracy against each parameter"}, height=120 + 230 * rows)
+    figure.update_yaxes(tickformat=scale.ticks, **AXIS)
+    figure.update_yaxes(title={"text": scale.title}, col=1)
+    figure.update_layout(title={"text": title}, height=120 + 230 * rows)
     return figure
 
 

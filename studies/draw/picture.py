@@ -48,6 +48,11 @@ def new_picture(width: float, height: float, columns: int = 1) -> tuple[Figure, 
     return figure, axes
 
 
+def plain(text: str) -> str:
+    """A text from a database as matplotlib shows it: a dollar would begin a formula."""
+    return text.replace("$", r"\$")
+
+
 def percent(axes: Axes, which: str = "y", decimals: int = 0) -> None:
     from matplotlib.ticker import PercentFormatter
 

@@ -7,10 +7,10 @@
     lanes                  which slot ran which trial, and when
     importances            which parameter decides
     parallel-coordinates   all values of all trials side by side
-    slices                 accuracy against each parameter
+    slices                 the value against each parameter
 
-Every function takes any number of trials of a study of ours, in any state (values are accuracies, larger is better); if
-there is nothing to draw, the figure says why. `FIGURES` holds them by name, and `figure_of` draws one beside what the
+Every function takes any number of trials of a study of ours, in any state, and the metric that they report; if there is
+nothing to draw, the figure says why. `FIGURES` holds them by name, and `figure_of` draws one beside what the
 study is to be compared with.
 """
 
@@ -21,12 +21,22 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from statistics import median
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from studies.draw.figure_style import MARKERS, NEUTRAL, add_dots, add_dots_by_state, add_level, new_plot, say_instead
+from studies.draw.figure_style import (
+    MARKERS,
+    NEUTRAL,
+    Scale,
+    add_dots,
+    add_dots_by_state,
+    add_level,
+    new_plot,
+    say_instead,
+)
 from studies.draw.parameter_figures import importances, parallel_coordinates, slices
 from studies.draw.picture import GREEN, LOOKS, SKY
 from studies.record.curves import best_of, best_steps, points_of, settled_in_order, value_of
+from studies.record.metric import ACCURACY, Metric
 from studies.record.published import PAPER_LEVEL, PAPER_NAME, PAPER_SCORE, paper_points
 from studies.words import STATE_WORDS
 
@@ -45,25 +55,31 @@ CROWD = 100
 NOTHING = "no trial has a value yet"
 
 
-def learning_curves(trials: Sequence[FrozenTrial], *, paper: bool = False, most_points: int = MOST_POINTS) -> Figure:
-    """Every trial's validation accuracy over the epochs, coloured by state; hovering names the trial.
+def learning_curves(
+    trials: Sequence[FrozenTrial],
+    metric: Metric = ACCURACY,
+    *,
+    paper: bool = False,
+    most_points: int = MOST_POINTS,
+) -> Figure:
+    """What every trial reported over the epochs, coloured by state; hovering names the trial.
 
     One trace for each state, its curves separated by gaps, so that it stays small with thousands of trials. `paper`
     lays the paper's curve over them, which says something about CIFAR-10 only.
     """
-    best = best_of(trials)
+    scale, best = Scale.of(metric, trials), best_of(trials, smallest=metric.smaller_is_better)
     curves = [(trial, points_of(trial)) for trial in trials if points_of(trial)]
     drawn = _thinned(curves, most_points, best)
     left_out = f" ({len(drawn)} of {len(curves)} drawn)" if len(drawn) < len(curves) else ""
-    figure = new_plot(f"Learning curves of all trials{left_out}", "epoch", "validation accuracy")
+    figure = new_plot(f"Learning curves of all trials{left_out}", "epoch", scale.title, scale.ticks)
     for state, (color, marker) in LOOKS.items():
         count = sum(trial.state.name == state and trial is not best for trial, _ in curves)
         chosen = [(trial, points) for trial, points in drawn if trial.state.name == state and trial is not best]
         if chosen:
-            _add_curves(figure, chosen, f"{STATE_WORDS[state]} ({count})", color, marker)
+            _add_curves(figure, chosen, f"{STATE_WORDS[state]} ({count})", color, marker, scale)
     for trial, points in drawn:
         if trial is best:
-            _add_curves(figure, [(trial, points)], f"best: trial {trial.number}", GREEN, "s")
+            _add_curves(figure, [(trial, points)], f"best: trial {trial.number}", GREEN, "s", scale)
             figure.data[-1].update(opacity=1, line={"width": 3})
     if paper:
         last = max((points[-1][0] for _, points in curves), default=50)
@@ -79,48 +95,52 @@ def learning_curves(trials: Sequence[FrozenTrial], *, paper: bool = False, most_
     return figure
 
 
-def history(trials: Sequence[FrozenTrial], *, paper: bool = False, baseline: float | None = None) -> Figure:
+def history(
+    trials: Sequence[FrozenTrial], metric: Metric = ACCURACY, *, paper: bool = False, baseline: float | None = None
+) -> Figure:
     """What every trial came to in the order they were settled, and the best of them so far.
 
     `baseline` is the value of the configuration that was tried first.
     """
-    figure = new_plot("Best as the budget is spent", "settled trials", "validation accuracy")
+    scale = Scale.of(metric, trials)
+    figure = new_plot("Best as the budget is spent", "settled trials", scale.title, scale.ticks)
     settled = settled_in_order(trials)
-    add_dots_by_state(figure, [(trial, place) for place, trial in enumerate(settled, 1)])
-    if steps := best_steps(trials):
+    add_dots_by_state(figure, [(trial, place) for place, trial in enumerate(settled, 1)], scale)
+    if steps := best_steps(trials, smallest=metric.smaller_is_better):
         figure.add_scatter(
-            x=[place for place, _ in steps], y=[round(value, 4) for _, value in steps], mode="lines",
-            line={"color": GREEN, "width": 3, "shape": "hv"}, name=f"best so far: {steps[-1][1]:.2%}",
-            hovertemplate="best after %{x} trials: %{y:.2%}<extra></extra>",
+            x=[place for place, _ in steps], y=[scale.rounded(value) for _, value in steps], mode="lines",
+            line={"color": GREEN, "width": 3, "shape": "hv"}, name=f"best so far: {scale.said(steps[-1][1])}",
+            hovertemplate=f"best after %{{x}} trials: {scale.hover}<extra></extra>",
         )  # fmt: skip
     if not figure.data:
         say_instead(figure, NOTHING)
     if baseline is not None:
-        add_level(figure, baseline, f"baseline: {baseline:.2%}", SKY, "dash", len(settled))
+        add_level(figure, baseline, f"baseline: {scale.said(baseline)}", SKY, "dash", len(settled))
     if paper:
         add_level(figure, PAPER_SCORE, PAPER_LEVEL, NEUTRAL, "dot", len(settled))
     return figure
 
 
-def seconds(trials: Sequence[FrozenTrial], *, paper: bool = False) -> Figure:
-    """Accuracy against the device-seconds a trial took, and the best accuracy for that much time."""
+def seconds(trials: Sequence[FrozenTrial], metric: Metric = ACCURACY, *, paper: bool = False) -> Figure:
+    """The value against the device-seconds a trial took, and the best for that much time."""
     known = [
         (trial, round(trial.user_attrs["seconds"], 1))
         for trial in trials
         if isinstance(trial.user_attrs.get("seconds"), (int, float))
     ]
     last = max((spent for _, spent in known), default=0.0)
-    figure = new_plot("What a device-second bought", "device-seconds of a trial", "validation accuracy")
-    add_dots_by_state(figure, known)
+    scale = Scale.of(metric, trials)
+    figure = new_plot("What a device-second bought", "device-seconds of a trial", scale.title, scale.ticks)
+    add_dots_by_state(figure, known, scale)
     front: list[tuple[float, float]] = []
     for trial, spent in sorted(known, key=lambda each: each[0].user_attrs["seconds"]):
         value = value_of(trial)
-        if trial.state.name == "COMPLETE" and value is not None and (not front or value > front[-1][1]):
+        if trial.state.name == "COMPLETE" and value is not None and (not front or metric.better(value, front[-1][1])):
             front.append((spent, value))
     if front:
         front.append((last, front[-1][1]))
         figure.add_scatter(
-            x=[spent for spent, _ in front], y=[round(value, 4) for _, value in front], mode="lines",
+            x=[spent for spent, _ in front], y=[scale.rounded(value) for _, value in front], mode="lines",
             line={"color": GREEN, "width": 2, "shape": "hv"}, name="best for the time", hoverinfo="skip",
         )  # fmt: skip
     if not figure.data:
@@ -131,9 +151,10 @@ def seconds(trials: Sequence[FrozenTrial], *, paper: bool = False) -> Figure:
     return figure
 
 
-def pruning(trials: Sequence[FrozenTrial]) -> Figure:
-    """The epoch and accuracy at which pruning stopped trials, beside the median of the complete ones."""
-    figure = new_plot("Where pruning stopped trials", "epoch", "validation accuracy")
+def pruning(trials: Sequence[FrozenTrial], metric: Metric = ACCURACY) -> Figure:
+    """The epoch and value at which pruning stopped trials, beside the median of the complete ones."""
+    scale = Scale.of(metric, trials)
+    figure = new_plot("Where pruning stopped trials", "epoch", scale.title, scale.ticks)
     pruned = [trial for trial in trials if trial.state.name == "PRUNED" and points_of(trial)]
     by_epoch: dict[int, list[float]] = {}
     for trial in trials:
@@ -142,19 +163,19 @@ def pruning(trials: Sequence[FrozenTrial]) -> Figure:
                 by_epoch.setdefault(epoch, []).append(value)
     if by_epoch:
         figure.add_scatter(
-            x=sorted(by_epoch), y=[round(median(by_epoch[epoch]), 4) for epoch in sorted(by_epoch)], mode="lines",
+            x=sorted(by_epoch), y=[scale.rounded(median(by_epoch[epoch])) for epoch in sorted(by_epoch)], mode="lines",
             name="median of the complete trials", line={"color": LOOKS["COMPLETE"][0], "width": 2},
-            hovertemplate="median at epoch %{x}: %{y:.2%}<extra></extra>",
+            hovertemplate=f"median at epoch %{{x}}: {scale.hover}<extra></extra>",
         )  # fmt: skip
     stopped = [(trial, points_of(trial)[-1][0]) for trial in pruned]
-    add_dots(figure, stopped, f"pruned ({len(pruned)})", "PRUNED")
+    add_dots(figure, stopped, f"pruned ({len(pruned)})", "PRUNED", scale)
     if not pruned:
         say_instead(figure, "no trial was pruned")
     figure.update_xaxes(rangemode="tozero")
     return figure
 
 
-def lanes(trials: Sequence[FrozenTrial], *, now: datetime | None = None) -> Figure:
+def lanes(trials: Sequence[FrozenTrial], _metric: Metric = ACCURACY, *, now: datetime | None = None) -> Figure:
     """Which slot ran which trial, and when: a bar for each trial, from when it was last taken to when it was settled.
 
     `now` ends the bars of running trials; times are naive and local, as Optuna's.
@@ -177,7 +198,7 @@ def lanes(trials: Sequence[FrozenTrial], *, now: datetime | None = None) -> Figu
     figure.update_layout(barmode="overlay", bargap=0.25)
     figure.update_xaxes(type="date")
     names = sorted(set(lane_of.values()), reverse=True)
-    figure.update_yaxes(tickformat=None, categoryorder="array", categoryarray=names, showgrid=False)
+    figure.update_yaxes(categoryorder="array", categoryarray=names, showgrid=False)
     if not started:
         say_instead(figure, "no trial has started yet")
     return figure
@@ -226,6 +247,7 @@ def _add_curves(
     name: str,
     color: str,
     marker: str,
+    scale: Scale,
 ) -> None:
     epochs: list[int | None] = []
     values: list[float | None] = []
@@ -233,13 +255,13 @@ def _add_curves(
     few = len(curves) <= CROWD
     for trial, points in curves:
         epochs += [*(epoch for epoch, _ in points), None]
-        values += [*(round(value, 4) for _, value in points), None]
+        values += [*(scale.rounded(value) for _, value in points), None]
         numbers += [trial.number] * len(points) + [None]
     figure.add_scatter(
         x=epochs, y=values, customdata=numbers, name=name, mode="lines+markers" if few else "lines",
         opacity=0.6 if few else 0.3, connectgaps=False,
         line={"color": color, "width": 1.2}, marker={"color": color, "size": 4, "symbol": MARKERS[marker]},
-        hovertemplate="trial %{customdata}, epoch %{x}: %{y:.2%}<extra></extra>",
+        hovertemplate=f"trial %{{customdata}}, epoch %{{x}}: {scale.hover}<extra></extra>",
     )  # fmt: skip
 
 
@@ -255,14 +277,16 @@ FIGURES: Mapping[str, Callable[..., Figure]] = MappingProxyType(
         "slices": slices,
     }
 )
-"""Every figure of a study by its name: `figure(trials)`."""
+"""Every figure of a study by its name: `figure(trials, metric)`."""
 
 
 def figure_of(found: Findings, name: str, *, most_points: int = MOST_POINTS) -> Figure:
     """One figure of a study, with the baseline, and the paper's numbers if they say something about its images."""
-    paper, baseline = found.beside_paper, found.baseline
+    more: dict[str, Any] = {}
     if name == "learning-curves":
-        return learning_curves(found.trials, paper=paper, most_points=most_points)
-    if name == "history":
-        return history(found.trials, paper=paper, baseline=value_of(baseline) if baseline else None)
-    return seconds(found.trials, paper=paper) if name == "seconds" else FIGURES[name](found.trials)
+        more = {"paper": found.beside_paper, "most_points": most_points}
+    elif name == "history":
+        more = {"paper": found.beside_paper, "baseline": value_of(found.baseline) if found.baseline else None}
+    elif name == "seconds":
+        more = {"paper": found.beside_paper}
+    return FIGURES[name](found.trials, found.metric, **more)

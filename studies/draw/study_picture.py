@@ -5,11 +5,15 @@ What moves under the mouse is in `studies.draw.study_figures`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from studies.draw.picture import BLUE, GREEN, INK, LOOKS, SKY, as_bytes, new_picture, percent, whole_epochs
+from studies.draw.figure_style import Scale
+from studies.draw.picture import BLUE, GREEN, INK, LOOKS, SKY, as_bytes, new_picture, percent, plain, whole_epochs
 from studies.record.curves import best_of, best_steps, points_of, settled_in_order, value_of
+from studies.record.metric import ACCURACY, Metric
+from studies.record.panels import IMAGE_PANELS, Panel
 from studies.record.published import PAPER_LEVEL, PAPER_NAME, PAPER_SCORE, paper_points
 from studies.words import STATE_WORDS
 
@@ -22,11 +26,16 @@ SIZES = {"o": 4, "X": 6, ">": 4, "s": 4}
 
 
 def study_picture(
-    trials: Sequence[FrozenTrial], *, title: str, baseline: float | None = None, paper: bool = False
+    trials: Sequence[FrozenTrial],
+    metric: Metric = ACCURACY,
+    *,
+    title: str,
+    baseline: float | None = None,
+    paper: bool = False,
 ) -> Figure:
     """A study in one picture: every trial's learning curve by state, and the best value as the budget was spent.
 
-    Values are accuracies, larger is better. `baseline` is the value of the configuration that was tried first;
+    `baseline` is the value of the configuration that was tried first;
     `paper` draws what the paper had on CIFAR-10.
     Raises ValueError when no trial has reported yet.
     """
@@ -35,7 +44,7 @@ def study_picture(
     curves = [(trial, points_of(trial)) for trial in trials if points_of(trial)]
     if not curves:
         raise ValueError("no trial has reported an epoch yet, so there is nothing to draw")
-    best = best_of(trials)
+    best, scale = best_of(trials, smallest=metric.smaller_is_better), Scale.of(metric, trials)
     figure, (left, right) = new_picture(11, 4.4, columns=2)
     for state, (color, marker) in LOOKS.items():
         lines = [points for trial, points in curves if trial.state.name == state and trial is not best]
@@ -57,10 +66,11 @@ def study_picture(
         shown = zip(*paper_points("val_accuracy", last), strict=True)
         left.plot(*shown, color=INK, linewidth=1.6, linestyle=":", label=PAPER_NAME, zorder=5)
     left.autoscale()
-    left.set(title="Learning curves of all trials", xlabel="epoch", ylabel="validation accuracy")
-    _draw_progress(right, trials, baseline, paper)
+    left.set(title="Learning curves of all trials", xlabel="epoch", ylabel=plain(metric.title))
+    _draw_progress(right, trials, scale, baseline, paper)
     for axes in (left, right):
-        percent(axes)
+        if scale.percent:
+            percent(axes)
         whole_epochs(axes)
         axes.legend(
             loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, fontsize=9, frameon=False, columnspacing=1.2
@@ -69,7 +79,9 @@ def study_picture(
     return figure
 
 
-def _draw_progress(axes: Axes, trials: Sequence[FrozenTrial], baseline: float | None, paper: bool) -> None:
+def _draw_progress(
+    axes: Axes, trials: Sequence[FrozenTrial], scale: Scale, baseline: float | None, paper: bool
+) -> None:
     settled = settled_in_order(trials)
     for state, (color, marker) in LOOKS.items():
         dots = [
@@ -81,35 +93,46 @@ def _draw_progress(axes: Axes, trials: Sequence[FrozenTrial], baseline: float | 
             named = STATE_WORDS[state] + ("" if state == "COMPLETE" else ", last epoch")
             axes.plot(*zip(*dots, strict=True), color=color, marker=marker, markeredgewidth=0, linestyle="none",
                       markersize=SIZES[marker], alpha=0.8, label=named)  # fmt: skip
-    if steps := best_steps(trials):
+    if steps := best_steps(trials, smallest=scale.metric.smaller_is_better):
         axes.step(*zip(*steps, strict=True), where="post", color=GREEN, linewidth=2.6,
-                  label=f"best so far: {steps[-1][1]:.2%}")  # fmt: skip
+                  label=f"best so far: {scale.said(steps[-1][1])}")  # fmt: skip
     if baseline is not None:
-        axes.axhline(baseline, color=SKY, linewidth=1.6, linestyle="--", label=f"baseline: {baseline:.2%}")
+        axes.axhline(baseline, color=SKY, linewidth=1.6, linestyle="--", label=f"baseline: {scale.said(baseline)}")
     if paper:
         axes.axhline(PAPER_SCORE, color=INK, linewidth=1.6, linestyle=":", label=PAPER_LEVEL)
-    axes.set(title="Best as the budget is spent", xlabel="settled trials", ylabel="validation accuracy")
+    axes.set(title="Best as the budget is spent", xlabel="settled trials", ylabel=plain(scale.metric.title))
 
 
-def trial_picture(number: int, history: Sequence[Mapping[str, Any]], *, outcome: str, paper: bool = False) -> bytes:
-    """One trial's accuracy and loss over the epochs, training against validation, as a PNG of 1280 x 576.
+def trial_picture(
+    number: int,
+    history: Sequence[Mapping[str, Any]],
+    panels: Sequence[Panel] = IMAGE_PANELS,
+    *,
+    outcome: str,
+    paper: bool = False,
+) -> bytes:
+    """What one trial reported over the epochs, training against validation, as a PNG of 1280 x 576.
 
-    `history` are its epochs as `studies.store.epochs.epoch_history` gives them; `outcome` ends the title.
-    Raises ValueError without an epoch.
+    `history` are its epochs as `studies.store.epochs.epoch_history` gives them, of which two `panels` at most are
+    drawn; `outcome` ends the title. Raises ValueError without an epoch.
     """
     if not history:
         raise ValueError(f"trial {number} has no epoch to draw")
     epochs = [row["epoch"] for row in history]
     figure, columns = new_picture(8, 3.6, columns=2)
-    for axes, (name, label) in zip(columns, (("accuracy", "accuracy"), ("loss", "loss (nats)")), strict=True):
-        for key, color, called in ((name, BLUE, "training"), (f"val_{name}", GREEN, "validation")):
-            axes.plot(epochs, [row[key] for row in history], color=color, marker=".", linewidth=1.8, label=called)
+    for axes, panel in zip(columns, panels, strict=False):
+        for curve, color in zip(panel.curves, (BLUE, GREEN), strict=False):
+            values = [row.get(curve.key, math.nan) for row in history]
+            axes.plot(epochs, values, color=color, marker=".", linewidth=1.8, label=plain(curve.name))
         if paper:
-            shown = zip(*paper_points(f"val_{name}", epochs[-1], least=3), strict=True)
+            shown = zip(*paper_points(panel.curves[-1].key, epochs[-1], least=3), strict=True)
             axes.plot(*shown, color=INK, linewidth=1.4, linestyle=":", label=PAPER_NAME)
-        axes.set(xlabel="epoch", ylabel=label)
+        axes.set(xlabel="epoch", ylabel=plain(panel.label))
         whole_epochs(axes)
-    percent(columns[0])
+        if panel.in_percent(history):
+            percent(axes)
+    for axes in columns[len(panels) :]:
+        axes.set_axis_off()
     columns[0].legend(fontsize=9, frameon=False)
-    figure.suptitle(f"trial {number}: {outcome}", fontsize=12, fontweight="bold", color=INK)
+    figure.suptitle(f"trial {number}: {plain(outcome)}", fontsize=12, fontweight="bold", color=INK)
     return as_bytes(figure, "png")

@@ -10,13 +10,14 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 
 import sqlalchemy as sa
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from sqlalchemy import orm
 
 from studies.store.attributes import STUDY_SYSTEM
 from studies.store.schema import EPOCHS
 from studies.store.shapes import is_number
-from studies.store.tables import TRIALS, VALUES, hold_study
+from studies.store.tables import DIRECTIONS, FINITE, TRIALS, VALUES, hold_study
 
 STOP = "alexsearch:stop"
 """System attribute of a study: "after" takes no new trial, "now" also gives the running ones back; else absent."""
@@ -32,7 +33,7 @@ class Limits:
 
     max_device_hours: float | None = None
     target: float | None = None
-    """The val_accuracy of a complete trial."""
+    """A complete trial's value that is this or better."""
 
 
 def begin(session: orm.Session, study_id: int, limits: Limits) -> None:
@@ -66,15 +67,20 @@ def reached(session: orm.Session, study_id: int, limits: Limits) -> str | None:
     """Which of the limits is reached, in words; None if none is."""
     trial, value = TRIALS.c, VALUES.c
     if limits.target is not None:
+        direction = session.scalar(sa.select(DIRECTIONS.c.direction).where(DIRECTIONS.c.study_id == study_id))
+        minimised = direction == StudyDirection.MINIMIZE
+        good_enough = value.value <= limits.target if minimised else value.value >= limits.target
         query = (
             sa.select(trial.number, value.value)
             .join(VALUES, value.trial_id == trial.trial_id)
-            .where(trial.study_id == study_id, trial.state == TrialState.COMPLETE, value.value >= limits.target)
+            .where(trial.study_id == study_id, trial.state == TrialState.COMPLETE)
+            .where(value.value_type == FINITE, good_enough)
             .order_by(trial.number)
             .limit(1)
         )
         if (found := session.execute(query).first()) is not None:
-            return f"target {limits.target:g} is reached: trial {found[0]} has {found[1]:.4f}"
+            text = f"{found[1]:.4f}" if 1e-3 <= found[1] <= 1 else f"{found[1]:.6g}"
+            return f"target {limits.target:g} is reached: trial {found[0]} has {text}"
     if limits.max_device_hours is not None:
         spent = sa.select(sa.func.sum(EPOCHS.c.seconds)).join(TRIALS, trial.trial_id == EPOCHS.c.trial_id)
         hours = (session.scalar(spent.where(trial.study_id == study_id)) or 0.0) / 3600

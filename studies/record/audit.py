@@ -1,7 +1,7 @@
 """Was pruning right? Pruned trials that were trained to their end after all, held against the study's complete ones.
 
-What came of it is kept with the trial, in its user attribute `audit`: value (val_accuracy of the last planned epoch;
-null where training diverged), epochs, seconds, finished. The trial itself stays pruned, with the value that it was
+What came of it is kept with the trial, in its user attribute `audit`: value (of the last planned epoch; null where
+training diverged), epochs, seconds, finished. The trial itself stays pruned, with the value that it was
 pruned at: neither sampler nor pruner nor the best trial learn of it.
 """
 
@@ -14,6 +14,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from studies.record.metric import Metric
 from studies.store.attributes import TRIAL_USER
 from studies.store.storage import Storage
 
@@ -33,7 +34,7 @@ class Audited:
     value: float | None
     """At its end; None if training diverged."""
     among_best_tenth: bool
-    """At its end not below the worst of the best tenth of the complete trials: pruning it was wrong."""
+    """At its end not worse than the worst of the best tenth of the complete trials: pruning it was wrong."""
     better_than_best: bool
 
 
@@ -47,7 +48,7 @@ class Judgement:
     best: float
     """Of the complete trials"""
     best_tenth: float
-    """The lowest value among the best tenth of the complete trials, of which there is at least one."""
+    """The worst value among the best tenth of the complete trials, of which there is at least one."""
 
     @property
     def wrong(self) -> int:
@@ -58,32 +59,35 @@ class Judgement:
         return sum(trial.better_than_best for trial in self.audited)
 
 
-def judge(trials: Sequence[FrozenTrial]) -> Judgement | None:
+def judge(trials: Sequence[FrozenTrial], metric: Metric) -> Judgement | None:
     """What the audits among these trials say; None if no complete trial is there to hold them against."""
-    values = sorted(trial.value for trial in trials if trial.state == TrialState.COMPLETE and trial.value is not None)
+    values = sorted(
+        (trial.value for trial in trials if trial.state == TrialState.COMPLETE and trial.value is not None),
+        reverse=not metric.smaller_is_better,
+    )
     if not values:
         return None
-    best, tenth = values[-1], values[-math.ceil(len(values) / 10)]
+    best, tenth = values[0], values[math.ceil(len(values) / 10) - 1]
     pruned = [trial for trial in trials if trial.state == TrialState.PRUNED]
     return Judgement(
         pruned=len(pruned),
-        audited=tuple(_audited(trial, best, tenth) for trial in pruned if AUDIT in trial.user_attrs),
+        audited=tuple(_audited(trial, best, tenth, metric) for trial in pruned if AUDIT in trial.user_attrs),
         best=best,
         best_tenth=tenth,
     )
 
 
-def _audited(trial: FrozenTrial, best: float, tenth: float) -> Audited:
+def _audited(trial: FrozenTrial, best: float, tenth: float, metric: Metric) -> Audited:
     audit = trial.user_attrs[AUDIT]
-    reached = -math.inf if audit["value"] is None else audit["value"]
+    reached = math.nan if audit["value"] is None else audit["value"]
     return Audited(
         number=trial.number,
         pruned_after=trial.last_step or 0,
         planned=audit["epochs"],
         value_when_pruned=trial.value,
         value=audit["value"],
-        among_best_tenth=reached >= tenth,
-        better_than_best=reached > best,
+        among_best_tenth=reached == tenth or metric.better(reached, tenth),
+        better_than_best=metric.better(reached, best),
     )
 
 

@@ -27,13 +27,13 @@ from sqlalchemy import exc, orm
 
 from studies.queue.queue import Counts, Queue
 from studies.record.curves import best_so_far
+from studies.record.metric import UNNAMED, Metric
 from studies.store import shapes
 from studies.store.attributes import STUDY_SYSTEM, STUDY_USER, TRIAL_USER
 from studies.store.storage import Storage
 from studies.store.tables import DIRECTIONS, FINITE, STUDIES, TRIALS, VALUES, hold_study
 from studies.words import FOREIGN, check_study_name, failure_of
 
-METRIC = "val_accuracy"
 MAXIMIZED = (StudyDirection.MAXIMIZE,)
 LARGEST = 1e308
 """No finite value is larger; in SQLite every text is, and in Postgres NaN."""
@@ -53,7 +53,7 @@ class StudyRecord:
     name: str
     attributes: Mapping[str, Any]
     directions: tuple[StudyDirection, ...] = MAXIMIZED
-    """One an objective. Ours have one, to be maximised; another program's may have several."""
+    """One an objective. Ours have one; another program's may have several."""
 
     @property
     def is_ours(self) -> bool:
@@ -67,6 +67,13 @@ class StudyRecord:
             return ""
         missing = [key for key in shapes.STUDY if key not in self.attributes]
         return ", ".join([*missing, *shapes.odd_ones(self.attributes, shapes.STUDY)])
+
+    @cached_property
+    def metric(self) -> Metric:
+        """What its trials are measured by; of another program's study, a value that goes where its objective does."""
+        if self.is_ours:
+            return Metric.of(self.attributes)
+        return Metric(UNNAMED, "minimize" if self.directions[0] is StudyDirection.MINIMIZE else "maximize")
 
     @property
     def origin(self) -> str:
@@ -147,8 +154,10 @@ def open_study(storage: Storage, name: str, attributes: Mapping[str, Any]) -> tu
 
     Of several processes that make it at once, one's attributes are kept by all.
     """
+    metric = Metric.of(attributes)
+    direction = StudyDirection.MINIMIZE if metric.smaller_is_better else StudyDirection.MAXIMIZE
     with contextlib.suppress(optuna.exceptions.DuplicatedStudyError):
-        storage.create_new_study([StudyDirection.MAXIMIZE], name)
+        storage.create_new_study([direction], name)
     study_id = storage.get_study_id_from_name(name)
 
     def body(session: orm.Session) -> bool:
@@ -156,13 +165,16 @@ def open_study(storage: Storage, name: str, attributes: Mapping[str, Any]) -> tu
         if STUDY_USER.read(session, study_id, "uid"):
             return False
         STUDY_USER.write(session, study_id, {**attributes, "uid": uuid.uuid4().hex})
-        # What Optuna's set_metric_names writes, in the same transaction as the rest.
-        STUDY_SYSTEM.write(session, study_id, {"study:metric_names": [METRIC]})
+        # What Optuna's set_metric_names writes, in the same transaction as the rest; so is the direction, for another
+        # process may have made the study to be asked something else.
+        STUDY_SYSTEM.write(session, study_id, {"study:metric_names": [metric.name]})
+        of_study = DIRECTIONS.c.study_id == study_id
+        session.execute(sa.update(DIRECTIONS).where(of_study).values(direction=direction))
         return True
 
     made = storage.transaction(body)
     attributes = storage.read(lambda session: STUDY_USER.read_all(session, study_id))
-    return StudyRecord(study_id, name, attributes), made
+    return StudyRecord(study_id, name, attributes, tuple(storage.get_study_directions(study_id))), made
 
 
 def rename_study(storage: Storage, study_id: int, name: str) -> None:
@@ -197,7 +209,7 @@ def rename_study(storage: Storage, study_id: int, name: str) -> None:
 
 
 def best_trial(storage: Storage, study: StudyRecord) -> FrozenTrial:
-    """The complete trial with the best value: in a study of ours, the highest val_accuracy.
+    """The complete trial with the best value.
 
     Raises:
         StudyError: no trial is complete yet, or the study has several objectives and thus no best trial.

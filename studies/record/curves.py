@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def points_of(trial: FrozenTrial) -> list[tuple[int, float]]:
-    """Epoch and validation accuracy, by epoch; a value that is not finite is left out."""
+    """Epoch and value reported then, by epoch; a value that is not finite is left out."""
     return sorted((epoch, value) for epoch, value in trial.intermediate_values.items() if math.isfinite(value))
 
 
@@ -24,10 +24,10 @@ def value_of(trial: FrozenTrial) -> float | None:
     return points[-1][1] if points else None
 
 
-def best_of(trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
-    """The complete trial with the highest finite value; of equals, the earlier."""
+def best_of(trials: Sequence[FrozenTrial], *, smallest: bool = False) -> FrozenTrial | None:
+    """The complete trial with the highest finite value, or the `smallest`; of equals, the earlier."""
     complete = [trial for trial in trials if trial.state.name == "COMPLETE" and value_of(trial) is not None]
-    return max(complete, key=lambda trial: trial.value or 0.0, default=None)
+    return (min if smallest else max)(complete, key=lambda trial: trial.value or 0.0, default=None)
 
 
 def settled_in_order(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

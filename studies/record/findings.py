@@ -10,10 +10,11 @@ from studies.queue.queue import Counts, Queue
 from studies.record.catalog import StudyRecord
 from studies.record.cost import Ledger, ledger
 from studies.record.curves import best_of, value_of
-from studies.record.published import is_cifar10, stands_beside
+from studies.record.metric import Metric, Trains, trains
+from studies.record.published import is_of_paper, stands_beside
 from studies.record.retrained import Retrained, read
 from studies.store.storage import Storage
-from studies.words import images, is_searched, listed, number, parameter
+from studies.words import images, is_searched, listed, parameter
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -21,14 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Findings:
-    """What a study of ours has come to. Accuracies are shares of images, 0 to 1."""
+    """What a study of ours has come to."""
 
     study: StudyRecord
     trials: Sequence[FrozenTrial]
     """By number; those that wait may be missing."""
     counts: Counts
     best: FrozenTrial | None
-    """The complete trial with the highest validation accuracy."""
+    """The complete trial with the best value."""
     baseline: FrozenTrial | None
     """The trial of the configuration that is to be beaten, once it is complete."""
     ledger: Ledger
@@ -41,18 +42,31 @@ class Findings:
         return data
 
     @property
-    def on_cifar10(self) -> bool:
-        """Whether the paper's numbers are about these images."""
-        return is_cifar10(self.data)
+    def metric(self) -> Metric:
+        return self.study.metric
+
+    @property
+    def trains(self) -> Trains:
+        return trains(self.study.attributes)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the training is the user's own: there are no images that we know of."""
+        return self.trains.kind == "own"
+
+    @property
+    def of_paper(self) -> bool:
+        """Whether the paper's numbers are about this network and these images."""
+        return is_of_paper(self.study.attributes)
 
     @property
     def beside_paper(self) -> bool:
         """Whether the paper's curve may be drawn beside this study's."""
-        return stands_beside(self.data)
+        return stands_beside(self.study.attributes)
 
     @property
     def gain_over_baseline(self) -> float | None:
-        """Validation accuracy of the best above the baseline's, over the same images."""
+        """The best value less the baseline's: of a metric that is minimised, a gain is below zero."""
         if self.best is None or self.baseline is None:
             return None
         return (value_of(self.best) or 0.0) - (value_of(self.baseline) or 0.0)
@@ -65,21 +79,22 @@ class Findings:
     @property
     def question(self) -> str:
         searched = [name for name, stored in self.space.items() if is_searched(stored)]
+        what = "the network" if self.trains.kind == "alexnet" else self.trains.text
         if not searched:
-            return "Which validation accuracy does the network reach?"
+            return f"Which {self.metric.title} does {what} reach?"
         give = "give" if len(searched) > 1 else "gives"
-        return f"Which {listed(searched)} {give} the network its highest validation accuracy?"
+        return f"Which {listed(searched)} {give} {what} its {self.metric.best_word} {self.metric.title}?"
 
     @property
     def images(self) -> str:
-        """The data in words: "45,000 training and 5,000 validation images of cifar10"."""
+        """The data in words: "45,000 training and 5,000 validation images of cifar10"; else what is trained."""
         return images(self.data)
 
     @property
     def space_lines(self) -> list[tuple[str, str]]:
         """Each searched parameter and what it may be, in words, and on one line what is fixed."""
         lines = [(name, parameter(stored)) for name, stored in self.space.items() if is_searched(stored)]
-        fixed = [f"{name} {number(stored)}" for name, stored in self.space.items() if not is_searched(stored)]
+        fixed = [f"{name} {parameter(stored)}" for name, stored in self.space.items() if not is_searched(stored)]
         return [*lines, ("fixed", ", ".join(fixed))] if fixed else lines
 
 
@@ -88,7 +103,7 @@ def findings_of(storage: Storage, study: StudyRecord, trials: Sequence[FrozenTri
     if trials is None:
         trials = storage.get_all_trials(study.study_id, deepcopy=False)
     known = sorted(trials, key=lambda trial: trial.number)
-    best = best_of(known)
+    best = best_of(known, smallest=study.metric.smaller_is_better)
     first = known[0] if known and known[0].number == 0 and study.attributes["space"].get("baseline") else None
     retrained = read(study)
     own = retrained.get(best.number) if best else None

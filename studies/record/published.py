@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from studies.record.metric import trains
+
 # "Application of the AlexNet convolutional neural network to CIFAR-10", University of Kragujevac, 2022 (in Serbian),
 # sections 5 to 8: batch size 32, learning rate 0.001, 50 epochs, the test set as validation set. Epochs whose line its
 # listing lost are missing; of the losses it prints these six.
@@ -46,9 +48,14 @@ def is_cifar10(data: Mapping[str, Any]) -> bool:
     return (data.get("source_images"), len(data.get("classes", ()))) == CIFAR10_SHAPE
 
 
-def stands_beside(data: Mapping[str, Any]) -> bool:
-    """Whether the paper's curve may be drawn beside a study's: one that trains on at least half of CIFAR-10's images.
+def is_of_paper(attributes: Mapping[str, Any]) -> bool:
+    """Whether the paper's score may be named to a study with these attributes: its AlexNet, on its images."""
+    return trains(attributes).kind == "alexnet" and is_cifar10(attributes.get("data", {}))
+
+
+def stands_beside(attributes: Mapping[str, Any]) -> bool:
+    """Whether the paper's curve may be drawn beside a study's: one with at least half of CIFAR-10's training images.
 
     The paper trained on all of them. Beside a few thousand, its curve says nothing about the hyperparameters.
     """
-    return is_cifar10(data) and 2 * data.get("train_images", 0) >= CIFAR10_SHAPE[0]
+    return is_of_paper(attributes) and 2 * attributes["data"].get("train_images", 0) >= CIFAR10_SHAPE[0]

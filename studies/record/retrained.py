@@ -11,7 +11,7 @@ verified    what `alexsearch verify` concluded from its last comparison of the s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import fmean, stdev
 from typing import Any, Literal, TypeVar
 
@@ -19,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import orm
 
 from studies.record.catalog import StudyRecord
+from studies.record.metric import ACCURACY, Metric, trains
 from studies.record.published import PAPER_SCORE
 from studies.store.attributes import STUDY_USER
 from studies.store.storage import Storage
@@ -33,35 +34,43 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Retrained:
-    """What one trial's configuration came to when it was trained again, once a seed. Accuracies go from 0 to 1."""
+    """What one trial's configuration came to when it was trained again, once a seed."""
 
     trial: int
     """Its number in the study."""
     searched: float
-    """The validation accuracy the search had recorded for it."""
+    """The value that the search had recorded for it."""
     split: Split
-    """What it was measured on: the test images, or the search's own validation images."""
+    """What it was measured on: the test images (or whatever a training of one's own tests on), or the search's own
+    validation images."""
     seeds: tuple[int, ...]
     scores: tuple[float, ...]
-    """The accuracy of each seed's network."""
+    """What each seed came to."""
     mean: float
     spread: float | None
     """Sample standard deviation over the seeds; None with one seed."""
     interval: tuple[float, float] | None
     """95% confidence interval of the mean by Student's t; None with one seed."""
     images: int
-    """How many images each network was trained on."""
+    """How many images each network was trained on; 0 if that is not known."""
     finished: str
     """UTC, ISO 8601."""
     folder: str | None = None
     """Where models, metrics and the page are, on the machine that made them."""
     report: float | None = None
     """The report's score, where the images are CIFAR-10's test images; None otherwise."""
+    metric: Metric | None = None
+    """What was measured; None for the accuracy of a network on images."""
+
+    @property
+    def measure(self) -> Metric:
+        """What was measured."""
+        return self.metric or ACCURACY
 
     @property
     def optimism(self) -> float:
-        """How much better the search thought it than it is: searched less retrained."""
-        return self.searched - self.mean
+        """How much better the search thought it than it is; below zero if it thought it worse."""
+        return self.measure.ahead(self.searched, self.mean)
 
     @property
     def gain(self) -> float | None:
@@ -70,10 +79,11 @@ class Retrained:
 
     def in_words(self) -> str:
         """ "searched 0.7712, retrained 0.7654 +- 0.0031 (5 seeds), optimism 0.0058, report 0.7081, gain 0.0573"."""
-        spread = "" if self.spread is None else f" +- {self.spread:.4f}"
+        shown = self.measure.shown
+        spread = "" if self.spread is None else f" +- {shown(self.spread)}"
         seeds = f"{len(self.seeds)} seed{'s' * (len(self.seeds) > 1)}"
-        words = [f"searched {self.searched:.4f}", f"retrained {self.mean:.4f}{spread} ({seeds})"]
-        words.append(f"optimism {self.optimism:.4f}")
+        words = [f"searched {shown(self.searched)}", f"retrained {shown(self.mean)}{spread} ({seeds})"]
+        words.append(f"optimism {shown(self.optimism)}")
         if self.report is not None:
             words += [f"report {self.report:.4f}", f"gain {self.gain:.4f}"]
         return ", ".join(words)
@@ -107,8 +117,12 @@ def summarised(
     finished: str,
     folder: str | None = None,
     is_cifar10: bool = False,
+    metric: Metric | None = None,
 ) -> Retrained:
-    """The record of one retraining; `scores` are the accuracies by seed. Raises ValueError without any."""
+    """The record of one retraining; `scores` are the values by seed. Raises ValueError without any.
+
+    `is_cifar10` says whether it is the paper's network on the paper's images.
+    """
     if not scores:
         raise ValueError("there is no score to sum up")
     values = tuple(scores.values())
@@ -125,6 +139,7 @@ def summarised(
         finished=finished,
         folder=folder,
         report=PAPER_SCORE if is_cifar10 and split == "test" else None,
+        metric=metric,
     )
 
 
@@ -173,23 +188,25 @@ def reproduces(one: Retrained) -> tuple[bool | None, str]:
     that one more seed falls into with 95% probability. Selection favours the upper end, so a score inside it may still
     be optimistic: by how much, `optimism` says.
     """
-    within = next_seed_interval(one.scores)
+    within, shown = next_seed_interval(one.scores), one.measure.shown
+    searched = shown(one.searched)
     if within is None:
         return None, (
-            f"One seed can't tell: it came to {one.mean:.4f}, the search had {one.searched:.4f}. Use two seeds or more."
+            f"One seed can't tell: it came to {shown(one.mean)}, the search had {searched}. Use two seeds or more."
         )
     low, high = within
     if low == high and one.searched != low:
         return (
             None,
-            f"All {len(one.seeds)} seeds came to {low:.4f}, the search had {one.searched:.4f}: no spread to judge by.",
+            f"All {len(one.seeds)} seeds came to {shown(low)}, the search had {searched}: no spread to judge by.",
         )
-    expected = f"what a fresh seed gives, {low:.4f} to {high:.4f} (95%, {len(one.seeds)} seeds)"
+    expected = f"what a fresh seed gives, {shown(low)} to {shown(high)} (95%, {len(one.seeds)} seeds)"
+    lucky = "lucky" if one.measure.better(one.searched, one.mean) else "unlucky"
     if one.searched > high:
-        return False, f"No: the search's {one.searched:.4f} is more than {expected}. It was lucky."
+        return False, f"No: the search's {searched} is more than {expected}. It was {lucky}."
     if one.searched < low:
-        return False, f"No: the search's {one.searched:.4f} is less than {expected}. It was unlucky."
-    return True, f"Yes: the search's {one.searched:.4f} lies within {expected}."
+        return False, f"No: the search's {searched} is less than {expected}. It was {lucky}."
+    return True, f"Yes: the search's {searched} lies within {expected}."
 
 
 def record(storage: Storage, study: StudyRecord, retrained: Retrained) -> None:
@@ -199,11 +216,12 @@ def record(storage: Storage, study: StudyRecord, retrained: Retrained) -> None:
         StorageError: the database stayed away.
     """
     key = "retrained" if retrained.split == "test" else "reproduced"
+    stored = {name: value for name, value in asdict(retrained).items() if name != "metric" or value is not None}
     _update(
         storage,
         study,
         key,
-        lambda old: {**(old if isinstance(old, Mapping) else {}), str(retrained.trial): asdict(retrained)},
+        lambda old: {**(old if isinstance(old, Mapping) else {}), str(retrained.trial): stored},
     )
 
 
@@ -234,6 +252,8 @@ def _records(study: StudyRecord, key: str) -> dict[int, Retrained]:
     stored = study.attributes.get(key)
     records = stored.values() if isinstance(stored, Mapping) else []
     found = [one for each in records if (one := _checked(each, Retrained)) is not None]
+    if trains(study.attributes).kind != "alexnet":  # the paper's score is nothing that another network has to beat
+        found = [replace(one, report=None) for one in found]
     return {one.trial: one for one in sorted(found, key=lambda one: one.trial)}
 
 

@@ -10,14 +10,18 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping
+from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import orm
 
+from studies.record.metric import Metric
+from studies.record.panels import panels_of
 from studies.record.published import stands_beside
 from studies.store.artifact_names import KINDS, PREFIX
 from studies.store.attributes import STUDY_USER
 from studies.store.epochs import epoch_history
-from studies.store.shapes import STUDY, decoded
+from studies.store.shapes import STUDY, decoded, odd_ones
 from studies.store.storage import Storage
 from studies.store.tables import TRIALS
 from studies.words import STATE_WORDS
@@ -38,20 +42,25 @@ def drawn_artifact(storage: Storage, artifact_id: str) -> bytes | None:
         return None
     if name == "epochs.csv":
         table = io.StringIO(newline="")
-        writer = csv.DictWriter(table, fieldnames=list(history[0]))
+        writer = csv.DictWriter(table, fieldnames=list(dict.fromkeys(key for row in history for key in row)))
         writer.writeheader()
         writer.writerows(history)
         return table.getvalue().encode()
     from studies.draw.study_picture import trial_picture
 
-    at = f" at {trial.value:.2%}" if trial.value is not None else ""
-    outcome = f"{STATE_WORDS[trial.state.name]}{at}"
-    report = stands_beside(_data_of(storage, trial._trial_id))
-    return trial_picture(trial.number, history, outcome=outcome, paper=report)
+    attributes = _attributes_of(storage, trial._trial_id)
+    at = f" at {Metric.of(attributes).share(trial.value)}" if trial.value is not None else ""
+    outcome, panels = f"{STATE_WORDS[trial.state.name]}{at}", panels_of(attributes, history)
+    return trial_picture(trial.number, history, panels, outcome=outcome, paper=stands_beside(attributes))
 
 
-def _data_of(storage: Storage, trial_id: int) -> Mapping[str, object]:
+def _attributes_of(storage: Storage, trial_id: int) -> Mapping[str, Any]:
+    """What the trial's study was asked; empty if another program changed it."""
     query = sa.select(TRIALS.c.study_id).where(TRIALS.c.trial_id == trial_id)
-    study_id = storage.read(lambda session: session.scalar(query))
-    data: Mapping[str, object] = storage.read(lambda session: STUDY_USER.read(session, study_id or 0, "data"))
-    return data if STUDY["data"](data) else {}
+
+    def body(session: orm.Session) -> dict[str, Any]:
+        study_id = session.scalar(query) or 0
+        return {key: STUDY_USER.read(session, study_id, key) for key in ("space", "data")}
+
+    attributes = storage.read(body)
+    return {} if odd_ones(attributes, STUDY) else attributes

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import datetime
-import math
 from typing import Any
 
+from studies.record.metric import ACCURACY, Metric
 from studies.words import number, one_line
 
 
-def score(value: float | None) -> str:
-    """An accuracy or another objective with four digits; a dash for none."""
-    if value is None:
-        return "–"  # noqa: RUF001 - a dash
-    return f"{value:.4f}" if math.isfinite(value) and abs(value) < 1e4 else f"{value:.4g}"
+def score(value: float | None, metric: Metric = ACCURACY) -> str:
+    """A value of a metric; a dash for none."""
+    return "–" if value is None else metric.shown(value)  # noqa: RUF001 - a dash
 
 
-def gain(value: float) -> str:
-    """A difference of two scores, with its sign: "+0.0240"."""
-    return f"{value:+.4f}".replace("-", "\N{MINUS SIGN}")
+def gain(value: float, metric: Metric = ACCURACY) -> str:
+    """A difference of two values, with its sign: "+0.0240"."""
+    return metric.difference(value).replace("-", "\N{MINUS SIGN}", 1)
+
+
+def leaning(value: float, metric: Metric = ACCURACY) -> str:
+    """The class of a difference: "up" where it is for the better, else "down"."""
+    return "up" if metric.better(value, 0.0) else "down"
+
+
+def capitalized(text: str) -> str:
+    """With a capital first letter; the others stay as they are."""
+    return text[:1].upper() + text[1:]
 
 
 def plain(value: Any) -> str:

@@ -78,7 +78,9 @@ def study_note(found: Findings) -> str:
     """The study's note, in Markdown."""
     rows = [("best", _best(found)), ("gain", _gain(found)), ("verified", _verified(found)), ("report", _paper(found))]
     took = spent(found.ledger.device_seconds, found.ledger.saved_seconds)
-    rows += [("budget", escaped(described(found.counts))), ("cost", escaped(took)), ("data", escaped(found.images))]
+    rows += [("budget", escaped(described(found.counts))), ("cost", escaped(took))]
+    rows += [("training" if found.is_own else "data", escaped(found.images))]
+    rows += [("network", escaped(found.trains.text))] if found.trains.kind == "network" else []
     rows += [(escaped(name), escaped(words)) for name, words in found.space_lines]
     study = shlex.quote(found.study.shown)
     commands = [f"alexsearch report --study {study} -o report.html", f"alexsearch export --study {study} -o best.toml"]
@@ -96,15 +98,17 @@ def escaped(text: str) -> str:
 def _best(found: Findings) -> str:
     if found.best is None:
         return "no trial is complete yet"
-    settled = f"validation accuracy, trial {found.best.number}: {escaped(settings(found.best.params))}"
-    return f"**{found.best.value:.4f}** {settled}"
+    settled = f"{escaped(found.metric.title)}, trial {found.best.number}: {escaped(settings(found.best.params))}"
+    return f"**{found.metric.shown(found.best.value or 0.0)}** {settled}"
 
 
 def _gain(found: Findings) -> str:
     gain, baseline = found.gain_over_baseline, found.baseline
     if gain is None or baseline is None:
         return ""
-    return f"**{gain:+.4f}** over the baseline's {baseline.value:.4f} (trial {baseline.number})"
+    metric = found.metric
+    than = f"{'against' if metric.smaller_is_better else 'over'} the baseline's {metric.shown(baseline.value or 0.0)}"
+    return f"**{metric.difference(gain)}** {than} (trial {baseline.number})"
 
 
 def _verified(found: Findings) -> str:
@@ -112,13 +116,14 @@ def _verified(found: Findings) -> str:
     if verified is None:
         return ""
     seeds = f"{len(verified.seeds)} seeds" if len(verified.seeds) > 1 else "1 seed"
-    spread = f" ± {verified.spread:.4f}" if verified.spread is not None else ""
-    where = f"{verified.split} images, trial {verified.trial} trained anew"
-    return f"**{verified.mean:.4f}**{spread} on the {where}, {seeds}"
+    shown = found.metric.shown
+    spread = f" ± {shown(verified.spread)}" if verified.spread is not None else ""
+    on = "" if found.is_own else f" on the {verified.split} images"
+    return f"**{shown(verified.mean)}**{spread}{on}, trial {verified.trial} trained anew, {seeds}"
 
 
 def _paper(found: Findings) -> str:
-    if not found.on_cifar10:
+    if not found.of_paper:
         return ""
     if found.verified is not None and found.verified.gain is not None:
         return f"{PAPER_SCORE:.4f} on the test images in 2022: **{found.verified.gain:+.4f}** over it"

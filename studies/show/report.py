@@ -7,6 +7,7 @@ policy in the page's head lets no script load or send anything.
 
 from __future__ import annotations
 
+import html
 import importlib.metadata
 import math
 import shlex
@@ -21,7 +22,7 @@ from studies.record.findings import Findings
 from studies.record.published import PAPER_SCORE
 from studies.record.retrained import verified
 from studies.show.templates import embedded, render
-from studies.words import STATE_WORDS, duration, number, one_line, why
+from studies.words import STATE_WORDS, duration, number, one_line, settings_in, why
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -51,7 +52,7 @@ def report_html(found: Findings, *, space_toml: str, created: datetime | None = 
         titles={name: title for name, (title, _) in figures.items()},
         cost=_cost(found),
         costs=_costs(found),
-        failures=[(trial.number, why(trial)) for trial in failed[-SHOWN_FAILURES:]],
+        failures=[(trial.number, why(trial, found.metric.shown)) for trial in failed[-SHOWN_FAILURES:]],
         more_failures=max(0, len(failed) - SHOWN_FAILURES),
         columns=columns,
         rows=rows,
@@ -76,27 +77,31 @@ def _figures(found: Findings) -> dict[str, tuple[str, Figure]]:
     drawn = {}
     for name in FIGURES:
         figure = figure_of(found, name, most_points=MOST_POINTS)
-        title = figure.layout.title.text
+        title = html.unescape(figure.layout.title.text)  # escaped for plotly; the page does it itself
         figure.update_layout(title=None, margin={"t": 72 if name == "parallel-coordinates" else 24})
         drawn[name] = (title, figure)
     return drawn
 
 
 def _tiles(found: Findings) -> list[dict[str, str]]:
-    best, retrained, ledger = found.best, found.verified, found.ledger
-    tiles = [_tile("best validation accuracy", f"{best.value:.4f}", f"trial {best.number}") if best else
-             _tile("best validation accuracy", "-", "no trial is complete yet")]  # fmt: skip
+    best, retrained, ledger, metric = found.best, found.verified, found.ledger, found.metric
+    tiles = [_tile(f"best {metric.title}", metric.shown(best.value or 0.0), f"trial {best.number}") if best else
+             _tile(f"best {metric.title}", "-", "no trial is complete yet")]  # fmt: skip
     if retrained is not None:
-        spread = f"± {retrained.spread:.4f}, " if retrained.spread is not None else ""
+        spread = f"± {metric.shown(retrained.spread)}, " if retrained.spread is not None else ""
         seeds = f"{len(retrained.seeds)} seed{'s' * (len(retrained.seeds) > 1)}, trial {retrained.trial}"
-        tiles.append(_tile(f"verified on the {retrained.split} images", f"{retrained.mean:.4f}", spread + seeds))
+        on = "trained anew" if found.is_own else f"verified on the {retrained.split} images"
+        tiles.append(_tile(on, metric.shown(retrained.mean), spread + seeds))
     elif best:
-        tiles.append(_tile("verified on the test images", "not yet", "alexsearch retrain does it"))
+        on = "trained anew" if found.is_own else "verified on the test images"
+        tiles.append(_tile(on, "not yet", "alexsearch retrain does it"))
     if (gain := found.gain_over_baseline) is not None and found.baseline is not None:
-        tiles.append(_tile("gain over the baseline", f"{gain:+.4f}", f"its {found.baseline.value:.4f}, trial 0", gain))
-    if found.on_cifar10 and retrained is not None and retrained.gain is not None:
+        name = "against the baseline" if metric.smaller_is_better else "gain over the baseline"
+        its = f"its {metric.shown(found.baseline.value or 0.0)}, trial 0"
+        tiles.append(_tile(name, metric.difference(gain), its, metric.ahead(gain, 0.0)))
+    if found.of_paper and retrained is not None and retrained.gain is not None:
         tiles.append(_tile("gain over the report", f"{retrained.gain:+.4f}", f"its {PAPER_SCORE}", retrained.gain))
-    elif found.on_cifar10:
+    elif found.of_paper:
         tiles.append(_tile("the report, 2022", f"{PAPER_SCORE:.4f}", "on the test images"))
     settled = found.counts.settled
     tiles.append(_tile("trials settled", f"{settled:,} of {found.counts.budget:,}", f"{found.counts.pruned:,} pruned"))
@@ -117,8 +122,7 @@ def _tile(name: str, value: str, note: str, gain: float = 0.0) -> dict[str, str]
 def _settings(trial: FrozenTrial | None) -> Mapping[str, Any]:
     if trial is None:
         return {}
-    config: Mapping[str, Any] = trial.user_attrs.get("config", trial.params)
-    return config
+    return settings_in(trial.user_attrs.get("config", trial.params))
 
 
 def _answer(found: Findings) -> list[str]:
@@ -126,8 +130,13 @@ def _answer(found: Findings) -> list[str]:
     best, retrained, texts = found.best, found.verified, []
     if best is None:
         return []
-    complete = found.counts.complete
-    if retrained is None:
+    complete, shown = found.counts.complete, found.metric.shown
+    if retrained is None and found.is_own:
+        texts.append(
+            f"It is the {found.metric.best_word} of {complete} values, and so a little too good to be expected again. "
+            "The command alexsearch retrain trains this configuration anew on other seeds."
+        )
+    elif retrained is None:
         texts.append(
             f"It is the highest of {complete} validation scores, and so a little too good to be expected again. "
             "The command alexsearch retrain trains this configuration anew on all training images and measures it on "
@@ -135,11 +144,15 @@ def _answer(found: Findings) -> list[str]:
         )
     else:
         seeds = f"{len(retrained.seeds)} seeds" if len(retrained.seeds) > 1 else "one seed"
-        text = f"Trial {retrained.trial}, trained anew with {seeds} on {retrained.images:,} images, came to "
-        text += f"{retrained.mean:.4f} on the {retrained.split} images"
+        trained_on = "" if found.is_own else f" on {retrained.images:,} images"
+        measured_on = "" if found.is_own else f" on the {retrained.split} images"
+        text = f"Trial {retrained.trial}, trained anew with {seeds}{trained_on}, came to "
+        text += f"{shown(retrained.mean)}{measured_on}"
         if retrained.interval:
-            text += f", with a 95% confidence interval from {retrained.interval[0]:.4f} to {retrained.interval[1]:.4f}"
-        text += f". The search had thought {retrained.searched:.4f}: {retrained.optimism:+.4f} of optimism."
+            low, high = map(shown, retrained.interval)
+            text += f", with a 95% confidence interval from {low} to {high}"
+        optimism = found.metric.difference(retrained.optimism)
+        text += f". The search had thought {shown(retrained.searched)}: {optimism} of optimism."
         texts.append(text)
         if retrained.gain is not None:
             texts.append(f"The report of 2022 had {PAPER_SCORE:.4f} on the same images: {retrained.gain:+.4f}.")
@@ -197,7 +210,8 @@ def _table(found: Findings) -> tuple[list[dict[str, Any]], list[list[dict[str, A
     """Columns and rows of all trials that have started; a cell's key sorts, where its text would not."""
     trials = [trial for trial in found.trials if trial.state.name != "WAITING"]
     names = list(dict.fromkeys(name for trial in trials for name in trial.params))
-    columns = [{"name": name, "number": True} for name in ("trial", "val_accuracy", "epochs run", "took")]
+    metric = found.metric
+    columns = [{"name": name, "number": True} for name in ("trial", one_line(metric.name), "epochs run", "took")]
     columns.insert(1, {"name": "state", "number": False})
     columns += [{"name": one_line(name), "number": False} for name in names]
     columns.append({"name": "where", "number": False})
@@ -210,7 +224,7 @@ def _table(found: Findings) -> tuple[list[dict[str, Any]], list[list[dict[str, A
         row = [
             _cell(str(trial.number), "number"),
             _cell(state, f"state {state}"),
-            _cell("" if value is None else f"{value:.4f}", "number"),
+            _cell("" if value is None else metric.shown(value), "number"),
             _cell(f"{epochs}/{planned}" if planned else str(epochs), "number", epochs),
             _cell("" if seconds is None else duration(seconds), "number", "" if seconds is None else round(seconds, 1)),
         ]

@@ -84,7 +84,20 @@ def _has(value: Any, shapes: Mapping[str, Shape], *, needs: tuple[str, ...] = ()
     )
 
 
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(is_text, value))
+
+
 def _is_config(value: Any) -> bool:
+    """The flat table of a network on images, what builds one of the user's own in `network`; or of a training of the
+    user's own, all that it named in `params`.
+    """
+    if isinstance(value, dict) and isinstance(value.get("params"), dict):
+        own: dict[str, Shape] = {"params": _is_values, "epochs": is_whole, "seed": is_whole}
+        return _has(value, own) and value.keys() <= own.keys()
+    if isinstance(value, dict) and isinstance(value.get("network"), dict):
+        network, value = value["network"], {key: each for key, each in value.items() if key != "network"}
+        return _is_values(network) and _is_config(value)
     shapes = {
         "epochs": is_whole,
         "batch_size": is_whole,
@@ -99,9 +112,16 @@ def _is_config(value: Any) -> bool:
 
 
 def _is_parameter(value: Any) -> bool:
-    """What may be tried of one hyperparameter: a range, choices, or a value that is fixed."""
+    """What may be tried of one hyperparameter: a range, choices, or a value that is fixed.
+
+    `when` says which values of others it needs; a fixed value is then a table too.
+    """
     if not isinstance(value, dict):
         return _is_values({"": value})
+    if "when" in value and not (isinstance(value["when"], dict) and _is_values(value["when"])):
+        return False
+    if "value" in value:
+        return _is_values({"": value["value"]})
     if "choices" in value:
         choices = value["choices"]
         return isinstance(choices, list) and all(_is_values({"": each}) for each in choices)
@@ -111,14 +131,27 @@ def _is_parameter(value: Any) -> bool:
 def _is_space(value: Any) -> bool:
     shapes: dict[str, Shape] = dict.fromkeys(("study", "data", "baseline", "sampler", "pruner"), _is_values)
     shapes["space"] = lambda space: isinstance(space, dict) and all(map(_is_parameter, space.values()))
+    shapes |= {"train": _is_train, "model": lambda model: _has(model, {"network": is_text}, needs=("network",))}
     return _has(value, shapes, needs=("space",)) and all(isinstance(table, dict) for table in value.values())
 
 
+def _is_train(value: Any) -> bool:
+    """The training of the user's own: which function or command, and what it is measured by."""
+    return (
+        _has(value, {"metric": is_text, "direction": ("minimize", "maximize").__contains__}, needs=("metric",))
+        and _has(value, {"epochs": _optional(lambda epochs: is_whole(epochs) or is_text(epochs))})
+        and (is_text(value.get("function")) or _is_texts(value.get("command")))
+    )
+
+
 def _is_data(value: Any) -> bool:
+    """The images; or, if the training is the user's own, its file, which counts none."""
     counts = ("source_images", "train_images", "validation_images")
     shapes: dict[str, Shape] = dict.fromkeys(counts, is_whole) | dict.fromkeys(("source", "fingerprint"), is_text)
     shapes["classes"] = lambda classes: isinstance(classes, list) and all(map(is_text, classes))
-    return _has(value, shapes, needs=("source", "fingerprint", "train_images", "validation_images"))
+    shapes["versions"] = _is_versions
+    images = () if isinstance(value, dict) and "versions" in value else ("train_images", "validation_images")
+    return _has(value, shapes, needs=("source", "fingerprint", *images))
 
 
 def _is_audit(value: Any) -> bool:

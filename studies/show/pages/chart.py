@@ -17,6 +17,8 @@ AREA = 1000
 """Paths are in thousandths of the area, whole ones: a tenth of a pixel is lost, and half of the page's bytes."""
 DECADES = 0.8
 """The least that a logarithmic axis spans: a constant learning rate has a scale too."""
+HUGE = 1e300
+"""What is larger would have no place: the span between two of it is no number."""
 MARKED = 40
 """A line of at most so many points has a mark on each, a longer one only at its end."""
 
@@ -95,7 +97,7 @@ def draw(
     ys = [y for _, points in kept for _, y in points] + ([] if low is None else [low])
     left, right = _padded(min(xs), max(xs), 0.0, 0.5)
     scale: Callable[[float], float] = math.log10 if log else float
-    bottom, top = _padded(scale(min(ys)), scale(max(ys)), 0.06, 0.02)
+    bottom, top = _padded(scale(min(ys)), scale(max(ys)), 0.06, max(0.02, 0.01 * abs(scale(max(ys)))))
     if log and (short := DECADES - (top - bottom)) > 0:  # so that some round number has its place in it
         bottom, top = bottom - short / 2, top + short / 2
     x_at, y_at = _place(left, right), _place(top, bottom)
@@ -120,7 +122,7 @@ def draw(
 
 
 def _drawable(point: Point, log: bool) -> bool:
-    return math.isfinite(point[0]) and math.isfinite(point[1]) and (not log or point[1] > 0)
+    return math.isfinite(point[0]) and abs(point[1]) < HUGE and (not log or point[1] > 0)
 
 
 def _padded(low: float, high: float, share: float, least: float) -> tuple[float, float]:
@@ -160,7 +162,8 @@ def _ticks(low: float, high: float, *, whole: bool = False) -> list[tuple[float,
         step = max(1, round(step))
     digits = max(0, -math.floor(math.log10(step) + 1e-9))
     values = [number * step for number in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
-    return [(value, f"{value:.{digits}f}") for value in values]
+    many = digits > 6 or max(map(abs, values), default=0.0) >= 1e7
+    return [(value, f"{value:g}" if many else f"{value:.{digits}f}") for value in values]
 
 
 def _log_ticks(low: float, high: float) -> list[tuple[float, str]]:

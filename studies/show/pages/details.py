@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
@@ -13,24 +14,26 @@ from optuna.trial import FrozenTrial, TrialState
 from studies.queue.queue import Queue
 from studies.record.catalog import StudyRecord, top_trials
 from studies.record.curves import points_of
+from studies.record.metric import Metric, trains
+from studies.record.panels import Panel, measured, panels_of, points
 from studies.record.published import PAPER_CURVE, PAPER_NAME, paper_points
-from studies.show.filters import count, moment, plain, plural
+from studies.show.filters import capitalized, count, moment, plain, plural, score
 from studies.show.pages.chart import Chart, Line, draw, four_digits
 from studies.show.pages.reader import (
     Reader,
-    epoch_curve,
     has_paper,
     last_value,
-    metric_of,
     planned_epochs,
     row_of,
     settings_of,
 )
 from studies.store.epochs import epoch_history
-from studies.words import STATE_WORDS, duration, one_line, why
+from studies.words import STATE_WORDS, duration, one_line, settings_in, why
 
 COMPARED = 8
 """How many trials can be told apart on one chart."""
+LOOKS = tuple(f"s{index}" for index in range(1, COMPARED + 1))
+"""Of their lines"""
 METRICS: Mapping[str, str] = {
     "val_accuracy": "validation accuracy",
     "accuracy": "training accuracy",
@@ -52,11 +55,12 @@ def trial_page(reader: Reader, study: StudyRecord, number: int, now: datetime.da
     return {
         "study": study,
         "trial": row_of(trial),
-        "metric": metric_of(study),
+        "metric": study.metric,
         "story": story_of(study, trial, now),
         "best": best[0] if best else None,
         "charts": charts_of(study, trial, history),
         "history": history,
+        "columns": columns_of(study, history),
         "config": configuration_of(trial),
         "facts": facts_of(study, trial),
         "previous": number - 1 if number else None,
@@ -77,37 +81,55 @@ def story_of(study: StudyRecord, trial: FrozenTrial, now: datetime.datetime) -> 
         epochs = f"{done} of {plural(planned, 'epoch')}" if planned else plural(done, "epoch")
         return f"Has run for {duration(max(0.0, since))}: {epochs}."
     if study.is_ours:
-        return why(trial)
+        return why(trial, study.metric.shown)
     return f"{STATE_WORDS[trial.state.name].capitalize()}. Another program trained it."
 
 
 def charts_of(study: StudyRecord, trial: FrozenTrial, history: Sequence[Mapping[str, Any]]) -> list[Chart]:
-    """Accuracy and loss, training against validation; learning rate; seconds per epoch."""
+    """What was measured, training against validation; a network's learning rate; seconds per epoch."""
     if not history:
-        return [
-            draw(f"Reported {metric_of(study)}", [Line("reported", points_of(trial), "validation")], x_label="epoch")
-        ]
-    last = history[-1]["epoch"]
+        reported = [Line("reported", points_of(trial), "validation")]
+        return [draw(f"Reported {study.metric.title}", reported, x_label="epoch", said=study.metric.shown)]
+    last, own = history[-1]["epoch"], is_own(study)
 
-    def both(metric: str) -> list[Line]:
+    def drawn(panel: Panel) -> Chart:
+        looks = ("training", "validation")[-len(panel.curves) :]
         lines = [
-            Line("training", epoch_curve(history, metric), "training"),
-            Line("validation", epoch_curve(history, f"val_{metric}"), "validation"),
+            Line(curve.name, points(history, curve.key), look) for curve, look in zip(panel.curves, looks, strict=True)
         ]
         if has_paper(study):
-            lines.append(Line(PAPER_NAME, paper_points(f"val_{metric}", last), "paper"))
-        return lines
+            lines.append(Line(PAPER_NAME, paper_points(panel.curves[-1].key, last), "paper"))
+        title, said = panel.curves[0].key.capitalize(), four_digits
+        if own:
+            title, said = panel.label, Metric(panel.curves[-1].key).shown
+        return draw(title, lines, x_label="epoch", said=said)
 
-    rate, seconds = epoch_curve(history, "learning_rate"), epoch_curve(history, "seconds")
-    return [
-        draw("Accuracy", both("accuracy"), x_label="epoch"),
-        draw("Loss", both("loss"), x_label="epoch"),
-        draw("Learning rate", [Line("learning rate", rate, "plain")], x_label="epoch", said=significant, log=True),
-        draw("Seconds per epoch", [Line("seconds", seconds, "plain")], x_label="epoch", said=one_digit, low=0.0),
-    ]
+    charts = [drawn(panel) for panel in panels_of(study.attributes, history)]
+    if not own:
+        rate = Line("learning rate", points(history, "learning_rate"), "plain")
+        charts.append(draw("Learning rate", [rate], x_label="epoch", said=three_digits, log=True))
+    seconds = Line("seconds", points(history, "seconds"), "plain")
+    return [*charts, draw("Seconds per epoch", [seconds], x_label="epoch", said=one_digit, low=0.0)]
 
 
-def significant(value: float) -> str:
+def is_own(study: StudyRecord) -> bool:
+    """Whether its training is the user's own, which reports whatever it likes."""
+    return study.is_ours and trains(study.attributes).kind == "own"
+
+
+def columns_of(study: StudyRecord, history: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, Callable[[Any], str]]]:
+    """The columns of a trial's table of epochs: key of an epoch's row, heading, and how a value is written."""
+    columns: list[tuple[str, str, Callable[[Any], str]]] = []
+    if is_own(study):
+        columns += [(name, one_line(name), partial(score, metric=Metric(name))) for name in measured(history)]
+    else:
+        names = ("accuracy", "val_accuracy", "loss", "val_loss")
+        columns += [(name, capitalized(METRICS[name]), score) for name in names]
+        columns.append(("learning_rate", "Learning rate", plain))
+    return [*columns, ("seconds", "Seconds", "{:.1f}".format)]
+
+
+def three_digits(value: float) -> str:
     return f"{value:.3g}"
 
 
@@ -120,7 +142,7 @@ def configuration_of(trial: FrozenTrial) -> list[tuple[str, str, bool]]:
     config = trial.user_attrs.get("config")
     chosen = dict(settings_of(trial))
     if isinstance(config, dict):
-        return [(one_line(name), plain(value), name in chosen) for name, value in config.items()]
+        return [(one_line(name), plain(value), name in chosen) for name, value in settings_in(config).items()]
     return [(name, value, True) for name, value in chosen.items()]
 
 
@@ -142,32 +164,39 @@ def compare_page(reader: Reader, study: StudyRecord, numbers: Sequence[int], met
     """Up to eight trials on one chart, and where their configurations differ. Raises StudyError on a wrong number."""
     numbers = list(dict.fromkeys(numbers))
     trials = [reader.trial(study, number) for number in numbers[:COMPARED]]
-    metric = metric if metric in METRICS else "val_accuracy"
+    histories = [epoch_history(reader.storage, trial._trial_id) for trial in trials]
+    metrics = compared_metrics(study, histories)
+    metric = metric if metric in metrics else study.metric.name
+    curves = [
+        # The study's own is what there is of every trial, of one too that another program made.
+        points_of(trial) if metric == study.metric.name else points(history, metric)
+        for trial, history in zip(trials, histories, strict=True)
+    ]
     lines = [
-        Line(f"trial {trial.number}", compared_curve(reader, trial, metric), f"s{index}")
-        for index, trial in enumerate(trials, 1)
+        Line(f"trial {trial.number}", curve, look) for trial, curve, look in zip(trials, curves, LOOKS, strict=False)
     ]
     if has_paper(study) and metric in PAPER_CURVE and trials:
         last = max((x for line in lines for x, _ in line.points), default=0.0)
         lines.append(Line(PAPER_NAME, paper_points(metric, last), "paper"))
-    rows = [(f"s{index}", row_of(trial)) for index, trial in enumerate(trials, 1)]
+    rows = [(look, row_of(trial)) for look, trial in zip(LOOKS, trials, strict=False)]
     configs = [{name: value for name, value, _ in configuration_of(trial)} for trial in trials]
     names = list(dict.fromkeys(name for config in configs for name in config))
     table = [(name, [config.get(name, "") for config in configs]) for name in names]
-    log = metric == "learning_rate"
+    own = is_own(study)
+    log = metric == "learning_rate" and not own
     return {
         "study": study,
-        "metric": metric_of(study),
+        "metric": study.metric,
         "rows": rows,
         "numbers": [trial.number for trial in trials],
         "dropped": numbers[COMPARED:],
         "shown": metric,
-        "metrics": METRICS if study.is_ours else {"val_accuracy": "value"},
+        "metrics": metrics,
         "chart_drawn": draw(
-            METRICS[metric].capitalize() if study.is_ours else "Reported value",
+            capitalized(metrics[metric]) if study.is_ours else "Reported value",
             lines,
             x_label="epoch",
-            said=significant if log else four_digits,
+            said=three_digits if log else Metric(metric).shown if own else four_digits,
             log=log,
         ),
         "differing": [(name, values) for name, values in table if len(set(values)) > 1],
@@ -176,16 +205,20 @@ def compare_page(reader: Reader, study: StudyRecord, numbers: Sequence[int], met
     }
 
 
-def compared_curve(reader: Reader, trial: FrozenTrial, metric: str) -> Sequence[tuple[float, float]]:
-    if metric == "val_accuracy":
-        return points_of(trial)
-    return epoch_curve(epoch_history(reader.storage, trial._trial_id), metric)
+def compared_metrics(study: StudyRecord, histories: Sequence[Sequence[Mapping[str, Any]]]) -> Mapping[str, str]:
+    """What trials can be compared by, and how it is called; the study's own metric first."""
+    if not study.is_ours:
+        return {study.metric.name: "value"}
+    if not is_own(study):
+        return METRICS
+    names = [study.metric.name, *(name for history in histories for name in measured(history))]
+    return {name: one_line(name) for name in names} | {"seconds": METRICS["seconds"]}
 
 
 def best_page(reader: Reader, study: StudyRecord) -> dict[str, Any]:
     """The best configuration and how to take it along."""
     best = reader.best(study)
-    page: dict[str, Any] = {"study": study, "metric": metric_of(study), "best": None, "refresh": 5}
+    page: dict[str, Any] = {"study": study, "metric": study.metric, "best": None, "refresh": 5}
     if best is None:
         return page
     found, trial = best
@@ -205,11 +238,12 @@ def best_page(reader: Reader, study: StudyRecord) -> dict[str, Any]:
         "export": f"alexsearch export --study {shlex.quote(study.shown)} --trial {trial.number} -o {shlex.quote(name)}",
         "others": [row_of(other) for other in top],
         "lead": lead_of(top),
+        "own": is_own(study),
     }
 
 
 def lead_of(trials: Sequence[FrozenTrial]) -> float | None:
-    """How far the best is ahead of the second; None if there is no second."""
+    """The best value less the second; None if there is no second."""
     values = [last_value(trial) for trial in trials[:2]]
     if len(values) < 2 or values[0] is None or values[1] is None:
         return None

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from studies.queue.queue import Counts, Queue, SlotStatus
 from studies.record.catalog import StudyRecord, all_studies
 from studies.record.cost import ledger
 from studies.record.curves import best_steps, points_of, settled_in_order
+from studies.record.metric import trains
 from studies.record.pace import pace_of
 from studies.record.published import PAPER_NAME, PAPER_SCORE, paper_points
 from studies.show.pages.chart import Chart, Line, Point, draw, sparkline
@@ -23,7 +23,6 @@ from studies.show.pages.reader import (
     TrialRow,
     has_paper,
     last_value,
-    metric_of,
     planned_epochs,
     row_of,
     settings_of,
@@ -96,7 +95,7 @@ def study_page(reader: Reader, study: StudyRecord, query: Mapping[str, str], now
         "counts": counts,
         "working": sum(not slot.stale for slot in slots),
         "question": question_of(study),
-        "metric": metric_of(study),
+        "metric": study.metric,
         "best": best[0] if best else None,
         "baseline": reader.baseline(study),
         "lanes": lanes_of(slots, trials, best_trial),
@@ -122,10 +121,18 @@ def question_of(study: StudyRecord) -> str:
     """What the study asks, on one line."""
     if not study.is_ours:
         return study.origin
-    space, data = study.attributes["space"], study.attributes["data"]
+    space, data, training = study.attributes["space"], study.attributes["data"], trains(study.attributes)
     searched = [one_line(name) for name, stored in space["space"].items() if is_searched(stored)]
-    file = str(data["source"]).replace("\\", "/").rsplit("/", 1)[-1]
-    return f"searches {listed(searched) if searched else 'nothing'} on {images({**data, 'source': file})}"
+    what = listed(searched) if searched else "nothing"
+    if training.kind == "own":
+        return f"searches {what} of {_file(training.text)} for the {study.metric.best_word} {study.metric.title}"
+    of = f" of {_file(training.text)}" if training.kind == "network" else ""
+    return f"searches {what}{of} on {images({**data, 'source': _file(str(data['source']))})}"
+
+
+def _file(path: str) -> str:
+    """Without its folders, which are nobody's business who looks at a page."""
+    return path.replace("\\", "/").rsplit("/", 1)[-1]
 
 
 def lanes_of(slots: Sequence[SlotStatus], trials: Sequence[FrozenTrial], best: FrozenTrial | None) -> list[Lane]:
@@ -160,7 +167,7 @@ def progress_chart(study: StudyRecord, trials: Sequence[FrozenTrial], baseline: 
     for place, trial in enumerate(settled, 1):
         if trial.state in dots and (value := last_value(trial)) is not None:
             dots[trial.state].append((place, value))
-    best = best_steps(trials, smallest=study.directions[0] is StudyDirection.MINIMIZE)
+    best = best_steps(trials, smallest=study.metric.smaller_is_better)
     across = [1.0, float(max(2, len(settled)))]
     lines = []
     if has_paper(study):
@@ -172,7 +179,8 @@ def progress_chart(study: StudyRecord, trials: Sequence[FrozenTrial], baseline: 
             Line(STATE_WORDS[state.name], points[:: 1 + len(points) // DOTS], STATE_WORDS[state.name], dots=True)
         )
     lines.append(Line("best so far", best, "best", step=True))
-    return draw("Best as the budget is spent", lines if settled else [], x_label="settled trials")
+    said = study.metric.shown
+    return draw("Best as the budget is spent", lines if settled else [], x_label="settled trials", said=said)
 
 
 def curves_chart(study: StudyRecord, trials: Sequence[FrozenTrial], best: FrozenTrial | None) -> Chart:
@@ -194,7 +202,7 @@ def curves_chart(study: StudyRecord, trials: Sequence[FrozenTrial], best: Frozen
         last = max(x for line in lines for x, _ in line.points)
         lines.append(Line(PAPER_NAME, paper_points("val_accuracy", last), "paper"))
     shown = "Learning curves" if len(started) <= CURVES else f"Learning curves of the last {CURVES} trials"
-    return draw(shown, lines, x_label="epoch")
+    return draw(shown, lines, x_label="epoch", said=study.metric.shown)
 
 
 def table_of(study: StudyRecord, trials: Sequence[FrozenTrial], query: Mapping[str, str]) -> dict[str, Any]:
@@ -209,7 +217,7 @@ def table_of(study: StudyRecord, trials: Sequence[FrozenTrial], query: Mapping[s
         if (STATE_WORDS[trial.state.name] == state if state else trial.state != TrialState.WAITING)
     ]
     if order == "best":
-        sign = 1 if study.directions[0] is StudyDirection.MINIMIZE else -1
+        sign = 1 if study.metric.smaller_is_better else -1
         chosen = [trial for trial in chosen if last_value(trial) is not None]
         chosen.sort(key=lambda trial: (sign * (last_value(trial) or 0.0), trial.number))
     elif state != "waiting":  # those stay in the order in which they will be taken

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -30,7 +28,7 @@ class Best:
     over_baseline: float | None
     """None if no baseline is complete, or if it is the best itself."""
     over_paper: float | None
-    """None if the images are not the paper's."""
+    """None if network or images are not the paper's."""
     retrained: Retrained | None
     """What training it again came to, if somebody did."""
 
@@ -107,12 +105,7 @@ class Reader:
 
 def has_paper(study: StudyRecord) -> bool:
     """Whether the paper's numbers may stand beside this study's."""
-    return study.is_ours and stands_beside(study.attributes.get("data", {}))
-
-
-def metric_of(study: StudyRecord) -> str:
-    """What its values are, in words."""
-    return "validation accuracy" if study.is_ours else "value"
+    return study.is_ours and stands_beside(study.attributes)
 
 
 def last_value(trial: FrozenTrial) -> float | None:
@@ -144,8 +137,3 @@ def row_of(trial: FrozenTrial) -> TrialRow:
         reason=failure_of(trial.user_attrs),
         attempts=int(trial.system_attrs.get(ATTEMPTS, 0)),
     )
-
-
-def epoch_curve(history: Sequence[Mapping[str, Any]], metric: str) -> list[tuple[float, float]]:
-    """One metric of an epoch history."""
-    return [(epoch["epoch"], epoch[metric]) for epoch in history if epoch[metric] is not None]
