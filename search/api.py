@@ -222,6 +222,7 @@ def retrain(
     workers: int | None = None,
     gpus: str = "all",
     trials_per_gpu: int | None = 1,
+    code: str | Path | None = None,
     home: str | Path = HOME,
     storage: str | None = None,
     force: bool = False,
@@ -230,7 +231,8 @@ def retrain(
     """Train a recipe, or the one in a file, on all training images, then open the test set; as `alexsearch retrain`.
 
     With `validate` the search's split is kept and the test set stays closed. The score is written to the recipe's
-    study where the database has it. `force` lets `out` hold other things. `quiet` prints nothing. Returns what is
+    study where the database has it. `code` is the folder of the file of a network or a training of one's own, by
+    default the recipe's, then this one. `force` lets `out` hold other things. `quiet` prints nothing. Returns what is
     written to metrics.json: searched, mean, spread, interval ...
 
     Raises:
@@ -256,7 +258,9 @@ def retrain(
         if storage:
             raise
         opened = None  # a recipe alone is enough
-    means = Means(Home(home), data, workers, gpus, trials_per_gpu, opened)
+    folders = (Path(recipe).parent, Path()) if isinstance(recipe, (str, Path)) else (Path(),)
+    folders = (Path(code),) if code else folders
+    means = Means(Home(home), data, workers, gpus, trials_per_gpu, opened, folders=folders)
     out = Path(out) if out else None
     asked = partial(retrain_recipe, found, seeds=seeds, out=out, means=means, validate=validate, force=force)
     return shown(Output(quiet=quiet), lambda view: asked(view=view), print_retrained).document
@@ -272,12 +276,14 @@ def verify(
     workers: int | None = None,
     gpus: str = "all",
     trials_per_gpu: int | None = 1,
+    code: str | Path | None = None,
     force: bool = False,
     quiet: bool = False,
 ) -> Verification:
     """Compare a study's best trials on fresh seeds, and retrain the best of them; as `alexsearch verify`.
 
-    `force` lets `out` hold other things. `quiet` prints nothing.
+    `code` is the folder of the file of a network or a training of one's own, by default this one. `force` lets `out`
+    hold other things. `quiet` prints nothing.
 
     Raises:
         StudyError: no trial is complete yet.
@@ -290,7 +296,8 @@ def verify(
     from search.retraining.verify import verify_study
     from search.screen.outcomes import print_verified, shown
 
-    means = Means(Home(study.home), data, workers, gpus, trials_per_gpu, study.storage)
+    folders = (Path(code) if code else Path(),)
+    means = Means(Home(study.home), data, workers, gpus, trials_per_gpu, study.storage, folders=folders)
     out = Path(out) if out else None
     asked = partial(verify_study, study.storage, study.name, top=top, seeds=seeds, out=out, means=means, force=force)
     return shown(Output(quiet=quiet), lambda view: asked(view=view), print_verified)

@@ -19,6 +19,7 @@ from search.cli.options import (
     EXIT_INTERRUPTED,
     Commands,
     Space,
+    code_option,
     console,
     data_option,
     fail,
@@ -166,6 +167,7 @@ def run(
 @gpus_option
 @trials_per_gpu_option
 @data_option("the study's")
+@code_option("this folder")
 @verbose_option
 def worker(
     study: str | None,
@@ -176,13 +178,14 @@ def worker(
     gpus: str,
     trials_per_gpu: int | None,
     data: str | None,
+    code: Path | None,
     verbose: bool,
 ) -> None:
     """Join a study from another shell or host.
 
     A worker takes trials until all are settled. It adds none, needs no space file, and may leave at any time.
     --data says where the same images are on this host. A network or a training of one's own must lie here too, the same
-    version of it, at its path from this folder.
+    version of it, in this folder or in --code's.
 
     \b
     alexsearch worker --study wide --storage postgresql://me@db/alexsearch
@@ -209,7 +212,7 @@ def worker(
         trials_per_gpu=trials_per_gpu,
         timeout_seconds=space.study.timeout_seconds if timeout else None,
         joins=True,
-        own=own_of(space, (Path(),)),
+        own=own_of(space, (code or Path(),)),
     )
     _search(request, None, data, verbose=verbose)
 

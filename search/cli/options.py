@@ -224,6 +224,19 @@ def timeout_option(default: str) -> Callable[[Command], Command]:
 force_option = click.option(
     "--force", is_flag=True, help="Replace what is there already, even if alexsearch did not write it."
 )
+
+
+def code_option(default: str) -> Callable[[Command], Command]:
+    """Where user code lies on this host."""
+    return click.option(
+        "--code",
+        type=click.Path(path_type=Path, exists=True, file_okay=False),
+        metavar="DIR",
+        show_default=default,
+        help="Folder of the file of a network or a training of one's own.",
+    )
+
+
 verbose_option = click.option(
     "-v", "--verbose", is_flag=True, help="Print what goes to the log below --home, to standard error."
 )

@@ -15,6 +15,7 @@ import click
 from search.cli.options import (
     EXIT_INTERRUPTED,
     Command,
+    code_option,
     console,
     data_option,
     fail,
@@ -129,6 +130,7 @@ def _going_on_later() -> Iterator[None]:
 @gpus_option
 @trials_per_gpu_option
 @data_option("the recipe's")
+@code_option("the recipe's folder, then this one")
 @storage_options
 @force_option
 def retrain(
@@ -140,6 +142,7 @@ def retrain(
     gpus: str,
     trials_per_gpu: int | None,
     data: str | None,
+    code: Path | None,
     home: Path,
     storage: str | None,
     force: bool,
@@ -162,7 +165,15 @@ def retrain(
     from search.screen.outcomes import print_retrained, shown
 
     found = read_recipe(recipe)
-    means = Means(Home(home), data, workers, gpus, trials_per_gpu, _database_if_there(home, storage))
+    means = Means(
+        Home(home),
+        data,
+        workers,
+        gpus,
+        trials_per_gpu,
+        _database_if_there(home, storage),
+        folders=(code,) if code else (recipe.parent, Path()),
+    )
     asked = partial(retrain_recipe, found, seeds=seeds, out=out, means=means, validate=validate, force=force)
     with _going_on_later():
         shown(console(), lambda view: asked(view=view), partial(print_retrained, where=typed_options(home)))
@@ -192,6 +203,7 @@ def _database_if_there(home: Path, storage: str | None) -> Storage | None:
 @gpus_option
 @trials_per_gpu_option
 @data_option("the study's")
+@code_option("this folder")
 @force_option
 def verify(
     study: str | None,
@@ -204,6 +216,7 @@ def verify(
     gpus: str,
     trials_per_gpu: int | None,
     data: str | None,
+    code: Path | None,
     force: bool,
 ) -> None:
     """Compare the best trials on fresh seeds, and retrain the best.
@@ -222,7 +235,7 @@ def verify(
     from search.screen.outcomes import print_verified, shown
 
     opened = open_database(home, storage)
-    means = Means(Home(home), data, workers, gpus, trials_per_gpu, opened)
+    means = Means(Home(home), data, workers, gpus, trials_per_gpu, opened, folders=(code or Path(),))
     asked = partial(verify_study, opened, study, top=top, seeds=seeds, out=out, means=means, force=force)
     with _going_on_later():
         shown(console(), lambda view: asked(view=view), partial(print_verified, where=typed_options(home)))

@@ -10,6 +10,7 @@ import click
 
 from search.cli.options import (
     EXIT_FAILED,
+    code_option,
     console,
     data_option,
     force_option,
@@ -129,9 +130,17 @@ def convert(
 @click.option("--trial", type=click.IntRange(min=0), metavar="N", required=True, help="Number of the trial.")
 @gpus_option
 @data_option("the study's")
+@code_option("this folder")
 @json_option
 def replay(
-    study: str | None, home: Path, storage: str | None, trial: int, gpus: str, data: str | None, as_json: bool
+    study: str | None,
+    home: Path,
+    storage: str | None,
+    trial: int,
+    gpus: str,
+    data: str | None,
+    code: Path | None,
+    as_json: bool,
 ) -> None:
     """Train one trial again and compare it epoch by epoch.
 
@@ -151,7 +160,8 @@ def replay(
     from search.retraining.replay import replay_trial
     from search.screen.outcomes import print_replayed, shown
 
-    opened, means = open_database(home, storage, read_only=True), Means(Home(home), data, gpus=gpus)
+    opened = open_database(home, storage, read_only=True)
+    means = Means(Home(home), data, gpus=gpus, folders=(code or Path(),))
     output = console(quiet=as_json)
     document = shown(output, lambda view: replay_trial(opened, study, trial, means, view), print_replayed)
     if as_json:
@@ -167,6 +177,7 @@ def replay(
 @gpus_option
 @trials_per_gpu_option
 @data_option("the study's")
+@code_option("this folder")
 @json_option
 def audit(
     count: int,
@@ -177,6 +188,7 @@ def audit(
     gpus: str,
     trials_per_gpu: int | None,
     data: str | None,
+    code: Path | None,
     as_json: bool,
 ) -> None:
     """Train N pruned trials to their end: was pruning right?
@@ -185,9 +197,10 @@ def audit(
     pruned: sampler, pruner and the best trial learn nothing of it. N counts those that were audited before, so that an
     interrupted audit goes on with the same command.
 
-    JSON keys: study, pruned (how many are), audited (a list of number, pruned_after, planned, value_when_pruned, value,
-    among_best_tenth, better_than_best), best, best_tenth (the lowest value of the best tenth of the complete trials),
-    wrong (how many would be in it), wrong_interval (Wilson's, 95%), better (than the best), better_interval.
+    JSON keys: study, metric, direction, pruned (how many are), audited (a list of number, pruned_after, planned,
+    value_when_pruned, value, among_best_tenth, better_than_best), best, best_tenth (the worst value of the best tenth
+    of the complete trials), wrong (how many would be in it), wrong_interval (Wilson's, 95%), better (than the best),
+    better_interval.
 
     \b
     alexsearch audit 10
@@ -198,7 +211,8 @@ def audit(
     from search.retraining.jobs import Means
     from search.screen.outcomes import print_audit, shown
 
-    opened, means = open_database(home, storage), Means(Home(home), data, workers, gpus, trials_per_gpu)
+    opened = open_database(home, storage)
+    means = Means(Home(home), data, workers, gpus, trials_per_gpu, folders=(code or Path(),))
     output = console(quiet=as_json)
     document = shown(output, lambda view: audit_study(opened, study, count, means, view), print_audit)
     if as_json:

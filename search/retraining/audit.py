@@ -10,14 +10,17 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import ValidationError
 
-from model.config import DataSpec, TrainConfig
+from model.config import TrainConfig
 from search.base.configs import short
 from search.base.mistakes import InputError
 from search.base.provenance import utc
 from search.base.seeds import audit_order
 from search.retraining.jobs import Client, Means, Workshop
 from search.retraining.view import SILENT, Happening, Job, Trained, View
-from search.training.messages import Ready
+from search.space.own import OwnConfig
+from search.space.own_files import own_of
+from search.space.space import OwnSpace, SearchSpace
+from search.training.messages import ProgramFound, Ready
 from studies.record.audit import AUDIT, Judgement, interval, judge, record
 from studies.record.catalog import StudyRecord, find_study
 from studies.store.shapes import is_whole
@@ -44,6 +47,8 @@ def audit_study(storage: Storage, name: str | None, count: int, means: Means, vi
     audited = len(judgement.audited)
     return {
         "study": study.name,
+        "metric": study.metric.name,
+        "direction": study.metric.direction,
         "pruned": judgement.pruned,
         "audited": [asdict(trial) for trial in judgement.audited],
         "best": judgement.best,
@@ -81,14 +86,15 @@ def _judged(study: StudyRecord, trials: Sequence[FrozenTrial]) -> Judgement:
 def _train(storage: Storage, study: StudyRecord, trials: Sequence[FrozenTrial], means: Means, view: View) -> None:
     """Train these trials to their end, from their checkpoints if those are still there, and record each at its end."""
     try:
-        data = DataSpec(**study.attributes["space"]["data"])
-        configs = [TrainConfig(**trial.user_attrs["config"]) for trial in trials]
-    except (ValidationError, TypeError, KeyError):
+        space = SearchSpace.from_dict(study.attributes["space"])
+        kind: type[TrainConfig | OwnConfig] = OwnConfig if space.trains_own else TrainConfig
+        configs = [kind(**trial.user_attrs["config"]) for trial in trials]
+    except (InputError, ValidationError, TypeError, KeyError):
         raise InputError(
             f"study {study.shown!r}: what is stored of its data, or of a pruned trial, was changed since: it can't be "
             "trained again."
         ) from None
-    data = data.model_copy(update={"source": means.source or data.source})
+    data = space.data.model_copy(update={"source": means.source or space.data.source})
     jobs = {}
     for trial, config in zip(trials, configs, strict=True):
         checkpoints = means.home.checkpoints(study.folder, study.attributes["uid"], trial.number)
@@ -98,11 +104,13 @@ def _train(storage: Storage, study: StudyRecord, trials: Sequence[FrozenTrial], 
     shop = Workshop(
         means=means,
         data=data,
+        own=own_of(space, means.folders),
         validation="held-out",
         log=lambda place: means.home.log(study.name, f"audit-{place.name}"),
         view=view,
     )
-    shop.train(list(jobs), _Auditor(storage, study, data.source, jobs, view))
+    source = space.train.called if isinstance(space, OwnSpace) else data.source
+    shop.train(list(jobs), _Auditor(storage, study, source, space.metric, jobs, view))
 
 
 @dataclass(frozen=True)
@@ -110,12 +118,15 @@ class _Auditor(Client):
     storage: Storage
     study: StudyRecord
     source: str
+    metric: str
     trials: Mapping[Job, FrozenTrial]
     view: View
 
     def opened(self, ready: Ready) -> None:
         stored = self.study.attributes["data"]
         if stored["fingerprint"] != ready.data.fingerprint:
+            if isinstance(ready.data, ProgramFound):
+                raise InputError(f"{ready.data.told_from(stored)}. Bring that version back, or name its --code.")
             raise InputError(
                 f"study {self.study.shown!r} was trained on other images than {self.source}: "
                 f"{ready.data.told_from(stored)}. Name the same with --data."
@@ -127,7 +138,7 @@ class _Auditor(Client):
         self.view.tell(job, happening)
 
     def _record(self, job: Job, trained: Trained) -> None:
-        value = None if trained.failure else trained.history[-1].named()["val_accuracy"]
+        value = None if trained.failure else trained.history[-1].named()[self.metric]
         audited = {
             "value": value,
             "epochs": job.config.epochs,

@@ -26,9 +26,10 @@ from model.device import available_cores
 from search.base.home import Home
 from search.retraining.using import Starting, start_tensorflow
 from search.retraining.view import Happening, Job, Trained, View
-from search.space.own import OwnEpoch
+from search.space.own import OwnEpoch, Program
+from search.space.own_files import Own
 from search.training.child import ChildError, Process, RefusedError, Start, StartError, heard
-from search.training.messages import Epoch, Failed, Finished, Progress, Ready, Started, Train, Validation, Verdict
+from search.training.messages import Epoch, Failed, Finished, Progress, Ready, Said, Started, Train, Validation, Verdict
 from search.training.places import Gpu, Place, chosen_gpus, plan_places, unusable, visible_gpus
 from search.training.starting import start_process
 from studies.queue.queue import RETRIES
@@ -57,6 +58,8 @@ class Means:
     visible: Callable[[], tuple[Gpu, ...]] = visible_gpus
     """The GPUs of this host."""
     cores: int = field(default_factory=available_cores)
+    folders: tuple[Path, ...] = (Path(),)
+    """Where a network's or a training's own file is looked for."""
 
     def places(self, jobs: int) -> tuple[Place, ...]:
         """Where so many jobs are trained. Raises InputError if there are no such GPUs, or too many workers."""
@@ -103,6 +106,10 @@ class Workshop:
     view: View
     threads: int | None = None
     """Of the CPU, for each process; None is its share of the cores."""
+    own: Own | None = None
+    """What is trained, if it is not the AlexNet."""
+    final: bool = False
+    """Whether training of one's own is to train on everything and report the test's score."""
 
     def train(self, jobs: Sequence[Job], client: Client) -> None:
         """Train all jobs.
@@ -205,9 +212,13 @@ class _Bench:
         process = self.process or self._start()
         if process is None:
             return
-        process.send(Train(trial=0, config=job.config, checkpoints=job.checkpoints, model=job.model))
+        shop = self.crew.shop
+        is_program = isinstance(shop.own, Program)
+        model = None if is_program else job.model
+        process.send(Train(trial=0, config=job.config, checkpoints=job.checkpoints, model=model, final=shop.final))
+        limit = shop.own.epoch_seconds if isinstance(shop.own, Program) else None
         history: list[EpochMetrics | OwnEpoch] = []
-        for message in heard(process, 0, self.crew.stopping):
+        for message in heard(process, 0, self.crew.stopping, limit):
             match message:
                 case Started():
                     history = list(message.history)
@@ -219,8 +230,14 @@ class _Bench:
                     self._tell(job, message)
                     goes_on = self.crew.client.goes_on(job, metrics.epoch)
                     process.send(Verdict(trial=0, epoch=metrics.epoch, go=goes_on))
+                case Said(text=text):
+                    shop.view.note(f"{job.name}: {text}")
+                case Finished() if not history:
+                    raise JobError(f"{job.name}: it ended without having reported anything")
                 case Finished():
                     self._tell(job, Trained(self.device, tuple(history)))
+                    if process.outgrown():
+                        self.clear()
                     return
                 case Failed():
                     self._check(job, message)
@@ -235,7 +252,7 @@ class _Bench:
         """A process that has read the data; None if all is being stopped."""
         shop = self.crew.shop
         self.process = shop.means.start(
-            self.place, shop.data, shop.means.home.data, shop.log(self.place), shop.validation
+            self.place, shop.data, shop.means.home.data, shop.log(self.place), shop.validation, shop.own
         )
         try:
             ready = self.process.wait_ready(self.crew.stopping)
@@ -245,7 +262,7 @@ class _Bench:
             raise JobError(f"{error}. `alexsearch doctor` says what is wrong.") from None
         if ready is None:
             return None
-        if self.place.on_gpu and ready.device.kind == "cpu":
+        if self.place.on_gpu and ready.device.kind == "cpu" and not isinstance(shop.own, Program):
             raise _GpuUnusable(self.place.device)
         self.device = ready.device.name
         with self.crew.calling:

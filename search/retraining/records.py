@@ -26,6 +26,7 @@ from search.base.overwriting import check_folder
 from search.base.toml import as_shown, with_tuples
 from search.retraining.jobs import Client, JobError, Workshop
 from search.retraining.view import Happening, Job, Trained
+from search.space.own import OwnConfig, OwnEpoch, Program
 from search.training.messages import Ready
 from studies.words import failure_in_words
 
@@ -36,12 +37,12 @@ Split = Literal["test", "validation"]
 class Record(Frozen):
     """A job that is done: what was trained on what, and how it went."""
 
-    config: TrainConfig
+    config: TrainConfig | OwnConfig
     data: str
-    """Fingerprint of the source's training images."""
+    """Fingerprint of the source's training images, or of the file of a training of one's own."""
     split: Split
     device: str
-    history: tuple[EpochMetrics, ...]
+    history: tuple[EpochMetrics | OwnEpoch, ...]
     failure: str | None = None
     """Why it did not get to its last epoch: it diverged, and would again."""
 
@@ -79,7 +80,7 @@ class KeptJob:
 
     name: str
     """As people read it."""
-    config: TrainConfig
+    config: TrainConfig | OwnConfig
     folder: Path
     stem: str
     keeps_model: bool = True
@@ -91,6 +92,11 @@ class KeptJob:
     @property
     def model(self) -> Path:
         return self.folder / f"{self.stem}.keras"
+
+    @property
+    def saved(self) -> Path:
+        """Where what a training of one's own saved last is kept."""
+        return self.folder / self.stem
 
     @property
     def checkpoints(self) -> Path:
@@ -134,7 +140,9 @@ class RecordingWorkshop(Workshop):
             differs = "another configuration"
         if differs:
             raise InputError(f"{as_shown(kept.folder)}: holds trainings on {differs}. Name another folder with --out.")
-        return None if kept.keeps_model and record.failure is None and not kept.model.is_file() else record
+        if isinstance(self.own, Program) or not kept.keeps_model or record.failure is not None:
+            return record
+        return record if kept.model.is_file() else None
 
     def train_kept(self, jobs: Sequence[KeptJob]) -> list[Record]:
         """Train those jobs that are not done; the records of all, in their order.
@@ -184,6 +192,15 @@ class _Recorder(Client):
                 f"{as_shown(kept.record)}: can't be written ({error.strerror}). What was trained before is kept: make "
                 "room and run the same command again.",
             ) from error
+        if isinstance(self.shop.own, Program) and kept.keeps_model:
+            _keep_last_save(kept)
         shutil.rmtree(kept.checkpoints, ignore_errors=True)
         with contextlib.suppress(OSError):  # others are at work, or it never was
             kept.checkpoints.parent.rmdir()
+
+
+def _keep_last_save(kept: KeptJob) -> None:
+    """Move what the training saved last out of its checkpoints; nothing if it saved nothing."""
+    saves = sorted(kept.checkpoints.glob("save-*/files"))
+    if saves and not kept.saved.exists():
+        saves[-1].rename(kept.saved)

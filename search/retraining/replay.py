@@ -3,6 +3,9 @@
 Everything random derives from the trial's seed, so that on the same CPU, in float32, with the same number of threads,
 versions and data the same numbers come out, bit for bit. Elsewhere sums are taken in another order, and rounding grows
 from step to step: what comes out then is held against `TOLERANCE`.
+
+Of training of one's own nobody here knows what may differ: how far off it is, is told, and only what is equal in every
+bit is reproduced.
 """
 
 from __future__ import annotations
@@ -11,16 +14,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
-from model.config import DivergedError, EpochMetrics, Failure
+from model.config import DataSpec, DivergedError, EpochMetrics, Failure, TrainConfig
 from search.base.configs import short
 from search.base.mistakes import InputError
 from search.base.provenance import provenance
 from search.retraining.jobs import Client, Means, Workshop
-from search.retraining.recipe import Recipe
+from search.retraining.own import own_of_recipe, refuse_changed
+from search.retraining.recipe import OwnRecipe, Recipe
 from search.retraining.recipes import recipe_of
 from search.retraining.view import SILENT, Happening, Job, Trained, View
 from search.space.own import OwnEpoch
-from search.training.messages import Epoch, Ready
+from search.training.messages import Epoch, ProgramFound, Ready
 from studies.record.catalog import find_study, trial_by_number
 from studies.store.storage import Storage
 from studies.words import duration
@@ -75,9 +79,13 @@ def replay_trial(storage: Storage, name: str | None, number: int, means: Means, 
         raise InputError(f"trial {number} of study {study.shown!r} has no epoch recorded: there is nothing to compare.")
     means.home.check_writable()
     replaying = _Replaying(study.shown, recipe, trial.user_attrs, view)
+    own = own_of_recipe(recipe, means)
+    refuse_changed(recipe, own)
+    data = DataSpec() if isinstance(recipe, OwnRecipe) else recipe.data
     shop = Workshop(
         means=replace(means, workers=1),
-        data=recipe.data.model_copy(update={"source": means.source or recipe.data.source}),
+        data=data.model_copy(update={"source": means.source or data.source}),
+        own=own,
         validation="held-out",
         log=lambda place: means.home.log(study.name, f"replay-{place.name}"),
         view=view,
@@ -88,10 +96,10 @@ def replay_trial(storage: Storage, name: str | None, number: int, means: Means, 
         "study": study.name,
         "trial": number,
         **verdict_of(replaying.compared, replaying.demanded),
-        "tolerance": TOLERANCE,
+        "tolerance": tolerance_of(recipe),
         "differences": [asdict(difference) for difference in replaying.differences],
         "device": replaying.here.device,
-        "precision": recipe.config.precision,
+        "precision": recipe.config.precision if isinstance(recipe.config, TrainConfig) else None,
         "threads": replaying.here.threads,
         "epochs": replaying.compared,
     }
@@ -110,9 +118,10 @@ class _Replaying(Client):
 
     def opened(self, ready: Ready) -> None:
         device, ours = ready.device, provenance()
-        self.here = Here(
-            device.name, device.kind, device.threads, ready.data.fingerprint, ours["versions"], ours["git_commit"]
-        )
+        versions = ours["versions"]
+        if isinstance(ready.data, ProgramFound):
+            versions = {"alexsearch": versions["alexsearch"], **ready.data.versions}
+        self.here = Here(device.name, device.kind, device.threads, ready.data.fingerprint, versions, ours["git_commit"])
         self.differences = differences_of(self._recipe, self._stored, self.here)
         self.demanded = demanded_of(self._recipe, self.here, self.differences)
         if not self.compared:  # else another process goes on where one crashed
@@ -122,7 +131,8 @@ class _Replaying(Client):
         del job
         match happening:
             case Epoch(metrics=metrics) if len(self.compared) < metrics.epoch <= len(self._recipe.history):
-                self.compared.append(compare_epoch(self._recipe.history[metrics.epoch - 1], metrics))
+                recorded = self._recipe.history[metrics.epoch - 1]
+                self.compared.append(compare_epoch(recorded, metrics, tolerance_of(self._recipe)))
                 self._view.note(_line(self.compared[-1]))
             case Trained(failure=Failure(text=text)):
                 raise DivergedError(text)
@@ -159,20 +169,36 @@ def differences_of(recipe: Recipe, stored: Mapping[str, Any], here: Here) -> lis
 
 def demanded_of(recipe: Recipe, here: Here, differences: Sequence[Difference]) -> str:
     """ "bit-equal" on a CPU, in float32, if nothing differs; else "within tolerance"."""
+    if isinstance(recipe, OwnRecipe):
+        return "bit-equal"
     is_exact = here.kind == "cpu" and recipe.config.precision == "float32" and not differences
     return "bit-equal" if is_exact else "within tolerance"
 
 
-def compare_epoch(recorded: EpochMetrics | OwnEpoch, again: EpochMetrics | OwnEpoch) -> dict[str, Any]:
-    """An epoch's metrics, then and now: whether each is equal in every bit, and whether within `TOLERANCE`."""
-    then, now = ({name: epoch.named()[name] for name in METRICS} for epoch in (recorded, again))
-    apart = {name: abs(then[name] - now[name]) for name in METRICS}
+def tolerance_of(recipe: Recipe) -> Mapping[str, float]:
+    """How far each metric may lie off: of training of one's own, not at all."""
+    if isinstance(recipe, OwnRecipe):
+        return {name: 0.0 for epoch in recipe.curve.epochs for name in epoch.values}
+    return TOLERANCE
+
+
+def compare_epoch(
+    recorded: EpochMetrics | OwnEpoch, again: EpochMetrics | OwnEpoch, tolerance: Mapping[str, float] = TOLERANCE
+) -> dict[str, Any]:
+    """An epoch's metrics, then and now: whether each is equal in every bit, and whether within `tolerance`.
+
+    What only one of the two has is not compared.
+    """
+    first, second = recorded.named(), again.named()
+    names = [name for name in tolerance if name in first and name in second]
+    then, now = ({name: epoch[name] for name in names} for epoch in (first, second))
+    apart = {name: abs(then[name] - now[name]) for name in names}
     return {
         "epoch": recorded.epoch,
         "recorded": then,
         "again": now,
         "equal": then == now,
-        "within": all(apart[name] <= TOLERANCE[name] for name in METRICS),
+        "within": all(apart[name] <= tolerance[name] for name in names),
         "apart": apart,
     }
 
@@ -186,7 +212,10 @@ def verdict_of(compared: Sequence[Mapping[str, Any]], demanded: str) -> dict[str
         "verdict": "bit-equal" if equal else "within tolerance" if within else "different",
         "demanded": demanded,
         "first_unequal_epoch": unequal[0] if unequal else None,
-        "largest_difference": {name: max(epoch["apart"][name] for epoch in compared) for name in METRICS},
+        "largest_difference": {
+            name: max(epoch["apart"][name] for epoch in compared if name in epoch["apart"])
+            for name in dict.fromkeys(name for epoch in compared for name in epoch["apart"])
+        },
     }
 
 
@@ -198,18 +227,21 @@ def _introduce(
         f"trial {recipe.trial} of study {study}: {short(recipe.config.model_dump())}; its {len(recipe.history)} epochs "
         f"took {duration(took)}"
     )
-    view.note(f"again on {here.device}, {here.threads} threads, {recipe.config.precision}")
+    precision = f", {recipe.config.precision}" if isinstance(recipe.config, TrainConfig) else ""
+    view.note(f"again on {here.device}, {here.threads} threads{precision}")
     for difference in differences:
         view.note(f"differs: {difference.what}: then {difference.recorded}, now {difference.here}", "yellow")
-    if demanded == "bit-equal":
+    if isinstance(recipe, OwnRecipe):
+        view.note("how far off it is, is told: what its code promises is not known here")
+    elif demanded == "bit-equal":
         view.note("nothing differs, on a CPU in float32: every bit must be the same")
     else:
         view.note(f"demanded: within {', '.join(f'{TOLERANCE[name]:g} ({name})' for name in METRICS)}")
 
 
 def _line(epoch: Mapping[str, Any]) -> str:
-    now = ", ".join(f"{name} {epoch['again'][name]:.4f}" for name in METRICS)
+    now = ", ".join(f"{name} {value:.4f}" for name, value in epoch["again"].items())
     if epoch["equal"]:
         return f"epoch {epoch['epoch']}: {now}: bit-equal"
-    furthest = max(METRICS, key=lambda name: epoch["apart"][name] / TOLERANCE[name])
+    furthest = max(epoch["apart"], key=lambda name: epoch["apart"][name] / (TOLERANCE.get(name) or 1.0))
     return f"epoch {epoch['epoch']}: {now}: {furthest} {epoch['apart'][furthest]:.2g} apart"

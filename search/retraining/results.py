@@ -23,6 +23,7 @@ from search.base.provenance import provenance, utc
 from search.base.toml import as_shown
 from search.retraining.recipe import Recipe
 from search.retraining.records import Record, Split
+from studies.record.metric import Metric
 from studies.record.published import CIFAR10_SHAPE
 from studies.record.retrained import Retrained, reproduces, summarised
 
@@ -34,14 +35,21 @@ MANY_MORE = 1.5
 
 
 @dataclass(frozen=True)
-class Network:
-    """One seed's network, trained and measured."""
+class Measured:
+    """One seed's training, and what it came to."""
 
     seed: int
-    model: Path
+    saved: Path
+    """The network; or the folder of what a training of one's own saved last."""
     record: Record
-    accuracy: float
+    score: float
     """On the test images; or as the search measures it, on its validation images after the last epoch."""
+
+
+@dataclass(frozen=True)
+class Network(Measured):
+    """One seed's network, trained and measured by us."""
+
     evaluation: Evaluation
     """Of the saved network, in float32."""
 
@@ -69,17 +77,25 @@ class Images:
         return (self.available, len(self.classes)) == CIFAR10_SHAPE
 
 
-def summed_up(recipe: Recipe, split: Split, networks: Sequence[Network], images: Images, out: Path) -> Retrained:
+def summed_up(
+    recipe: Recipe,
+    split: Split,
+    networks: Sequence[Measured],
+    images: Images,
+    out: Path,
+    metric: Metric | None = None,
+) -> Retrained:
     """What the networks came to, as it is kept with the study."""
     return summarised(
         trial=recipe.trial,
         searched=recipe.value,
         split=split,
-        scores={network.seed: network.accuracy for network in networks},
+        scores={network.seed: network.score for network in networks},
         images=images.train,
         finished=utc(),
         folder=str(out.resolve()),
         is_cifar10=images.is_cifar10,
+        metric=metric,
     )
 
 
@@ -110,7 +126,7 @@ def metrics_document(
     comparison: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What metrics.json holds. `comparison` is what `search.retraining.verify` found, if it picked this trial."""
-    ours, best = provenance(), max(networks, key=lambda network: network.accuracy)
+    ours, best = provenance(), max(networks, key=lambda network: network.score)
     reproduced, answer = reproduces(retrained) if retrained.split == "validation" else (None, "")
     return {
         "study": recipe.study,
@@ -150,8 +166,8 @@ def _seed_document(network: Network) -> dict[str, Any]:
     names = network.evaluation.class_names
     return {
         "seed": network.seed,
-        "model": network.model.name,
-        "accuracy": network.accuracy,
+        "model": network.saved.name,
+        "accuracy": network.score,
         "loss": network.evaluation.loss,
         "class_accuracy": dict(zip(names, network.evaluation.class_accuracy, strict=True)),
         "confusion": network.evaluation.confusion,
@@ -192,16 +208,16 @@ def _metrics_csv(document: Mapping[str, Any]) -> str:
         + [seed["class_accuracy"][name] for name in names]
         for index, seed in enumerate(seeds)
     ]
-    return _csv([head, *rows])
+    return csv_text([head, *rows])
 
 
 def _curves_csv(document: Mapping[str, Any]) -> str:
     keys = list(EpochMetrics.model_fields)
     rows = [[seed["seed"], *(row.get(key) for key in keys)] for seed in document["seeds"] for row in seed["history"]]
-    return _csv([["seed", *keys], *rows])
+    return csv_text([["seed", *keys], *rows])
 
 
-def _csv(rows: Sequence[Sequence[Any]]) -> str:
+def csv_text(rows: Sequence[Sequence[Any]]) -> str:
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerows(rows)
     return buffer.getvalue()

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from model.config import ModelError, TrainConfig, TrainError
+from model.config import ModelError, TrainError
 from search.base.artifacts import keep_retrained
 from search.base.configs import short
 from search.base.home import Home
@@ -25,7 +25,14 @@ from search.base.mistakes import InputError
 from search.base.seeds import fresh_seed
 from search.base.toml import as_shown
 from search.retraining.jobs import Means
-from search.retraining.recipe import Recipe, read_recipe, write_recipe
+from search.retraining.own import (
+    measured_by_reports,
+    metric_of,
+    open_own_workshop,
+    own_document,
+    write_own_results,
+)
+from search.retraining.recipe import OwnRecipe, Recipe, read_recipe, write_recipe
 from search.retraining.records import KeptJob, Record, RecordingWorkshop, Split, claimed
 from search.retraining.results import Images, Network, metrics_document, summed_up, write_results
 from search.retraining.view import SILENT, View
@@ -63,7 +70,8 @@ def retrain_recipe(
             view.note(found)
         jobs = seed_jobs(recipe, seeds, out, fresh_from=0 if validate else None)
         view.note(f"training trial {recipe.trial} of study {recipe.study} again: {short(recipe.config.model_dump())}")
-        view.note(f"{images.train:,} training images of {images.source}, {seeds} seed{'s' * (seeds > 1)}")
+        what = f"{images.train:,} training images of {images.source}" if images.train else images.source
+        view.note(f"{what}, {seeds} seed{'s' * (seeds > 1)}")
         outcome = retrain(recipe, jobs, shop, images)
     return written_back(recipe, outcome, means)
 
@@ -90,6 +98,8 @@ def open_workshop(recipe: Recipe, split: Split, means: Means, view: View) -> tup
         DataError: the data can't be used.
         InputError: there are no such GPUs.
     """
+    if isinstance(recipe, OwnRecipe):
+        return open_own_workshop(recipe, split, means, view)
     from model.data import check_has_test, fingerprint, load_training
     from model.data import split as split_of
 
@@ -141,7 +151,7 @@ def seed_jobs(
     return [
         KeptJob(
             f"trial {recipe.trial}, seed {seed}",
-            TrainConfig(**{**recipe.config.model_dump(), "seed": seed}),
+            type(recipe.config)(**{**recipe.config.model_dump(), "seed": seed}),
             out,
             f"seed-{index}",
             keeps_models,
@@ -181,11 +191,17 @@ def retrain(
     for job, trained in zip(jobs, records, strict=True):
         if trained.failure:
             raise TrainError(f"{job.name} {trained.failure} What was trained so far is kept in {as_shown(job.folder)}.")
-    networks = _measured(jobs, records, shop)
     out = jobs[0].folder
-    retrained = summed_up(recipe, shop.split, networks, images, out)
-    document = metrics_document(recipe, retrained, networks, images, comparison)
-    write_results(document, out)
+    if isinstance(recipe, OwnRecipe):
+        measured = measured_by_reports(recipe, jobs, records, shop.split)
+        retrained = summed_up(recipe, shop.split, measured, images, out, metric_of(recipe))
+        document = own_document(recipe, retrained, measured, images, comparison)
+        write_own_results(document, out)
+    else:
+        networks = _measured(jobs, records, shop)
+        retrained = summed_up(recipe, shop.split, networks, images, out)
+        document = metrics_document(recipe, retrained, networks, images, comparison)
+        write_results(document, out)
     return Outcome(retrained, document, out, images.fingerprint == recipe.data_fingerprint)
 
 
@@ -209,7 +225,7 @@ def _measured(jobs: Sequence[KeptJob], records: Sequence[Record], shop: Recordin
         except ModelError as error:
             raise InputError(f"{error} Delete it, and run the same command again to have it trained anew.") from None
         # If the search's score is put to the test, by its own measure: in the precision that it was trained in.
-        accuracy = trained.history[-1].val_accuracy if shop.split == "validation" else None
+        accuracy = trained.history[-1].named()["val_accuracy"] if shop.split == "validation" else None
         accuracy = evaluation.accuracy if accuracy is None else accuracy
         networks.append(Network(job.config.seed, job.model, trained, accuracy, evaluation))
     return networks
@@ -229,7 +245,9 @@ def _write_back(recipe: Recipe, outcome: Outcome, storage: Storage | None, home:
     elif recipe.edited:
         problem = "the recipe was edited, so the score is not its trial's"
     elif not outcome.same_images:
-        problem = "the images are not those of the search"
+        problem = (
+            "its file has changed since" if isinstance(recipe, OwnRecipe) else "the images are not those of the search"
+        )
     if problem or storage is None:
         return f"not written to a study: {problem}"
     try:

@@ -11,6 +11,7 @@ and only its networks meet the test set.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +23,8 @@ from model.config import TrainError
 from search.base.mistakes import InputError
 from search.base.provenance import utc
 from search.retraining.jobs import Means
-from search.retraining.recipe import Recipe
+from search.retraining.own import metric_of, refuse_changed, score_of
+from search.retraining.recipe import OwnRecipe, Recipe
 from search.retraining.recipes import recipe_of
 from search.retraining.records import KeptJob, Record, RecordingWorkshop, claimed
 from search.retraining.results import Images
@@ -83,10 +85,15 @@ def verify_study(
     out = out or means.home.verify(study.folder, study.attributes["uid"])
     with claimed(out, force=force):
         shop, images = open_workshop(recipes[0], "validation", means, view)
-        _check_images(study, recipes, images)
+        if isinstance(recipes[0], OwnRecipe):
+            refuse_changed(recipes[0], shop.own)
+        else:
+            _check_images(study, recipes, images)
         for found in images.notes:
             view.note(found)
-        view.note(_plan(study, trials, seeds))
+        view.note(
+            _plan(study, trials, seeds, "once more" if isinstance(recipes[0], OwnRecipe) else "on all training images")
+        )
         compared = _compare(recipes, seeds, out, shop, images)
         for candidate in compared:
             if candidate.retrained:
@@ -127,12 +134,12 @@ def _check_images(study: StudyRecord, recipes: Sequence[Recipe], images: Images)
         )
 
 
-def _plan(study: StudyRecord, trials: Sequence[FrozenTrial], seeds: int) -> str:
+def _plan(study: StudyRecord, trials: Sequence[FrozenTrial], seeds: int, finally_: str) -> str:
     numbers = ", ".join(str(trial.number) for trial in trials)
     took = sum(float(trial.user_attrs.get("seconds", 0.0)) for trial in trials) * seeds
     return (
         f"study {study.shown}: trials {numbers} on {seeds} fresh seed{'s' * (seeds > 1)} each, about {duration(took)} "
-        "of training if it goes as in the search; then the best on all training images"
+        f"of training if it goes as in the search; then the best {finally_}"
     )
 
 
@@ -151,14 +158,16 @@ def _compare(
     ]
     if not any(candidate.retrained for candidate in candidates):
         raise TrainError(f"none of the trials can be trained again: {candidates[0].failure}")
-    return tuple(sorted(candidates, key=lambda one: -one.retrained.mean if one.retrained else 1.0))
+    sign = 1 if metric_of(recipes[0]).smaller_is_better else -1
+    return tuple(sorted(candidates, key=lambda one: sign * one.retrained.mean if one.retrained else math.inf))
 
 
 def _candidate(recipe: Recipe, records: Sequence[Record], jobs: Sequence[KeptJob], images: Images) -> Candidate:
     for job, trained in zip(jobs, records, strict=True):
         if trained.failure:
             return Candidate(recipe, None, f"seed {job.config.seed} {trained.failure}")
-    scores = {trained.config.seed: trained.history[-1].val_accuracy or 0.0 for trained in records}
+    metric = metric_of(recipe)
+    scores = {trained.config.seed: score_of(trained, metric.name, "validation") or 0.0 for trained in records}
     return Candidate(
         recipe,
         summarised(
@@ -169,6 +178,7 @@ def _candidate(recipe: Recipe, records: Sequence[Record], jobs: Sequence[KeptJob
             images=images.train,
             finished=utc(),
             folder=str(jobs[0].folder.resolve()),
+            metric=metric if isinstance(recipe, OwnRecipe) else None,
         ),
     )
 

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from model.config import EpochMetrics, Failure, TrainConfig
 from search.retraining.recipe import Recipe
-from search.space.own import OwnEpoch
+from search.space.own import OwnConfig, OwnEpoch
 from search.training.messages import Epoch, Progress, Started
 from studies.record.retrained import Retrained, Verified
 
@@ -23,11 +23,11 @@ class Job:
 
     name: str
     """As people read it."""
-    config: TrainConfig
+    config: TrainConfig | OwnConfig
     checkpoints: Path | None = None
     """Where it goes on when it was interrupted; None if it begins anew."""
     model: Path | None = None
-    """Where its network is saved; None if nobody wants it."""
+    """Where its network is saved; None if nobody wants it. Of one's own: where what it saved last is kept."""
 
 
 @dataclass(frozen=True)

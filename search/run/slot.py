@@ -178,7 +178,8 @@ class Slot:
             raise StartError(f"the {what} is no longer what the study began with: its files changed during the run")
         self._device = {"device": ready.device.name, "threads": ready.device.threads}
         if isinstance(ready.data, ProgramFound):
-            self._device |= {"versions": {**self._work.provenance["versions"], **ready.data.versions}}
+            ours = {"alexsearch": self._work.provenance["versions"]["alexsearch"]}
+            self._device |= {"versions": {**ours, **ready.data.versions}}  # of its interpreter, not of ours
 
     def _configure(self, taken: Taken) -> TrainConfig | OwnConfig | None:
         """The trial's values; None if there is nothing to train: it is settled, or not ours any more."""

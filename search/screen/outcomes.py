@@ -43,16 +43,23 @@ def print_retrained(console: Console, outcome: Outcome, where: str = "") -> None
     console.print(retrained.in_words(), soft_wrap=True)
     if retrained.interval:
         low, high = retrained.interval
-        console.print(f"the mean lies between {low:.4f} and {high:.4f} (95%, Student's t)")
+        shown = retrained.measure.shown
+        console.print(f"the mean lies between {shown(low)} and {shown(high)} (95%, Student's t)")
     else:
         console.print("one seed has no spread and no interval: use --seeds 3 or more to have them")
-    console.print(
-        f"measured on {document['measured_images']:,} {retrained.split} images of {document['data']['source']}"
-    )
+    if "data" in document:
+        console.print(
+            f"measured on {document['measured_images']:,} {retrained.split} images of {document['data']['source']}"
+        )
     if document["reproduces"]:
         console.print(f"does it reproduce? {document['reproduces']['text']}", soft_wrap=True)
     for told in document["told"]:
         console.print(Text(told, style="yellow"), soft_wrap=True)
+    if "data" not in document:  # a training of one's own
+        page = as_shown(outcome.folder / "index.html")
+        console.print(f"page, metrics, curves and what each seed saved: {page}", soft_wrap=True)
+        console.print(outcome.written, soft_wrap=True)
+        return
     best = document["seeds"][document["best_seed"]]
     console.print(f"by class, seed {best['seed']}:" if len(document["seeds"]) > 1 else "by class:")
     _print_classes(console, best["class_accuracy"], "no image")
@@ -109,8 +116,11 @@ def print_replayed(console: Console, document: Mapping[str, Any]) -> None:
         text = (
             f"NOT reproduced: {since}, though within tolerance; nothing is known to differ, so every bit should agree"
         )
-    else:
+    elif any(document["tolerance"].values()):
         text = f"NOT reproduced: {since}, further apart than the tolerance"
+    else:  # a training of one's own
+        apart = ", ".join(f"{name} {value:.3g}" for name, value in document["largest_difference"].items())
+        text = f"not bit for bit: {since}, at most so far apart: {apart}"
     console.print(text)
 
 
@@ -134,8 +144,9 @@ def print_audit(console: Console, document: Mapping[str, Any]) -> None:
     console.print(
         f"{audited} of {document['pruned']} pruned trials were trained to their end. Wrongly pruned:", soft_wrap=True
     )
+    more = "less" if document["direction"] == "minimize" else "more"
     for key, words in (
-        ("wrong", f"would be among the best tenth ({document['best_tenth']:.4f} or more)"),
+        ("wrong", f"would be among the best tenth ({document['best_tenth']:.4f} or {more})"),
         ("better", f"would be better than the best ({document['best']:.4f})"),
     ):
         low, high = document[f"{key}_interval"]
