@@ -13,7 +13,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 _COUNTED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
-DEEP = 2.0
+DEEP = 10.0
 """See `bounded`."""
 
 
@@ -82,7 +82,7 @@ class ReachPruner(BasePruner):
             return False
         ends = [course[max(course)] for course in others]
         spread = max(ends) - median(ends)
-        least = -math.inf if self._bounded else max(ends) - DEEP * spread
+        least = -math.inf if self._bounded or not spread else max(ends) - DEEP * spread
         gains = [max(least, _highest(course, planned)) - max(least, _highest(course, epoch)) for course in long]
         possible: float = max(gains) * (1 - self._confidence) ** (-1 / len(gains))
         margin = self._margin_share * spread if self._margin is None else self._margin

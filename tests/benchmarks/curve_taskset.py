@@ -12,7 +12,7 @@ A search proposes any point; the nearest configuration that it has not had is tr
 values. Several workers search by the simulated clock of curve_table.py, on which each point of a curve takes a second.
 Printed, of the means over tasks, seeds and the moments of `SHARES`: the rank among all that were run, and the regret,
 which is how far the lowest loss of a complete trial is from the lowest of all, in parts of the way there from the
-median configuration's. Last, of the best tenth of all configurations how many of those begun were pruned, and what was saved.
+median configuration's; last, how many of the best tenth of all configurations begun were pruned, and what was saved.
 """
 
 from __future__ import annotations
