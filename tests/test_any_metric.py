@@ -231,12 +231,17 @@ def test_margin_of_reach_is_a_share_of_the_spread_whatever_the_unit(scale: float
     levels = [10.0] * 20 + [20.0] * 19 + [30.0] * 10
     curves = [[scale * level] * 3 for level in levels]
     for curve, epoch in (([10.9] * 3, None), ([11.1] * 3, 1)):
-        found = pruned_at(pruner_of({"name": "reach"}, 3), "minimize", curves, [scale * value for value in curve])
+        found = pruned_at(
+            pruner_of({"name": "reach", "margin_share": 0.1}, 3, accuracy=True),
+            "minimize",
+            curves,
+            [scale * value for value in curve],
+        )
         assert found == epoch
-    wider = pruner_of({"name": "reach", "margin_share": 0.5}, 3)
+    wider = pruner_of({"name": "reach", "margin_share": 0.5}, 3, accuracy=True)
     assert pruned_at(wider, "minimize", curves, [scale * 14.9] * 3) is None
     assert pruned_at(wider, "minimize", curves, [scale * 15.1] * 3) == 1
-    given = pruner_of({"name": "reach", "margin": 7.0 * scale}, 3)
+    given = pruner_of({"name": "reach", "margin": 7.0 * scale}, 3, accuracy=True)
     assert pruned_at(given, "minimize", curves, [scale * 16.9] * 3) is None
     assert pruned_at(given, "minimize", curves, [scale * 17.1] * 3) == 1
 
@@ -248,6 +253,15 @@ def test_a_loss_that_exploded_once_is_no_gain_that_others_may_still_make() -> No
     hopeless = [18.0, 18.0, 18.0]
     assert pruned_at(pruner_of({"name": "reach"}, 3), "minimize", sound + exploded, hopeless) == 1
     assert pruned_at(pruner_of({"name": "reach"}, 3, accuracy=True), "minimize", sound + exploded, hopeless) is None
+
+
+def test_reach_spares_who_is_no_worse_than_half_where_most_stay_on_a_plateau() -> None:
+    """The one that left it at once is far ahead of who will leave it later; of accuracies only the gains seen count."""
+    curves = [[0.7, 0.7, 0.7, 0.7]] * 20 + [[0.4, 0.3, 0.3, 0.3]]
+    late = [0.69, 0.69, 0.69, 0.3]
+    assert pruned_at(pruner_of({"name": "reach"}, 4), "minimize", curves, late) is None
+    assert pruned_at(pruner_of({"name": "reach"}, 4), "minimize", curves, [0.71, 0.71, 0.71, 0.3]) == 1
+    assert pruned_at(pruner_of({"name": "reach"}, 4, accuracy=True), "minimize", curves, late) == 1
 
 
 @pytest.mark.parametrize("name", ["reach", "median", "patient", "hyperband", "successive_halving", "wilcoxon"])

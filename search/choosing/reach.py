@@ -31,8 +31,8 @@ class ReachPruner(BasePruner):
     m alone is what was seen, not what is possible. Were gains spread evenly up to some t, the largest of n would be at
     most m with probability (m / t) ** n, so t lies below the bound used here with the given confidence. So the first
     trials are judged with caution, later ones by what the study has shown, and a trial with few epochs left sooner than
-    one with many. Nothing else is compared: neither a trial's rank, which gets worse for everybody once a sampler has
-    found the good values, nor what trials of another length came to.
+    one with many. Of accuracies nothing else is compared: neither a trial's rank, which gets worse for everybody once a
+    sampler has found the good values, nor what trials of another length came to.
 
     Args:
         epochs_of: the planned epochs of a trial with these Optuna params.
@@ -41,7 +41,8 @@ class ReachPruner(BasePruner):
         margin_share: that share.
         bounded: whether a metric has a worst value that is not far from the others, as accuracies have their 0. If not,
             what is further below the best than `DEEP` times the spread counts as that: else a single loss of 1e6 would
-            be a gain that any trial may still make.
+            be a gain that any trial may still make. Nor is then pruned who so far is no worse than half of the n: where
+            nearly all stay on a plateau, whoever left it early sets a mark that the good ones reach later.
         confidence: from 0 (the largest gain seen is the largest possible) to below 1.
         n_warmup_steps: no trial is pruned before this epoch.
         n_min_trials: no trial is pruned before so many others, n, were trained as long as it is to be.
@@ -80,13 +81,16 @@ class ReachPruner(BasePruner):
         long = [course for course in others if max(course) >= planned and min(course) <= epoch]
         if len(long) < self._n_min_trials or not mine:
             return False
+        so_far = _highest(mine, epoch)
+        if not self._bounded and so_far >= median(_highest(course, epoch) for course in long):
+            return False
         ends = [course[max(course)] for course in others]
         spread = max(ends) - median(ends)
         least = -math.inf if self._bounded or not spread else max(ends) - DEEP * spread
         gains = [max(least, _highest(course, planned)) - max(least, _highest(course, epoch)) for course in long]
         possible: float = max(gains) * (1 - self._confidence) ** (-1 / len(gains))
         margin = self._margin_share * spread if self._margin is None else self._margin
-        return max(least, _highest(mine, epoch)) + possible < max(ends) - margin
+        return max(least, so_far) + possible < max(ends) - margin
 
 
 def _course(trial: FrozenTrial, sign: float) -> dict[int, float]:

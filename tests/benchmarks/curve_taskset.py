@@ -57,6 +57,7 @@ LEAST = 5e-6
 SHARES = (0.25, 0.5, 0.75, 1.0)
 CONTENDERS: Mapping[str, tuple[SamplerSpec, PrunerSpec]] = {
     "gp, reach (the default)": (GpSpec(), ReachSpec()),
+    "gp, median": (GpSpec(), MedianSpec()),
     "gp, no pruning": (GpSpec(), NoPruningSpec()),
     "tpe, reach": (TpeSpec(), ReachSpec()),
     "tpe, median": (TpeSpec(), MedianSpec()),
@@ -243,7 +244,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--curves", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--only", default="", metavar="A/B", help="only contenders whose name contains A or B")
-    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--seeds", type=int, default=10, help="of each contender on each task, from 0")
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--trials", type=int, default=6, help="whole curves that each worker has time for")
     arguments = parser.parse_args()
