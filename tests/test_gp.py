@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from plain_optuna import suggested
 
@@ -207,7 +208,7 @@ def test_trial_that_took_over_a_result_counts_as_what_it_is() -> None:
     taken_over = study.trials[0]
     sampler = CurveSampler(space, 2, 0, 0, 4)
     twin = optuna.trial.create_trial(params=taken_over.params, distributions=taken_over.distributions, value=0.7)
-    assert 0.7 in sampler._observations([taken_over, twin])[1]
+    assert 0.7 in sampler._observations([taken_over, twin], StudyDirection.MAXIMIZE)[1]
 
 
 def test_few_trials_do_not_make_a_parameter_look_as_if_its_smallest_change_mattered() -> None:

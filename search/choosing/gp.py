@@ -18,6 +18,7 @@ import numpy.typing as npt
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from search.choosing.designs import quasi_random
@@ -57,6 +58,8 @@ class CurveSampler(BaseSampler):
     def __init__(self, space: SearchSpace, number: int, seed: int, attempt: int, n_startup_trials: int) -> None:
         self._space = space
         self._distributions = space.distributions()
+        # The parameter that is the number of epochs, if one is: what it is given is what `epochs_of` tells.
+        self._epochs_name = next((name for name in self._distributions if space.epochs_of({name: -1}) == -1), None)
         self._rng = np.random.default_rng(seed)
         self._attempt = attempt
         self._n_startup_trials = n_startup_trials
@@ -77,13 +80,15 @@ class CurveSampler(BaseSampler):
         seen = [t for t in trials if t.intermediate_values or t.state != TrialState.RUNNING]
         if len(trials) < self._n_startup_trials or len(seen) < 2:
             return {}
-        inputs, values = self._observations(seen)
+        inputs, values = self._observations(seen, study.direction)
+        if not len(inputs):
+            return {}
         process = self._fitted(inputs, values)
-        planned = np.array([self._point(t.params, self._epochs(t.params)) for t in seen])
+        planned = np.array([self._point(t.params, self._space.epochs_of(t.params)) for t in seen])
         means = process.predict(planned)
         running = [t for t in trials if t.state == TrialState.RUNNING]
         if running:
-            pending = np.array([self._point(t.params, self._epochs(t.params)) for t in running])
+            pending = np.array([self._point(t.params, self._space.epochs_of(t.params)) for t in running])
             process = self._refitted(process, np.vstack([inputs, pending]), np.append(values, process.predict(pending)))
         best = sorted(range(len(seen)), key=lambda index: -means[index])[:BEST]
         draws = [self._drawn({}) for _ in range(CANDIDATES)]
@@ -91,7 +96,7 @@ class CurveSampler(BaseSampler):
         if not self._space.study.repeats:
             tried = [t.params for t in trials]
             draws = [params for params in draws if params not in tried] or draws
-        points = np.array([self._point(params, self._epochs(params)) for params in draws])
+        points = np.array([self._point(params, self._space.epochs_of(params)) for params in draws])
         expected, deviations = process.predict(points, return_std=True)
         gain = _expected_improvement(expected, deviations, float(means.max()))
         return draws[int(np.argsort(-gain)[min(self._attempt, len(gain) - 1)])]
@@ -106,25 +111,35 @@ class CurveSampler(BaseSampler):
         """A point of the space by chance: near to these params, as far as there are any, else anywhere."""
         return self._space.params(lambda name: _draw(self._rng, self._distributions[name], near.get(name)))
 
-    def _observations(self, trials: Sequence[FrozenTrial]) -> tuple[Floats, Floats]:
+    def _observations(self, trials: Sequence[FrozenTrial], direction: StudyDirection) -> tuple[Floats, Floats]:
+        """Points, and how good what was observed there is: the larger, the better, whatever the study's direction."""
         points, values = [], []
         for trial in trials:
-            reported = trial.intermediate_values
-            if not reported:  # it took over another's result; or it diverged, or did not fit: as bad as can be
-                points.append(self._point(trial.params, self._epochs(trial.params)))
-                values.append(trial.value or 0.0)
-            for epoch in sorted({max(1, math.ceil(share * (trial.last_step or 0))) for share in SHARES}):
-                if epoch in reported:
-                    points.append(self._point(trial.params, epoch))
-                    values.append(reported[epoch])
-        inputs, outputs = np.array(points), np.array(values)
+            for epoch, value in self._observed(trial).items():
+                points.append(self._point(trial.params, epoch))
+                values.append(value)
+        inputs, goodness = np.array(points), np.array(values)
+        if direction == StudyDirection.MINIMIZE:
+            goodness = -goodness
+        outputs = np.where(np.isfinite(goodness), goodness, _worst(goodness[np.isfinite(goodness)]))
         if len(outputs) > MOST_POINTS:
             half = MOST_POINTS // 2
             kept = np.unique([*np.argsort(-outputs)[:half], *range(len(outputs) - half, len(outputs))])
             inputs, outputs = inputs[kept], outputs[kept]
         # How bad the bad ones are says nothing about where the best are, and would stretch the scale.
-        middle, top = np.median(outputs), outputs.max()
-        return inputs, np.maximum(outputs, middle - (top - middle))
+        return inputs, np.maximum(outputs, _floor(outputs))
+
+    def _observed(self, trial: FrozenTrial) -> dict[int, float]:
+        """What a trial came to after which of its planned epochs, in order; not a number if it failed for what it was.
+
+        What a trial without a plan reports is passed over: it is learnt from what that comes to in the end.
+        """
+        reported, planned = trial.intermediate_values, self._space.epochs_of(trial.params)
+        after = {max(1, math.ceil(share * (trial.last_step or 0))) for share in SHARES}
+        observed = {epoch: reported[epoch] for epoch in sorted(after) if epoch in reported and epoch <= planned}
+        if trial.state == TrialState.COMPLETE or not reported:  # it may have taken over another's result
+            observed[planned] = math.nan if trial.value is None else trial.value
+        return observed
 
     def _fitted(self, inputs: Floats, values: Floats) -> GaussianProcessRegressor:
         from scipy.optimize import minimize
@@ -158,14 +173,11 @@ class CurveSampler(BaseSampler):
 
         return GaussianProcessRegressor(process.kernel_, optimizer=None, normalize_y=True).fit(inputs, values)
 
-    def _epochs(self, params: Mapping[str, Any]) -> int:
-        return int(params.get("epochs", self._space.max_epochs))
-
     def _point(self, params: Mapping[str, Any], epochs: int) -> Floats:
         """Hyperparameters and epochs as numbers from 0 to 1. What a trial lacks lies in the middle."""
         point = [math.log(epochs) / math.log(max(2, self._space.max_epochs))]
         for name, distribution in self._distributions.items():
-            if name != "epochs":
+            if name != self._epochs_name:
                 point += _coordinates(distribution, params.get(name))
         return np.array(point)
 
@@ -219,9 +231,25 @@ def _share(distribution: IntDistribution | FloatDistribution, value: float) -> f
     return (value - low) / (high - low)
 
 
+def _worst(seen: Floats) -> float:
+    """What counts as the result of a trial that failed for what it was, where the others came to `seen`.
+
+    0 if these may be accuracies, the least of which it is; else as bad as the worst of them, and at least as far below
+    their median as the best is above it.
+    """
+    if np.all((seen >= 0) & (seen <= 1)):
+        return 0.0
+    return float(min(seen.min(), _floor(seen)))
+
+
+def _floor(goodness: Floats) -> float:
+    """As far below the median as the best is above it."""
+    middle, top = np.median(goodness), goodness.max()
+    return float(middle - (top - middle))
+
+
 def _expected_improvement(means: Floats, deviations: Floats, best: float) -> Floats:
     from scipy.stats import norm
 
-    deviations = np.maximum(deviations, 1e-9)
     z = (means - best) / deviations
     return np.asarray((means - best) * norm.cdf(z) + deviations * norm.pdf(z))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from model.config import TrainConfig
 from model.schedule import milestones
@@ -25,17 +26,29 @@ if TYPE_CHECKING:
     from optuna.pruners import BasePruner
 
 
-def build_pruner(spec: PrunerSpec, max_epochs: int) -> BasePruner:
-    """The pruner of `spec`, for a study that maximizes; `max_epochs` is the largest number a trial can have."""
+def build_pruner(
+    spec: PrunerSpec,
+    max_epochs: int,
+    *,
+    accuracy: bool = True,
+    epochs_of: Callable[[Mapping[str, Any]], int] | None = None,
+) -> BasePruner:
+    """The pruner of `spec`, which follows the study's direction; `max_epochs` is the largest number a trial can have.
+
+    `accuracy` says whether the metric is one, from 0 to 1 and maximised. Of any other, reach's margin is a share of the
+    spread seen, unless it is given. `epochs_of` gives the planned epochs of a trial with these Optuna params; without
+    it they are the parameter "epochs", or `max_epochs` where that is not searched.
+    """
     from optuna import pruners
 
+    if max_epochs == 1:  # a trial has ended by the time that it could be judged
+        spec = NoPruningSpec()
     match spec:
         case NoPruningSpec():
             return pruners.NopPruner()
         case ReachSpec():
-            from search.choosing.reach import ReachPruner
-
-            return ReachPruner(max_epochs, spec.margin, spec.confidence, spec.n_warmup_steps, spec.n_min_trials)
+            planned = epochs_of or (lambda params: int(params.get("epochs", max_epochs)))
+            return _reach(spec.for_metric(accuracy=accuracy), planned, bounded=accuracy)
         case MedianSpec() | PercentileSpec() | PatientSpec():
             return _comparing(spec)
         case SuccessiveHalvingSpec():
@@ -50,6 +63,20 @@ def build_pruner(spec: PrunerSpec, max_epochs: int) -> BasePruner:
                 return pruners.WilcoxonPruner(p_threshold=spec.p_threshold, n_startup_steps=spec.n_startup_steps)
         case HyperbandSpec():
             return pruners.HyperbandPruner(spec.min_resource, max_epochs, spec.reduction_factor, spec.bootstrap_count)
+
+
+def _reach(spec: ReachSpec, epochs_of: Callable[[Mapping[str, Any]], int], *, bounded: bool) -> BasePruner:
+    from search.choosing.reach import ReachPruner
+
+    return ReachPruner(
+        epochs_of,
+        spec.margin,
+        spec.margin_share or 0.0,
+        bounded=bounded,
+        confidence=spec.confidence,
+        n_warmup_steps=spec.n_warmup_steps,
+        n_min_trials=spec.n_min_trials,
+    )
 
 
 def _comparing(spec: MedianSpec | PercentileSpec | PatientSpec) -> BasePruner:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
+from statistics import median
+from typing import Any
 
 import optuna
 from optuna.pruners import BasePruner
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 _COUNTED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
+DEEP = 10.0
+"""See `bounded`."""
 
 
 class ReachPruner(BasePruner):
     """Prunes a trial that would not come near the best, though it gained from here on more than any trial before.
 
-    At epoch e a trial that plans E epochs has its highest accuracy so far, a. Every trial that was trained for E epochs
-    or more gained something between e and E: the rise of its own highest accuracy. With m the largest of those n gains,
+    What follows is said of a metric that is maximised; one that is minimised is judged by its negative.
+
+    At epoch e a trial that plans E epochs has its highest value so far, a. Every trial that was trained for E epochs
+    or more gained something between e and E: the rise of its own highest value. With m the largest of those n gains,
     the trial is pruned where
 
         a + m (1 - confidence) ** (-1 / n) < best - margin.
@@ -23,12 +31,18 @@ class ReachPruner(BasePruner):
     m alone is what was seen, not what is possible. Were gains spread evenly up to some t, the largest of n would be at
     most m with probability (m / t) ** n, so t lies below the bound used here with the given confidence. So the first
     trials are judged with caution, later ones by what the study has shown, and a trial with few epochs left sooner than
-    one with many. Nothing else is compared: neither a trial's rank, which gets worse for everybody once a sampler has
-    found the good values, nor what trials of another length came to.
+    one with many. Of accuracies nothing else is compared: neither a trial's rank, which gets worse for everybody once a
+    sampler has found the good values, nor what trials of another length came to.
 
     Args:
-        max_epochs: the epochs of a trial for which they are no parameter.
-        margin: how far below the best a trial may be expected to end, as a difference of accuracies.
+        epochs_of: the planned epochs of a trial with these Optuna params.
+        margin: how far below the best a trial may be expected to end, in the metric's own unit; None for a share of the
+            spread seen, which is how far the best lies above the median of what the trials came to last.
+        margin_share: that share.
+        bounded: whether a metric has a worst value that is not far from the others, as accuracies have their 0. If not,
+            what is further below the best than `DEEP` times the spread counts as that: else a single loss of 1e6 would
+            be a gain that any trial may still make. Nor is then pruned who so far is no worse than half of the n: where
+            nearly all stay on a plateau, whoever left it early sets a mark that the good ones reach later.
         confidence: from 0 (the largest gain seen is the largest possible) to below 1.
         n_warmup_steps: no trial is pruned before this epoch.
         n_min_trials: no trial is pruned before so many others, n, were trained as long as it is to be.
@@ -36,38 +50,54 @@ class ReachPruner(BasePruner):
 
     def __init__(
         self,
-        max_epochs: int,
-        margin: float = 0.05,
+        epochs_of: Callable[[Mapping[str, Any]], int],
+        margin: float | None = None,
+        margin_share: float = 0.1,
+        bounded: bool = True,
         confidence: float = 0.95,
         n_warmup_steps: int = 1,
         n_min_trials: int = 1,
     ) -> None:
-        self._max_epochs = max_epochs
+        self._epochs_of = epochs_of
         self._margin = margin
+        self._margin_share = margin_share
+        self._bounded = bounded
         self._confidence = confidence
         self._n_warmup_steps = n_warmup_steps
         self._n_min_trials = n_min_trials
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
         """Whether the best is out of reach for `trial`."""
-        epoch = trial.last_step
-        if epoch is None or epoch < self._n_warmup_steps:
+        epoch, planned = trial.last_step, self._epochs_of(trial.params)
+        if epoch is None or epoch < self._n_warmup_steps or epoch >= planned:
             return False
-        planned = int(trial.params.get("epochs", self._max_epochs))
-        best, gains = 0.0, []
-        for other in study.get_trials(deepcopy=False, states=_COUNTED):
-            reached = other.last_step
-            if other.number == trial.number or reached is None:
-                continue
-            best = max(best, other.intermediate_values[reached])
-            if reached >= planned:
-                gains.append(_highest(other.intermediate_values, planned) - _highest(other.intermediate_values, epoch))
-        if len(gains) < self._n_min_trials:
+        sign = -1.0 if study.direction == StudyDirection.MINIMIZE else 1.0
+        others = [
+            course
+            for other in study.get_trials(deepcopy=False, states=_COUNTED)
+            if other.number != trial.number and (course := _course(other, sign))
+        ]
+        mine = _course(trial, sign)
+        long = [course for course in others if max(course) >= planned and min(course) <= epoch]
+        if len(long) < self._n_min_trials or not mine:
             return False
+        so_far = _highest(mine, epoch)
+        if not self._bounded and so_far >= median(_highest(course, epoch) for course in long):
+            return False
+        ends = [course[max(course)] for course in others]
+        spread = max(ends) - median(ends)
+        least = -math.inf if self._bounded or not spread else max(ends) - DEEP * spread
+        gains = [max(least, _highest(course, planned)) - max(least, _highest(course, epoch)) for course in long]
         possible: float = max(gains) * (1 - self._confidence) ** (-1 / len(gains))
-        return _highest(trial.intermediate_values, epoch) + possible < best - self._margin
+        margin = self._margin_share * spread if self._margin is None else self._margin
+        return max(least, so_far) + possible < max(ends) - margin
 
 
-def _highest(accuracies: Mapping[int, float], epoch: int) -> float:
-    """The highest accuracy up to this epoch; 0 where nothing was reported by then."""
-    return max((accuracy for step, accuracy in accuracies.items() if step <= epoch), default=0.0)
+def _course(trial: FrozenTrial, sign: float) -> dict[int, float]:
+    """What it reported after which epoch, as far as that is a number: the larger, the better."""
+    return {step: sign * value for step, value in trial.intermediate_values.items() if math.isfinite(value)}
+
+
+def _highest(course: Mapping[int, float], epoch: int) -> float:
+    """The highest value up to this epoch."""
+    return max(value for step, value in course.items() if step <= epoch)

@@ -20,12 +20,17 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from model.config import Frozen
+from search.base.mistakes import sentences
 from search.space.budget import Count, CountFromOne
 
 Factor = Annotated[int, Field(ge=2, le=1_000, strict=True)]
+
+
+MARGIN_SHARE = 0.1
+"""The share of the spread seen that reach takes as its margin where the metric is no accuracy."""
 
 
 class _Judging(Frozen):
@@ -40,14 +45,35 @@ class ReachSpec(_Judging):
     """Prunes a trial that would end well below the best even if it gained more than any trial from here on."""
 
     name: Literal["reach"] = "reach"
-    margin: Annotated[float, Field(ge=0, le=1)] = 0.05
-    """How far below the best a trial may be expected to end: 0.05 are five points of accuracy."""
+    margin: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = 0.05
+    """How far from the best a trial may be expected to end, in the metric's own unit: 0.05 are five points of accuracy.
+    None for a share of the spread seen. The default is meant for accuracies: see `for_metric`."""
+    margin_share: Annotated[float, Field(ge=0, le=1)] | None = None
+    """The same as a share of how far the best lies from the median trial."""
     confidence: Annotated[float, Field(ge=0, lt=1)] = 0.95
     """How sure to be that no trial can gain more. The fewer were seen, the larger a gain beyond theirs is allowed."""
     n_warmup_steps: Count = 1
     """No trial is pruned before this epoch."""
     n_min_trials: CountFromOne = 1
     """A trial is judged only if so many others were trained for as many epochs as it is to be."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_margin(cls, raw: object) -> object:
+        if not isinstance(raw, dict) or raw.get("margin_share") is None:
+            return raw
+        if raw.get("margin") is not None:
+            raise sentences(["margin and margin_share are one too many. Leave one of them out."])
+        return {**raw, "margin": None}
+
+    def for_metric(self, *, accuracy: bool) -> ReachSpec:
+        """What is meant where no margin was given: `margin` as it is for an accuracy, else `MARGIN_SHARE`.
+
+        To be asked of what a file says. What is stored should be its answer, since that names its margin.
+        """
+        if accuracy or self.margin is None or "margin" in self.model_fields_set:
+            return self
+        return self.model_copy(update={"margin": None, "margin_share": MARGIN_SHARE})
 
 
 class _Comparing(_Judging):
@@ -81,7 +107,8 @@ class PatientSpec(_Comparing):
 
     name: Literal["patient"] = "patient"
     patience: Count = 2
-    min_delta: Annotated[float, Field(ge=0, le=1)] = 0.0
+    min_delta: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """By how much an epoch has to be better to be something new, in the metric's own unit."""
 
 
 class SuccessiveHalvingSpec(_Judging):
