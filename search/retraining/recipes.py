@@ -30,7 +30,7 @@ def recipe_of(storage: Storage, study: StudyRecord, trial: FrozenTrial) -> Recip
     if not study.is_ours or "config" not in stored or trial.value is None:
         raise InputError(
             f"trial {trial.number} of study {study.shown!r} has no configuration: alexsearch did not train it. "
-            "Export one that `alexsearch run` has trained."
+            "Name one that it trained with --trial; `alexsearch best` lists the best."
         )
     space, rows = study.attributes["space"], epoch_history(storage, trial._trial_id)
     config: TrainConfig | OwnConfig

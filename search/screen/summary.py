@@ -116,8 +116,8 @@ def print_status(console: Console, document: Mapping[str, Any]) -> None:
     best = document["best"]
     if best:
         params = ", ".join(f"{one_line(key)} {_number(value)}" for key, value in best["params"].items())
-        value = f"{_metric(document)} {_number(best['value'], 4)}"
-        console.print(f"best: trial {best['number']}, {value} ({params})", soft_wrap=True)
+        value = f"{_metric(document)} {_number(best['value'], 4)}" + (f" ({params})" if params else "")
+        console.print(f"best: trial {best['number']}, {value}", soft_wrap=True)
     _print_cost(console, **document["cost"])
     _print_failures(console, document["failures"], counts.failed)
     if document["slots"]:

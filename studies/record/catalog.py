@@ -80,6 +80,10 @@ class StudyRecord:
         """The name that it was begun with, under which a home keeps its checkpoints and logs."""
         return str(self.attributes.get("folder") or self.name)
 
+    def is_same(self, other: StudyRecord) -> bool:
+        """Whether it is the other one, perhaps renamed since: SQLite gives the id of a deleted study to a new one."""
+        return self.study_id == other.study_id and self.attributes.get("uid") == other.attributes.get("uid")
+
     @property
     def shown(self) -> str:
         """The name as it may be printed: another program's may hold line breaks or a terminal's control codes."""
@@ -288,8 +292,10 @@ def trial_by_number(storage: Storage, study: StudyRecord, number: int) -> Frozen
     try:
         trial = storage.get_trial(storage.get_trial_id_from_study_id_trial_number(study.study_id, number))
     except KeyError:
-        budget = Queue(storage, study.study_id).counts().budget
-        numbers = f"its numbers are 0 to {budget - 1}" if budget else "it has none yet"
+        last = last_number(storage, study)
+        numbers = "it has none yet" if last is None else f"its numbers are 0 to {last}"
+        if last is not None and number < last:
+            numbers = "somebody deleted it"
         raise StudyError(f"study {study.shown!r} has no trial {number}: {numbers}.") from None
     if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
         return trial
@@ -300,6 +306,13 @@ def trial_by_number(storage: Storage, study: StudyRecord, number: int) -> Frozen
         f"trial {number} of study {study.shown!r} {is_now}: only a complete or pruned one has a value. "
         "`alexsearch best` shows the best."
     )
+
+
+def last_number(storage: Storage, study: StudyRecord) -> int | None:
+    """The highest number of a trial of the study; None if it has none."""
+    query = sa.select(sa.func.max(TRIALS.c.number)).where(TRIALS.c.study_id == study.study_id)
+    found: int | None = storage.read(lambda session: session.scalar(query))
+    return found
 
 
 def described(counts: Counts) -> str:

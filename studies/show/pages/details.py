@@ -10,8 +10,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from studies.queue.queue import Queue
-from studies.record.catalog import StudyRecord, top_trials
+from studies.record.catalog import StudyRecord, last_number, top_trials
 from studies.record.curves import points_of
 from studies.record.published import PAPER_CURVE, PAPER_NAME, paper_points
 from studies.show.filters import count, moment, plain, plural
@@ -48,7 +47,7 @@ def trial_page(reader: Reader, study: StudyRecord, number: int, now: datetime.da
     trial = reader.trial(study, number)
     history = epoch_history(reader.storage, trial._trial_id)
     best = reader.best(study)
-    last = Queue(reader.storage, study.study_id).counts().budget - 1
+    last = last_number(reader.storage, study) or 0
     return {
         "study": study,
         "trial": row_of(trial),
