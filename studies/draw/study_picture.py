@@ -8,7 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from studies.draw.picture import BLUE, GREEN, INK, LOOKS, SKY, as_bytes, new_picture, percent, whole_epochs
+from studies.draw.picture import (
+    BLUE,
+    GREEN,
+    INK,
+    LOOKS,
+    SKY,
+    as_bytes,
+    in_our_style,
+    new_picture,
+    percent,
+    whole_epochs,
+)
 from studies.record.curves import best_of, best_steps, points_of, settled_in_order, value_of
 from studies.record.published import PAPER_LEVEL, PAPER_NAME, PAPER_SCORE, paper_points
 from studies.words import STATE_WORDS
@@ -21,6 +32,7 @@ if TYPE_CHECKING:
 SIZES = {"o": 4, "X": 6, ">": 4, "s": 4}
 
 
+@in_our_style
 def study_picture(
     trials: Sequence[FrozenTrial], *, title: str, baseline: float | None = None, paper: bool = False
 ) -> Figure:
@@ -91,6 +103,7 @@ def _draw_progress(axes: Axes, trials: Sequence[FrozenTrial], baseline: float | 
     axes.set(title="Best as the budget is spent", xlabel="settled trials", ylabel="validation accuracy")
 
 
+@in_our_style
 def trial_picture(number: int, history: Sequence[Mapping[str, Any]], *, outcome: str, paper: bool = False) -> bytes:
     """One trial's accuracy and loss over the epochs, training against validation, as a PNG of 1280 x 576.
 
