@@ -66,7 +66,7 @@ class StudyRecord:
         if "space" not in self.attributes:
             return ""
         missing = [key for key in shapes.STUDY if key not in self.attributes]
-        return ", ".join([*missing, *shapes.odd_ones(self.attributes, shapes.STUDY)])
+        return ", ".join([*missing, *shapes.odd_ones(self.attributes, {**shapes.STUDY, **shapes.STUDY_FOLDER})])
 
     @property
     def origin(self) -> str:
@@ -76,9 +76,14 @@ class StudyRecord:
         return "" if self.is_ours else FOREIGN
 
     @property
+    def not_ours(self) -> str:
+        """What to say of a study that is none of ours: "was not made by alexsearch", or what was changed."""
+        return f"is {self.origin}" if self.odd else "was not made by alexsearch"
+
+    @property
     def folder(self) -> str:
         """The name that it was begun with, under which a home keeps its checkpoints and logs."""
-        return str(self.attributes.get("folder") or self.name)
+        return self.name if self.odd else str(self.attributes.get("folder") or self.name)
 
     def is_same(self, other: StudyRecord) -> bool:
         """Whether it is the other one, perhaps renamed since: SQLite gives the id of a deleted study to a new one."""
@@ -138,6 +143,11 @@ def find_study(storage: Storage, name: str | None) -> StudyRecord:
     if len(candidates) > 1:
         raise StudyError(f"{storage.name} has several studies. Say which with --study NAME: {_names(candidates)}.")
     return candidates[0]
+
+
+def study_by_uid(storage: Storage, uid: str) -> StudyRecord | None:
+    """The study with this `uid`, whatever it is called by now; None if it is not here."""
+    return next((each for each in all_studies(storage) if each.attributes.get("uid") == uid), None)
 
 
 def _names(studies: Sequence[StudyRecord]) -> str:
