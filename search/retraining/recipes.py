@@ -32,7 +32,8 @@ def recipe_of(storage: Storage, study: StudyRecord, trial: FrozenTrial) -> Recip
         if not study.is_ours:
             way_out = "Name another study with --study: `alexsearch studies` says which are ours."
         raise InputError(
-            f"trial {trial.number} of study {study.shown!r} has no configuration: alexsearch did not train it. {way_out}"
+            f"trial {trial.number} of study {study.shown!r} has no configuration: alexsearch did not train it. "
+            f"{way_out}"
         )
     space, rows = study.attributes["space"], epoch_history(storage, trial._trial_id)
     config: TrainConfig | OwnConfig
