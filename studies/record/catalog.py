@@ -83,7 +83,8 @@ class StudyRecord:
     @property
     def folder(self) -> str:
         """The name that it was begun with, under which a home keeps its checkpoints and logs."""
-        return self.name if self.odd else str(self.attributes.get("folder") or self.name)
+        changed = shapes.odd_ones(self.attributes, shapes.STUDY_FOLDER)
+        return self.name if changed else self.attributes.get("folder", self.name)
 
     def is_same(self, other: StudyRecord) -> bool:
         """Whether it is the other one, perhaps renamed since: SQLite gives the id of a deleted study to a new one."""
