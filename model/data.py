@@ -106,9 +106,12 @@ def split(training: ImageSet, spec: DataSpec) -> Split:
     available, classes = len(training), len(training.class_names)
     wanted = spec.validation_images + (spec.train_images or 1)
     if wanted > available:
-        asked = f"{spec.train_images} training and " if spec.train_images else "any training and "
+        asked = f"{spec.train_images} training and {spec.validation_images} validation images are more than"
+        if not spec.train_images:
+            asked = f"{spec.validation_images} validation images leave none to train on of"
+        found = "".join(f" ({note})" for note in training.notes if "passed over" in note)
         raise DataError(
-            f"{asked}{spec.validation_images} validation images are more than the {available} that {spec.source} has. "
+            f"{asked} the {available} that {spec.source} has{found}. "
             "Lower train_images or validation_images (run --train-images, --validation-images)."
         )
     counts = np.bincount(training.labels, minlength=classes)

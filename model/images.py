@@ -20,7 +20,7 @@ READ_FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 """Whatever a file is called, nothing else is decoded: for some formats Pillow starts other programs."""
 IMAGE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 
-SKIPPING: Final = "run --skip-unreadable, or skip_unreadable = true in [data]"
+SKIPPING: Final = "--skip-unreadable, or skip_unreadable = true in [data]"
 """How pictures that can't be read are passed over."""
 
 

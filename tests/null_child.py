@@ -117,7 +117,9 @@ class NullChild:
             played.asked.append(message)
             attempt = sum(config == earlier for _, earlier in played.trained)
         played.gate()
-        self._messages.put(Started(trial=trial, config=message.config, history=()))
+        resolved = {"precision": "float32"} if getattr(message.config, "precision", "") == "auto" else {}
+        began = message.config.model_copy(update=resolved)
+        self._messages.put(Started(trial=trial, config=began, history=()))
         self._messages.put(Progress(trial=trial, epoch=1, step=1, steps=2, images_per_second=100.0))
         trouble = played.trouble(config, attempt)
         if isinstance(trouble, str):

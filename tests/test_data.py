@@ -493,7 +493,7 @@ def test_train_images_takes_a_part_of_what_validation_leaves(training: ImageSet,
     ("changes", "message"),
     [
         ({"train_images": 1501}, "1501 training and 500 validation images are more than the 2000"),
-        ({"validation_images": 2000}, "more than the 2000"),
+        ({"validation_images": 2000}, "2000 validation images leave none to train on of the 2000 that"),
         ({"validation_images": 1995}, "leaves 5 of 2000 images"),
         ({"validation_images": 9}, "validation_images = 9 is fewer than one for each of the 10 classes"),
         ({"train_images": 9}, "train_images = 9 is fewer than one for each"),

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -220,6 +221,22 @@ def test_pictures_have_their_sizes_and_the_same_data_gives_the_same_bytes(
     for kind in ("png", "svg"):
         assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "a.svg", "b.png", "b.svg"]
+
+
+def test_picture_is_the_same_whatever_a_matplotlibrc_says(tmp_path: Path, trials: list[FrozenTrial]) -> None:
+    (tmp_path / "matplotlibrc").write_text(
+        "font.size: 30\nlines.linewidth: 9\naxes.facecolor: black\naxes.linewidth: 5\nsavefig.transparent: True\n"
+    )
+
+    def drawn() -> bytes:
+        return picture.as_bytes(study_picture.study_picture(trials, title="quick"), "png")
+
+    ours = drawn()
+    with mpl.rc_context():
+        mpl.rc_file(tmp_path / "matplotlibrc")
+        theirs = drawn()
+        assert mpl.rcParams["font.size"] == 30
+    assert theirs == ours
 
 
 def test_picture_that_can_not_be_written_leaves_the_old_one(

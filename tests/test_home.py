@@ -90,3 +90,17 @@ def test_only_what_lies_in_the_home_is_removed(home: Home, tmp_path: Path) -> No
 def test_home_itself_may_be_a_link(home: Home, tmp_path: Path) -> None:
     (tmp_path / "linked").symlink_to(home.folder)
     assert Home(tmp_path / "linked").checkpoints("quick", UID, 0).is_relative_to(tmp_path / "linked")
+
+
+def test_home_may_be_reached_from_a_folder_beside_it(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "beside").mkdir()
+    monkeypatch.chdir(tmp_path / "beside")
+    reached = Home(Path("../home"))
+    own = reached.checkpoints("quick", UID, 0)
+    own.mkdir(parents=True)
+    reached.forget(own)
+    assert not home.checkpoints("quick", UID, 0).exists()
+    with pytest.raises(InputError, match="home"):
+        reached.forget(Path("../home/../beside"))

@@ -35,7 +35,7 @@ from search.retraining.retrain import retrain_recipe
 from search.retraining.verify import Verification, verify_study
 from search.screen.outcomes import print_retrained
 from search.screen.progress import Bars
-from studies.record.catalog import StudyRecord, find_study
+from studies.record.catalog import StudyRecord, find_study, rename_study
 from studies.record.retrained import Retrained, read, record, reproduced, summarised, verified
 from studies.store.attributes import TRIAL_USER
 from studies.store.opening import open_storage
@@ -620,3 +620,16 @@ def test_verify_says_before_it_trains_that_there_is_no_test_set(
     with pytest.raises(DataError, match=r"untested.npz has no test set"):
         verify(means=means_of(home, played, storage=storage, source=untested))
     assert not played.trained
+
+
+def test_retraining_of_a_renamed_study_is_found_again_by_a_recipe_of_either_name(
+    retrain: Retrain, storage: Storage, study: StudyRecord, home: Home, tmp_path: Path, played: Played
+) -> None:
+    before = retrain(out=None)
+    rename_study(storage, study.study_id, "b")
+    write_recipe(find_recipes(storage, "b")[0], tmp_path / "b.toml")
+    trained = len(played.trained)
+    for again in (retrain(out=None), retrain(tmp_path / "b.toml", out=None)):
+        assert again.scores == before.scores
+    assert len(played.trained) == trained
+    assert not home.study("b").exists()

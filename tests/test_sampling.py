@@ -226,10 +226,15 @@ def test_trial_that_has_some_of_its_values_is_given_the_others() -> None:
     assert study.storage.get_trial(trial_id).params.keys() == study.space.distributions().keys()
 
 
-def test_enqueued_value_outside_of_the_space_is_trained_with_a_warning() -> None:
+def test_enqueued_values_are_told_and_one_outside_of_the_space_is_trained() -> None:
     study = Study(space_of(**CONTINUOUS))
-    with pytest.warns(UserWarning, match="epochs = 40 was enqueued, but lies outside"):
-        assert trained(study.ask(epochs=40)).epochs == 40
+    proposal = study.ask(epochs=40, bla=1)
+    assert trained(proposal).epochs == 40
+    assert proposal.remark == (
+        "somebody enqueued it with epochs 40: one trial more than were asked for; epochs: outside of the space, and "
+        "trained all the same; bla: not searched, and passed over"
+    )
+    assert study.ask().remark == ""
 
 
 def test_seeds_of_sampling_and_training_are_apart_and_fit_32_bits() -> None:

@@ -361,7 +361,7 @@ def test_trial_enqueued_with_values_that_can_not_be_trained_fails_with_the_reaso
     trial = play([READY])
     assert (trial.state, trial.number) == (TrialState.FAIL, 1)
     assert trial.user_attrs["failure"] == "values"
-    assert trial.user_attrs["reason"].startswith("`-1.0` is invalid")
+    assert trial.user_attrs["reason"].startswith("learning_rate = -1.0 can't be trained with: `-1.0` is invalid")
 
 
 def test_told_to_stop_the_trial_goes_back_into_the_queue(play: Play, work: Assignment) -> None:

@@ -74,6 +74,8 @@ TAMPERED: dict[str, list[str]] = {
     "data is gone": ["DELETE FROM study_user_attributes WHERE study_id = {study} AND key = 'data'"],
     "uid is a path": of_study("uid", "../../../tmp"),
     "uid is a number": of_study("uid", 7),
+    "folder leads out of the home": of_study("folder", '"../../x"'),
+    "folder is a number": of_study("folder", 7),
     "retrained is a text": of_study("retrained", '"well"'),
     "retrained has a hostile record": of_study("retrained", {"1": {"trial": "x", "folder": "javascript:alert(1)"}}),
     "verified is a list": of_study("verified", [None]),
@@ -231,7 +233,14 @@ def test_commands_say_what_is_odd_without_a_traceback(
 
 
 @pytest.mark.parametrize(
-    ("name", "changed"), [("space is a text", "space"), ("uid is a path", "uid"), ("data is gone", "data")]
+    ("name", "changed"),
+    [
+        ("space is a text", "space"),
+        ("uid is a path", "uid"),
+        ("data is gone", "data"),
+        ("folder leads out of the home", "folder"),
+        ("folder is a number", "folder"),
+    ],
 )
 def test_odd_study_is_called_so(home: Path, storage: Storage, name: str, changed: str) -> None:
     study = tamper(storage, TAMPERED[name])
@@ -244,6 +253,9 @@ def test_odd_study_is_called_so(home: Path, storage: Storage, name: str, changed
     assert (document["ours"], document["odd"]) == (False, study.origin)
     result = CliRunner().invoke(main, ["report", "--study", "odd", "--home", str(home)])
     assert result.exit_code == 2
+    assert study.folder == "odd"
+    result = CliRunner().invoke(main, ["worker", "--study", "odd", "--home", str(home)])
+    assert (result.exit_code, f"is {study.origin}" in result.output) == (2, True)
 
 
 def test_attributes_of_another_shape_are_left_out_and_named(storage: Storage) -> None:

@@ -15,14 +15,16 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from model import network
-from model.config import ModelError
+from model.config import DataError, ModelError
 from model.images import read_image
 from model.saved import probabilities_of, save_model
 from search.base.home import Home
 from search.base.mistakes import InputError
+from search.cli.main import main
 from search.retraining import using
 
 NAMES = tuple(f"name{number}" for number in range(10))
@@ -139,6 +141,23 @@ def test_model_is_not_measured_on_data_whose_classes_are_others(model: Path, hom
     with pytest.raises(InputError, match=r"knows the classes name0, .* but .*data has other0, "):
         evaluate_model(model, str(tmp_path / "data"), home)
     assert evaluate_model(model, "synthetic", home)["images"] == 500, "its classes have no names: they may be ours"
+
+
+def test_unreadable_test_image_is_an_error_unless_it_is_to_be_passed_over(
+    model: Path, home: Home, tmp_path: Path
+) -> None:
+    for part in ("train", "test"):
+        for number in range(10):
+            (tmp_path / "data" / part / NAMES[number]).mkdir(parents=True)
+            Image.new("RGB", (32, 32)).save(tmp_path / "data" / part / NAMES[number] / "0.png")
+    (tmp_path / "data" / "test" / NAMES[3] / "1.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"1\.png.*passed over: --skip-unreadable"):
+        evaluate_model(model, str(tmp_path / "data"), home)
+    arguments = ["evaluate", str(model), "--data", str(tmp_path / "data"), "--home", str(home.folder)]
+    result = CliRunner().invoke(main, [*arguments, "--skip-unreadable"])
+    assert result.exit_code == 0, result.output
+    assert "on 10 test images" in result.output
+    assert "1 passed over: " in result.output
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from search.cli.main import main
 from search.screen.live import sparkline
 from search.screen.watching import look, view, watch
 from studies.queue.queue import Queue
-from studies.record.catalog import find_study
+from studies.record.catalog import StudyError, find_study, rename_study
 from studies.store.opening import open_storage
 from studies.store.storage import Storage
 
@@ -140,3 +140,14 @@ def test_command_watches_to_the_end_and_then_says_how_it_stands(storage: Storage
     assert "best: trial 1, val_accuracy 0.6000" in result.stdout
     refused = CliRunner().invoke(main, ["status", "--watch", "--json", "--home", str(tmp_path)])
     assert refused.exit_code == 2
+
+
+def test_study_that_is_renamed_or_deleted_while_it_is_watched_is_followed_and_told(storage: Storage) -> None:
+    study = make_study(storage, 0.4, 0.5, trials=4)
+    make_study(storage, name="another")
+    console = Terminal(160, interactive=False)
+    edits = [lambda: rename_study(storage, study.study_id, "b"), lambda: storage.delete_study(study.study_id)]
+    edits.insert(1, lambda: None)
+    with pytest.raises(StudyError, match="study 'b' was deleted"):
+        watch(storage, "small", console, every=1, pause=lambda _seconds: edits.pop(0)())
+    assert console.text.count("study small is called b now\n") == 1

@@ -81,7 +81,8 @@ class Home:
 
         Nothing is removed through a link that has come to lie on the way. Raises InputError where it is not the home's.
         """
-        if self.folder not in checkpoints.parents or ".." in checkpoints.parts:
+        # The home itself may be reached by "..".
+        if self.folder not in checkpoints.parents or ".." in checkpoints.relative_to(self.folder).parts:
             raise InputError(f"{checkpoints}: does not lie in the home {self.folder}, so it is not removed.")
         with contextlib.suppress(InputError):
             shutil.rmtree(self._own(checkpoints), ignore_errors=True)

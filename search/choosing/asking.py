@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import cache
@@ -47,13 +46,14 @@ def asking(
             return trial.params[name]
         if name in enqueued:
             value = enqueued[name]
-            if not distribution._contains(distribution.to_internal_repr(value)):
-                warnings.warn(f"{name} = {value} was enqueued, but lies outside of {distribution}.", stacklevel=2)
         elif distribution.single():
             value = optuna.distributions._get_single_value(distribution)
         else:
             value = without_dust(proposed(name, distribution), distribution)
-        distribution.to_internal_repr(value)  # refuses what can't be kept
+        try:
+            distribution.to_internal_repr(value)
+        except ValueError as error:
+            raise ValueError(f"{name} = {value!r} can't be trained with: {error}") from None
         trial.distributions[name] = distribution
         trial.params[name] = value
         return value

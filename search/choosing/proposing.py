@@ -12,11 +12,12 @@ do spaces in which nothing is searched, and values that somebody put into the qu
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Container
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
@@ -26,6 +27,7 @@ from search.choosing.asking import asking, without_dust
 from search.choosing.samplers import build_sampler
 from search.space.own import OwnConfig
 from search.space.space import SearchSpace
+from studies.words import listed, one_line, settings
 
 LESSONS = ("diverged", "out-of-memory")
 """Kinds of failure that the same values would bring about again."""
@@ -62,6 +64,8 @@ class Proposal:
     config: TrainConfig | OwnConfig
     twin: FrozenTrial | None
     """A complete trial with the same values, whose result is to be taken over instead."""
+    remark: str = ""
+    """What people should know of values that somebody enqueued."""
 
 
 class GivenValuesError(ValueError):
@@ -110,11 +114,29 @@ def propose(
             break
     assert chosen is not None  # noqa: S101 - for the type checker
     params, proposal = chosen
+    enqueued = begun.system_attrs.get("fixed_params", {})
+    if not begun.params and enqueued != space.baseline_params():
+        proposal = replace(proposal, remark=_remark(enqueued, params, distributions))
     for name, param in params.items():
         if name not in begun.params:
             distribution = distributions[name]
             storage.set_trial_param(trial_id, name, distribution.to_internal_repr(param), distribution)
     return proposal
+
+
+def _remark(
+    enqueued: Mapping[str, Any], params: Mapping[str, Any], distributions: Mapping[str, BaseDistribution]
+) -> str:
+    """That somebody enqueued the trial, and with what; empty if nobody did."""
+    if not enqueued:
+        return ""
+    unknown = sorted(enqueued.keys() - distributions.keys())
+    known = {name: value for name, value in params.items() if name in enqueued}
+    inner = {name: distributions[name].to_internal_repr(value) for name, value in known.items()}
+    outside = [name for name in known if not distributions[name]._contains(inner[name])]
+    told = f"somebody enqueued it with {settings(known) or 'no value'}: one trial more than were asked for"
+    told += f"; {listed(outside)}: outside of the space, and trained all the same" if outside else ""
+    return told + (f"; {one_line(listed(unknown))}: not searched, and passed over" if unknown else "")
 
 
 def _seed_of(trial: FrozenTrial, number: int, space: SearchSpace) -> int:

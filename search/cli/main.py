@@ -25,6 +25,7 @@ from search.cli.options import (
     fail,
     gpus_option,
     open_database,
+    skip_unreadable_option,
     storage_options,
     study_option,
     timeout_option,
@@ -39,6 +40,8 @@ from search.cli.use import USE
 
 if TYPE_CHECKING:
     from search.run.request import RunRequest
+
+OTHERS = "Name another with --study: `alexsearch studies` says which are ours."
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -84,7 +87,7 @@ def main() -> None:
 @data_option("the space file's")
 @click.option("--train-images", type=int, metavar="N", show_default="the space file's", help="Images to train on.")
 @click.option("--validation-images", type=int, metavar="N", show_default="the space file's", help="Images held out.")
-@click.option("--skip-unreadable", is_flag=True, help="Pass over pictures that can't be decoded, naming them.")
+@skip_unreadable_option
 @click.option("--seed", type=int, metavar="N", show_default="the space file's", help="Seed of the study.")
 @click.option("--dashboard", is_flag=True, help="Serve the dashboard, read-only, as long as the run lasts.")
 @verbose_option
@@ -200,7 +203,7 @@ def worker(
     opened = open_database(home, storage)
     found = find_study(opened, study)
     if not found.is_ours:
-        raise InputError(f"study {found.shown!r} was not made by alexsearch: there is no space to take trials from.")
+        raise InputError(f"study {found.shown!r} {found.not_ours}: there is no space to take trials from. {OTHERS}")
     space = SearchSpace.from_dict(found.attributes["space"])
     space = space.with_overrides(name=found.name, source=data or None, timeout=timeout)
     request = RunRequest(
@@ -271,7 +274,7 @@ def stop(study: str | None, home: Path, storage: str | None, now: bool) -> None:
     opened = open_database(home, storage)
     found = find_study(opened, study)
     if not found.is_ours:
-        raise InputError(f"study {found.shown!r} was not made by alexsearch, so none of our workers is at it.")
+        raise InputError(f"study {found.shown!r} {found.not_ours}, so none of our workers is at it. {OTHERS}")
     queue = Queue(opened, found.study_id)
     queue.request_stop(now=now)
     running = "running ones go back into the queue within seconds" if now else "running ones are finished"
@@ -320,7 +323,7 @@ def retry(study: str | None, home: Path, storage: str | None, trials: tuple[int,
     opened = open_database(home, storage)
     found = find_study(opened, study)
     if not found.is_ours:
-        raise InputError(f"study {found.shown!r} was not made by alexsearch, so none of our workers would train them.")
+        raise InputError(f"study {found.shown!r} {found.not_ours}, so no worker would train them. {OTHERS}")
     queue = Queue(opened, found.study_id)
     there = sorted(failure.number for failure in last_failures(opened, found, queue.counts().failed))
     if others := sorted(set(trials) - set(there)):

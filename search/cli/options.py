@@ -221,6 +221,9 @@ def timeout_option(default: str) -> Callable[[Command], Command]:
     )
 
 
+skip_unreadable_option = click.option(
+    "--skip-unreadable", is_flag=True, help="Pass over pictures that can't be decoded, naming them."
+)
 force_option = click.option(
     "--force", is_flag=True, help="Replace what is there already, even if alexsearch did not write it."
 )

@@ -19,6 +19,7 @@ from search.cli.options import (
     json_option,
     open_database,
     print_json,
+    skip_unreadable_option,
     storage_options,
     study_option,
     trials_per_gpu_option,
@@ -31,12 +32,14 @@ _model_argument = click.argument("model", type=click.Path(path_type=Path))
 @click.command()
 @_model_argument
 @data_option("cifar10", help_end=": its test images")
+@skip_unreadable_option
 @home_option
 @json_option
-def evaluate(model: Path, data: str, home: Path, as_json: bool) -> None:
+def evaluate(model: Path, data: str, skip_unreadable: bool, home: Path, as_json: bool) -> None:
     """Measure a trained model on the test images.
 
-    JSON keys: model, data, images, accuracy, loss, classes (name: accuracy), confusion (rows are the true class).
+    JSON keys: model, data, images, accuracy, loss, classes (name: accuracy), confusion (rows are the true class), notes
+    (what was made of the data).
 
     \b
     alexsearch evaluate runs/quick/retrain/trial-00003/seed-0.keras
@@ -45,7 +48,7 @@ def evaluate(model: Path, data: str, home: Path, as_json: bool) -> None:
     from search.retraining.using import evaluate_model
     from search.screen.outcomes import print_evaluation
 
-    document = evaluate_model(model, data, Home(home))
+    document = evaluate_model(model, data, Home(home), skip_unreadable=skip_unreadable)
     if as_json:
         print_json(document)
     else:

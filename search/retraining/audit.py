@@ -78,7 +78,10 @@ def _judged(study: StudyRecord, trials: Sequence[FrozenTrial]) -> Judgement:
     if judgement and judgement.pruned:
         return judgement
     if not study.is_ours:
-        raise InputError(f"study {study.shown!r} was not made by alexsearch: how its trials were trained is not known.")
+        raise InputError(
+            f"study {study.shown!r} {study.not_ours}: how its trials were trained is not known. "
+            "Name another with --study."
+        )
     missing = "pruned" if judgement else "complete"
     raise InputError(f"study {study.shown!r} has no {missing} trial yet: there is nothing to audit.")
 

@@ -28,9 +28,12 @@ def recipe_of(storage: Storage, study: StudyRecord, trial: FrozenTrial) -> Recip
     """
     stored = trial.user_attrs
     if not study.is_ours or "config" not in stored or trial.value is None:
+        way_out = "Name one that it trained with --trial; `alexsearch best` lists the best."
+        if not study.is_ours:
+            way_out = "Name another study with --study: `alexsearch studies` says which are ours."
         raise InputError(
             f"trial {trial.number} of study {study.shown!r} has no configuration: alexsearch did not train it. "
-            "Export one that `alexsearch run` has trained."
+            f"{way_out}"
         )
     space, rows = study.attributes["space"], epoch_history(storage, trial._trial_id)
     config: TrainConfig | OwnConfig

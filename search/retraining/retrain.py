@@ -12,6 +12,7 @@ measured on its validation images, with seeds that no trial of the search had, a
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,7 +37,7 @@ from search.retraining.recipe import OwnRecipe, Recipe, read_recipe, write_recip
 from search.retraining.records import KeptJob, Record, RecordingWorkshop, Split, claimed
 from search.retraining.results import Images, Network, metrics_document, summed_up, write_results
 from search.retraining.view import SILENT, View
-from studies.record.catalog import all_studies
+from studies.record.catalog import study_by_uid
 from studies.record.retrained import Retrained, record
 from studies.show.notes import refresh_notes
 from studies.store.errors import StorageError
@@ -63,7 +64,7 @@ def retrain_recipe(
     """
     means.home.check_writable()
     split: Split = "validation" if validate else "test"
-    out = out or (means.home.reproduce if validate else means.home.retrain)(recipe.study, recipe.trial)
+    out = out or (means.home.reproduce if validate else means.home.retrain)(_folder(recipe, means), recipe.trial)
     with claimed(out, force=force):
         shop, images = open_workshop(recipe, split, means, view)
         for found in images.notes:
@@ -74,6 +75,15 @@ def retrain_recipe(
         view.note(f"{what}, {seeds} seed{'s' * (seeds > 1)}")
         outcome = retrain(recipe, jobs, shop, images)
     return written_back(recipe, outcome, means)
+
+
+def _folder(recipe: Recipe, means: Means) -> str:
+    """The name that the recipe's study was begun with, and its folder is called by, whatever it is called by now."""
+    study = None
+    if means.storage and recipe.study_uid:
+        with contextlib.suppress(StorageError):  # what it comes to says that the database is away
+            study = study_by_uid(means.storage, recipe.study_uid)
+    return study.folder if study else recipe.study
 
 
 @dataclass(frozen=True)
@@ -251,7 +261,7 @@ def _write_back(recipe: Recipe, outcome: Outcome, storage: Storage | None, home:
     if problem or storage is None:
         return f"not written to a study: {problem}"
     try:
-        study = next((each for each in all_studies(storage) if each.attributes.get("uid") == recipe.study_uid), None)
+        study = study_by_uid(storage, recipe.study_uid or "")
         if study is None:
             return f"not written to a study: {recipe.study} is not in {storage.name}"
         record(storage, study, outcome.retrained)

@@ -34,8 +34,12 @@ def start_tensorflow(home: Home) -> None:
     configure()
 
 
-def evaluate_model(path: Path, source: str, home: Home, start: Starting = start_tensorflow) -> dict[str, Any]:
+def evaluate_model(
+    path: Path, source: str, home: Home, start: Starting = start_tensorflow, *, skip_unreadable: bool = False
+) -> dict[str, Any]:
     """Measure a `.keras` file on the test images of `source`; `alexsearch evaluate --help` documents the keys.
+
+    `skip_unreadable` passes over pictures that can't be decoded.
 
     Raises:
         InputError: its classes are called otherwise than those of the data.
@@ -46,7 +50,7 @@ def evaluate_model(path: Path, source: str, home: Home, start: Starting = start_
     from model.data import load_test
     from model.evaluate import evaluate
 
-    images = load_test(source, home.data)
+    images = load_test(source, home.data, skip_unreadable)
     evaluation = evaluate(model, images)
     if _has_names(names) and _has_names(images.class_names) and names != images.class_names:
         raise InputError(
@@ -61,6 +65,7 @@ def evaluate_model(path: Path, source: str, home: Home, start: Starting = start_
         "loss": evaluation.loss,
         "classes": dict(zip(evaluation.class_names, evaluation.class_accuracy, strict=True)),
         "confusion": evaluation.confusion,
+        "notes": list(images.notes),
     }
 
 

@@ -76,7 +76,7 @@ def verify_study(
     study = find_study(storage, name)
     if not study.is_ours:
         raise InputError(
-            f"study {study.shown!r} was not made by alexsearch, so it has no trials to train again. "
+            f"study {study.shown!r} {study.not_ours}, so it has no trials to train again. "
             "Name one of ours with --study: `alexsearch studies` lists them."
         )
     trials = _distinct(storage, study, top)

@@ -28,7 +28,7 @@ from search.run.request import RunError, RunOutcome, RunRequest, View
 from search.run.slot import Assignment, Slot
 from search.training.child import StartError
 from search.training.places import chosen_gpus, crowded, plan_places, visible_gpus
-from studies.queue.queue import Queue
+from studies.queue.queue import Queue, StudyGoneError
 from studies.queue.undertaker import BEAT_SECONDS, Undertaker
 from studies.record.catalog import StudyRecord, all_studies
 from studies.show.notes import refresh_notes
@@ -74,7 +74,7 @@ def run_search(request: RunRequest, view: View, stopping: threading.Event) -> Ru
     run.work()
     return RunOutcome(
         # It may have been renamed meanwhile.
-        study=next((each for each in all_studies(request.storage) if each.study_id == study.study_id), study),
+        study=next((each for each in all_studies(request.storage) if each.is_same(study)), study),
         counts=run.queue.counts(),
         seconds=time.monotonic() - started,
         interrupted=stopping.is_set(),
@@ -116,7 +116,7 @@ class _Run:
     ) -> None:
         request, space = prepared.request, prepared.request.space
         self.timeout = timeout
-        self.queue = Queue(request.storage, study.study_id)
+        self.queue = Queue(request.storage, study.study_id, study.attributes["uid"])
         self._request, self._study, self._view, self._stopping = request, study, view, stopping
         self._events: queues.Queue[Event] = queues.Queue()
         self._trials = StartedTrials(request.storage, {study.folder: study.study_id})
@@ -171,7 +171,7 @@ class _Run:
             self._ended.set()
             noting.join(NOTES_PATIENCE_SECONDS)
         if self._failures:
-            raise _as_run_error(self._failures[0])
+            raise self._as_run_error(self._failures[0])
         if not self._stopping.is_set():
             self._view.counted(self.queue.counts())
         log.info("study %s: the run ends", self._study.name)
@@ -226,8 +226,12 @@ class _Run:
                 trials = self._trials.get_all_trials(self._study.study_id, deepcopy=False)
                 refresh_notes(self._request.storage, self._study, trials)
 
-
-def _as_run_error(error: BaseException) -> BaseException:
-    if isinstance(error, StartError):
-        return RunError(f"{error}. `alexsearch doctor` says what is wrong; the study is whole, run it again after.")
-    return error
+    def _as_run_error(self, error: BaseException) -> BaseException:
+        if isinstance(error, StartError):
+            return RunError(f"{error}. `alexsearch doctor` says what is wrong; the study is whole, run it again after.")
+        if isinstance(error, StudyGoneError):
+            return RunError(
+                f"study {self._study.shown!r} was deleted while this run worked on it, so the run ends. `alexsearch "
+                "studies` lists those that there are; `alexsearch run` begins one anew."
+            )
+        return error

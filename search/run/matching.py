@@ -30,7 +30,7 @@ def existing_study(request: RunRequest) -> StudyRecord | None:
     if not study.is_ours:
         if _is_blank(request.storage, study):
             return None
-        raise InputError(f"study {name!r} was not made by alexsearch. Choose another name with --study.")
+        raise InputError(f"study {name!r} {study.not_ours}. Choose another name with --study.")
     before = SearchSpace.from_dict(study.attributes["space"])
     changed = differences(before, request.space)
     way_out = "Take the space back to what it was"

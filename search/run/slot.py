@@ -191,6 +191,8 @@ class Slot:
         except GivenValuesError as error:
             self._fail(taken, Failure(kind="values", text=str(error)), {})
             return None
+        if proposal.remark:
+            self._tell(taken, Noted(proposal.remark))
         if proposal.twin is None:
             return proposal.config
         self._take_over(taken, proposal.twin)
@@ -356,7 +358,7 @@ class Slot:
 
     def _lost(self, taken: Taken) -> None:
         self._work.queue.give_back(self.slot_id, taken.trial_id, crashed=False)
-        self._tell(taken, Noted("no longer ours: deleted, told from outside or given to another worker"))
+        self._tell(taken, Noted("no longer ours: somebody deleted it or told its result, or another worker has it"))
 
     def _drop_child(self) -> None:
         if self._child:

@@ -75,6 +75,8 @@ def print_evaluation(console: Console, document: Mapping[str, Any]) -> None:
     """What `search.retraining.using.evaluate_model` found."""
     console.print(f"{document['model']} on {document['images']} test images of {document['data']}:", soft_wrap=True)
     console.print(f"accuracy {document['accuracy']:.4f}, loss {document['loss']:.4f}")
+    for note in document["notes"]:
+        console.print(note, soft_wrap=True)
     _print_classes(console, document["classes"], "no test image")
 
 

@@ -145,7 +145,7 @@ def _own_study(storage: Storage, name: str | None) -> StudyRecord:
     study = find_study(storage, name)
     if not study.is_ours:
         raise InputError(
-            f"study {study.shown!r} was not made by alexsearch, so a report would not know what was asked. "
+            f"study {study.shown!r} {study.not_ours}, so a report would not know what was asked. "
             "Look at it in `alexsearch dashboard`."
         )
     return study

@@ -126,8 +126,8 @@ def print_status(console: Console, document: Mapping[str, Any]) -> None:
     if best:
         params = ", ".join(f"{one_line(key)} {_number(value)}" for key, value in best["params"].items())
         metric = _metric(document)
-        value = f"{one_line(metric.name)} {metric.shown(best['value'])}"
-        console.print(f"best: trial {best['number']}, {value} ({params})", soft_wrap=True)
+        value = f"{one_line(metric.name)} {metric.shown(best['value'])}" + (f" ({params})" if params else "")
+        console.print(f"best: trial {best['number']}, {value}", soft_wrap=True)
     _print_cost(console, **document["cost"])
     _print_failures(console, document["failures"], counts.failed)
     if document["slots"]:

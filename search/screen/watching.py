@@ -16,7 +16,15 @@ from rich.text import Text
 from search.base.terminal import Output
 from search.screen.live import WIDE, slots_table, sparkline
 from studies.queue.queue import Counts, Queue, SlotStatus
-from studies.record.catalog import best_over_time, described, find_study, top_trials
+from studies.record.catalog import (
+    StudyError,
+    StudyRecord,
+    all_studies,
+    best_over_time,
+    described,
+    find_study,
+    top_trials,
+)
 from studies.record.cost import ledger
 from studies.record.metric import Metric, trains
 from studies.record.pace import Pace, pace_of, recent_trials
@@ -58,7 +66,10 @@ class Look:
 
 def look(storage: Storage, name: str | None) -> Look:
     """How the study stands now. Raises StudyError if there is none."""
-    study = find_study(storage, name)
+    return _look_at(storage, find_study(storage, name))
+
+
+def _look_at(storage: Storage, study: StudyRecord) -> Look:
     queue = Queue(storage, study.study_id)
     counts, slots = queue.counts(), queue.slots()
     top = top_trials(storage, study, 1)
@@ -86,9 +97,10 @@ def watch(
 ) -> None:
     """Show the study, anew after `every` seconds, until it is settled or stopped, or until Ctrl-C, which stops nothing.
 
-    Raises StudyError if there is none.
+    Raises StudyError if there is none, or no longer.
     """
-    latest = look(storage, name)
+    study = find_study(storage, name)
+    latest = _look_at(storage, study)
     said = ""
     with Live(
         console=console, get_renderable=lambda: view(latest, console), auto_refresh=False, transient=True
@@ -105,7 +117,18 @@ def watch(
                 pause(every)
             except KeyboardInterrupt:
                 return
-            latest = look(storage, latest.name)
+            study = _followed(storage, study)
+            if study.name != latest.name:
+                console.print(Text(f"study {one_line(latest.name)} is called {study.shown} now"), soft_wrap=True)
+            latest = _look_at(storage, study)
+
+
+def _followed(storage: Storage, study: StudyRecord) -> StudyRecord:
+    """The same study, which may have another name by now. Raises StudyError if it was deleted."""
+    now = next((each for each in all_studies(storage) if each.is_same(study)), None)
+    if now is None:
+        raise StudyError(f"study {study.shown!r} was deleted. `alexsearch studies` lists those that there are.")
+    return now
 
 
 def view(latest: Look, console: Output) -> Group:

@@ -7,18 +7,22 @@ with it any global figure or display, is never imported, and matplotlib only whe
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from studies.words import WRITTEN_BY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 BLUE, ORANGE, GREEN, RED, PINK, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
 INK, GREY = "#222222", "#8A8A8A"
@@ -27,6 +31,23 @@ LOOKS: Mapping[str, tuple[str, str]] = MappingProxyType(
 )
 """The colour and marker of each state, in the order of drawing: the few failures lie on top of the many that went well.
 """
+
+
+def in_our_style(draw: Callable[P, T]) -> Callable[P, T]:
+    """`draw` by matplotlib's own defaults, whatever a `matplotlibrc` in the working folder or a home says.
+
+    What a Python program has set before is left as it was.
+    """
+
+    @functools.wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> T:
+        import matplotlib as mpl
+
+        with mpl.rc_context():
+            mpl.rcdefaults()
+            return draw(*args, **kwargs)
+
+    return drawn
 
 
 def new_picture(width: float, height: float, columns: int = 1) -> tuple[Figure, Any]:
@@ -78,6 +99,7 @@ def save_both(figure: Figure, stem: Path) -> list[Path]:
     return [save(figure, stem.with_name(f"{stem.name}.{kind}")) for kind in ("png", "svg")]
 
 
+@in_our_style
 def as_bytes(figure: Figure, kind: str) -> bytes:
     """The picture as a file's content, "png" or "svg". The same data gives the same bytes: no date, no random ids."""
     import matplotlib as mpl

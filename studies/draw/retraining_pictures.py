@@ -8,7 +8,19 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, Protocol
 
-from studies.draw.picture import BLUE, GREEN, INK, RED, SKY, legend_below, new_picture, percent, save_both, whole_epochs
+from studies.draw.picture import (
+    BLUE,
+    GREEN,
+    INK,
+    RED,
+    SKY,
+    in_our_style,
+    legend_below,
+    new_picture,
+    percent,
+    save_both,
+    whole_epochs,
+)
 from studies.record.published import PAPER_LEVEL, PAPER_NAME, PAPER_SCORE, paper_points
 
 if TYPE_CHECKING:
@@ -41,6 +53,7 @@ class Score:
     loss: float
 
 
+@in_our_style
 def training_pictures(
     histories: Sequence[Sequence[EpochRow]],
     out: Path,
@@ -116,6 +129,7 @@ def _draw_test(axes: Axes, last_epoch: int, values: Sequence[float], *, is_share
     axes.plot([last_epoch] * len(values), values, label=label, zorder=5, clip_on=False, **style)
 
 
+@in_our_style
 def score_picture(
     scores: Sequence[Score], out: Path, *, title: str, paper: bool = False, measured: str = "test"
 ) -> list[Path]:
@@ -150,6 +164,7 @@ def score_picture(
     return save_both(figure, out / "score")
 
 
+@in_our_style
 def class_accuracy_picture(
     accuracies: Sequence[Sequence[float]], class_names: Sequence[str], out: Path, *, title: str, measured: str = "test"
 ) -> list[Path]:
@@ -185,6 +200,7 @@ def class_accuracy_picture(
     return save_both(figure, out / "class_accuracy")
 
 
+@in_our_style
 def confusion_picture(
     matrix: npt.NDArray[np.integer[Any]], class_names: Sequence[str], out: Path, *, title: str
 ) -> list[Path]:

@@ -10,7 +10,19 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from studies.draw.figure_style import Scale
-from studies.draw.picture import BLUE, GREEN, INK, LOOKS, SKY, as_bytes, new_picture, percent, plain, whole_epochs
+from studies.draw.picture import (
+    BLUE,
+    GREEN,
+    INK,
+    LOOKS,
+    SKY,
+    as_bytes,
+    in_our_style,
+    new_picture,
+    percent,
+    plain,
+    whole_epochs,
+)
 from studies.record.curves import best_of, best_steps, points_of, settled_in_order, value_of
 from studies.record.metric import ACCURACY, Metric
 from studies.record.panels import IMAGE_PANELS, Panel
@@ -25,6 +37,7 @@ if TYPE_CHECKING:
 SIZES = {"o": 4, "X": 6, ">": 4, "s": 4}
 
 
+@in_our_style
 def study_picture(
     trials: Sequence[FrozenTrial],
     metric: Metric = ACCURACY,
@@ -103,6 +116,7 @@ def _draw_progress(
     axes.set(title="Best as the budget is spent", xlabel="settled trials", ylabel=plain(scale.metric.title))
 
 
+@in_our_style
 def trial_picture(
     number: int,
     history: Sequence[Mapping[str, Any]],

@@ -32,7 +32,7 @@ from studies.queue import limits
 from studies.queue.limits import STOP, STOPPED_BY, Limits
 from studies.queue.process import is_dead_here, machine, process_started
 from studies.store.artifact_names import named_artifacts
-from studies.store.attributes import STUDY_SYSTEM, TRIAL_SYSTEM, TRIAL_USER
+from studies.store.attributes import STUDY_SYSTEM, STUDY_USER, TRIAL_SYSTEM, TRIAL_USER
 from studies.store.epochs import epoch_row
 from studies.store.schema import EPOCHS, SLOTS
 from studies.store.shapes import is_number, is_text, is_whole
@@ -114,12 +114,18 @@ class SlotStatus:
     """Its process was on this machine and has ended."""
 
 
+class StudyGoneError(Exception):
+    """The study was deleted, or is another one by now: SQLite gives the id of a deleted study to a new one."""
+
+
 class Queue:
     """The queue of one study. May be shared by the threads of a process."""
 
-    def __init__(self, storage: Storage, study_id: int) -> None:
+    def __init__(self, storage: Storage, study_id: int, uid: str | None = None) -> None:
+        """Whoever works on the study gives its `uid`: nothing is taken from, or recorded in, another of its id."""
         self.storage = storage
         self.study_id = study_id
+        self._uid = uid
 
     def fill(self, total: int, baseline: Mapping[str, Any] | None = None) -> int:
         """Put waiting trials in until the study has `total` of them, and return how many were added.
@@ -129,6 +135,7 @@ class Queue:
 
         def body(session: orm.Session) -> int:
             hold_study(session, self.study_id)
+            self._check_study(session)
             remove_orphans(session)
             known = sa.select(sa.func.count(), sa.func.max(TRIALS.c.number)).where(TRIALS.c.study_id == self.study_id)
             present, last = session.execute(known).one()
@@ -183,10 +190,13 @@ class Queue:
 
         Raises:
             LookupError: the slot is gone: it was taken for dead. Join anew.
+            StudyGoneError: the study was deleted. There is nothing to join any more.
         """
 
         def body(session: orm.Session) -> Taken | None:
-            if not self._beat(session, [slot_id], epoch=0, images_per_second=0.0):
+            is_there = self._beat(session, [slot_id], epoch=0, images_per_second=0.0)
+            self._check_study(session)
+            if not is_there:
                 raise LookupError(f"slot {slot_id} is gone")
             held = session.scalar(sa.select(SLOTS.c.trial_id).where(SLOTS.c.slot_id == slot_id))
             if held is not None and self._holds(session, slot_id, held):
@@ -448,6 +458,13 @@ class Queue:
             _set(session, trial_id, state=TrialState.WAITING, datetime_complete=None)
         return [number for _, number in found]
 
+    def _is_the_study(self, session: orm.Session) -> bool:
+        return self._uid is None or STUDY_USER.read(session, self.study_id, "uid") == self._uid
+
+    def _check_study(self, session: orm.Session) -> None:
+        if not self._is_the_study(session):
+            raise StudyGoneError(f"the study with the id {self.study_id} was deleted")
+
     def _stop(self, session: orm.Session) -> str | None:
         stop = STUDY_SYSTEM.read(session, self.study_id, STOP)
         return stop if stop in ("after", "now") else None
@@ -467,7 +484,7 @@ class Queue:
         """Beat, and tell whether the slot still holds the trial and the trial still runs."""
         held = sa.update(SLOTS).where(SLOTS.c.slot_id == slot_id, SLOTS.c.trial_id == trial_id)
         result = session.execute(held.values(beats=SLOTS.c.beats + 1, beat_at=self._now(), **values))
-        if not getattr(result, "rowcount", 0):
+        if not getattr(result, "rowcount", 0) or not self._is_the_study(session):
             return False
         # Somebody may have deleted the trial, or told its result, from the dashboard.
         state = session.scalar(sa.select(TRIALS.c.state).where(TRIALS.c.trial_id == trial_id).with_for_update())

@@ -66,7 +66,7 @@ class StudyRecord:
         if "space" not in self.attributes:
             return ""
         missing = [key for key in shapes.STUDY if key not in self.attributes]
-        return ", ".join([*missing, *shapes.odd_ones(self.attributes, shapes.STUDY)])
+        return ", ".join([*missing, *shapes.odd_ones(self.attributes, {**shapes.STUDY, **shapes.STUDY_FOLDER})])
 
     @cached_property
     def metric(self) -> Metric:
@@ -83,9 +83,19 @@ class StudyRecord:
         return "" if self.is_ours else FOREIGN
 
     @property
+    def not_ours(self) -> str:
+        """What to say of a study that is none of ours: "was not made by alexsearch", or what was changed."""
+        return f"is {self.origin}" if self.odd else "was not made by alexsearch"
+
+    @property
     def folder(self) -> str:
         """The name that it was begun with, under which a home keeps its checkpoints and logs."""
-        return str(self.attributes.get("folder") or self.name)
+        changed = shapes.odd_ones(self.attributes, shapes.STUDY_FOLDER)
+        return self.name if changed else self.attributes.get("folder", self.name)
+
+    def is_same(self, other: StudyRecord) -> bool:
+        """Whether it is the other one, perhaps renamed since: SQLite gives the id of a deleted study to a new one."""
+        return self.study_id == other.study_id and self.attributes.get("uid") == other.attributes.get("uid")
 
     @property
     def shown(self) -> str:
@@ -141,6 +151,11 @@ def find_study(storage: Storage, name: str | None) -> StudyRecord:
     if len(candidates) > 1:
         raise StudyError(f"{storage.name} has several studies. Say which with --study NAME: {_names(candidates)}.")
     return candidates[0]
+
+
+def study_by_uid(storage: Storage, uid: str) -> StudyRecord | None:
+    """The study with this `uid`, whatever it is called by now; None if it is not here."""
+    return next((each for each in all_studies(storage) if each.attributes.get("uid") == uid), None)
 
 
 def _names(studies: Sequence[StudyRecord]) -> str:
@@ -300,8 +315,10 @@ def trial_by_number(storage: Storage, study: StudyRecord, number: int) -> Frozen
     try:
         trial = storage.get_trial(storage.get_trial_id_from_study_id_trial_number(study.study_id, number))
     except KeyError:
-        budget = Queue(storage, study.study_id).counts().budget
-        numbers = f"its numbers are 0 to {budget - 1}" if budget else "it has none yet"
+        last = last_number(storage, study)
+        numbers = "it has none yet" if last is None else f"its numbers are 0 to {last}"
+        if last is not None and number < last:
+            numbers = "somebody deleted it"
         raise StudyError(f"study {study.shown!r} has no trial {number}: {numbers}.") from None
     if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
         return trial
@@ -312,6 +329,13 @@ def trial_by_number(storage: Storage, study: StudyRecord, number: int) -> Frozen
         f"trial {number} of study {study.shown!r} {is_now}: only a complete or pruned one has a value. "
         "`alexsearch best` shows the best."
     )
+
+
+def last_number(storage: Storage, study: StudyRecord) -> int | None:
+    """The highest number of a trial of the study; None if it has none."""
+    query = sa.select(sa.func.max(TRIALS.c.number)).where(TRIALS.c.study_id == study.study_id)
+    found: int | None = storage.read(lambda session: session.scalar(query))
+    return found
 
 
 def described(counts: Counts) -> str:

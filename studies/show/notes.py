@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import orm
 
-from studies.record.catalog import StudyRecord, described
+from studies.record.catalog import StudyRecord, all_studies, described
 from studies.record.findings import Findings, findings_of
 from studies.record.published import PAPER_SCORE
-from studies.store.attributes import STUDY_SYSTEM, STUDY_USER
+from studies.store.attributes import STUDY_SYSTEM
 from studies.store.shapes import is_whole
 from studies.store.storage import Storage
 from studies.store.tables import hold_study
@@ -49,11 +49,10 @@ def refresh_notes(storage: Storage, study: StudyRecord, trials: Sequence[FrozenT
     """
     if not study.is_ours:
         return
-    attributes = storage.read(lambda session: STUDY_USER.read_all(session, study.study_id))
-    study = replace(study, attributes=attributes)  # retrained since, perhaps
-    if not study.is_ours:
+    now = next((each for each in all_studies(storage) if each.is_same(study)), None)  # retrained since, or renamed
+    if now is None or not now.is_ours:
         return
-    found = findings_of(storage, study, trials)
+    found = findings_of(storage, now, trials)
     body = study_note(found)
     figures = {f"{_PLOT}{name}:0": text for name, text in _figures(found).items()}
 

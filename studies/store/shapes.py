@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from studies.words import check_study_name
+
 ODD = "odd"
 """The attribute that names those left out."""
 LONGEST_TEXT = 20_000
@@ -162,6 +164,15 @@ def _is_versions(value: Any) -> bool:
     return isinstance(value, dict) and all(map(is_text, value.values()))
 
 
+def _is_folder(value: Any) -> bool:
+    """The name of a study of ours. Those of other programs are renamed without it."""
+    try:
+        check_study_name(value if isinstance(value, str) else "")
+    except ValueError:
+        return False
+    return True
+
+
 STUDY: Mapping[str, Shape] = MappingProxyType(
     {
         "space": _is_space,
@@ -170,6 +181,9 @@ STUDY: Mapping[str, Shape] = MappingProxyType(
     }
 )
 """What makes a study one of ours."""
+
+STUDY_FOLDER: Mapping[str, Shape] = MappingProxyType({"folder": _is_folder})
+"""What a study of ours has beside that, if it has another name than it was begun with."""
 
 TRIAL: Mapping[str, Shape] = MappingProxyType(
     {

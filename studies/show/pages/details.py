@@ -11,8 +11,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from studies.queue.queue import Queue
-from studies.record.catalog import StudyRecord, top_trials
+from studies.record.catalog import StudyRecord, last_number, top_trials
 from studies.record.curves import points_of
 from studies.record.metric import Metric, trains
 from studies.record.panels import Panel, measured, panels_of, points
@@ -51,7 +50,7 @@ def trial_page(reader: Reader, study: StudyRecord, number: int, now: datetime.da
     trial = reader.trial(study, number)
     history = epoch_history(reader.storage, trial._trial_id)
     best = reader.best(study)
-    last = Queue(reader.storage, study.study_id).counts().budget - 1
+    last = last_number(reader.storage, study) or 0
     return {
         "study": study,
         "trial": row_of(trial),

@@ -169,7 +169,7 @@ class _Site:
     def steer(self, study_id: int, what: str) -> Any:
         study = self._reader.study(study_id)
         if not study.is_ours:
-            raise StudyError(f"Study {study.shown} was not made by alexsearch, so none of our workers is at it.")
+            raise StudyError(f"Study {study.shown} {study.not_ours}, so none of our workers is at it.")
         queue = Queue(self._reader.storage, study_id)
         if what == "stop":
             queue.request_stop(now=self._bottle.request.forms.get("now") == "yes")
