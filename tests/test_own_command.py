@@ -12,7 +12,7 @@ import pytest
 from own_programs import Own, epochs, failure, history
 
 from search.training.child import ChildError
-from search.training.messages import Finished, ProgramFound, Said
+from search.training.messages import Finished, OpenOwn, ProgramFound, Said, Train, Verdict, from_own
 
 PROGRAMS = Path(__file__).parent / "programs"
 
@@ -152,3 +152,18 @@ def test_program_that_is_missing_changed_or_can_not_be_started_is_refused(tmp_pa
         assert own.refusal() == f"[train] command: {file} can't be started (No such file or directory)"
     with command(tmp_path, "no program at all") as own:
         assert own.refusal() == f"[train] command: {file} can't be started (Exec format error)"
+
+
+def test_documented_session_is_what_is_said() -> None:
+    told: dict[str, type[OpenOwn | Train | Verdict]] = {"open": OpenOwn, "train": Train, "verdict": Verdict}
+    seen = set()
+    text = (Path(__file__).parent.parent / "docs" / "training-process.md").read_text()
+    for line in text.splitlines():
+        if line.startswith("to it  ") and line.endswith("}"):
+            said = json.loads(line.removeprefix("to it"))
+            assert set(told[said["kind"]].model_fields) == set(said)
+            told[said["kind"]].model_validate_json(line.removeprefix("to it"))
+            seen.add(said["kind"])
+        elif line.startswith("from it  "):
+            seen.add(from_own(line.removeprefix("from it")).kind)
+    assert seen == {"open", "train", "verdict", "ready", "begun", "report", "finished"}
