@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -119,6 +120,19 @@ def test_message_of_an_unknown_kind_is_told(tmp_path: Path) -> None:
         own.ready()
         with pytest.raises(ChildError, match="said what is not a message of ours"):
             own.train()
+
+
+def test_file_among_the_arguments_of_a_command_is_checked_too(tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text("as it was")
+    with command(tmp_path, shell({"kind": "finished"})) as own:
+        files = ((str(script), hashlib.sha256(b"as it was").hexdigest()),)
+        own.program = own.program.model_copy(update={"arguments": (str(script),), "files": files})
+        own.again()
+        assert own.ready().data.fingerprint == own.program.fingerprint != own.program.sha256
+        script.write_text("another")
+        own.again()
+        assert own.refusal().startswith(f"{script}: has changed, or is another version")
 
 
 def test_program_that_reads_no_verdict_is_not_waited_for(tmp_path: Path) -> None:
