@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 from own_programs import Own, epochs, failure, history
 
 from search.training.child import ChildError
-from search.training.messages import Finished, ProgramFound, Said
+from search.training.messages import Finished, OpenOwn, ProgramFound, Said, Train, Verdict, from_own
 
 PROGRAMS = Path(__file__).parent / "programs"
 
@@ -121,6 +122,19 @@ def test_message_of_an_unknown_kind_is_told(tmp_path: Path) -> None:
             own.train()
 
 
+def test_file_among_the_arguments_of_a_command_is_checked_too(tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text("as it was")
+    with command(tmp_path, shell({"kind": "finished"})) as own:
+        files = ((str(script), hashlib.sha256(b"as it was").hexdigest()),)
+        own.program = own.program.model_copy(update={"arguments": (str(script),), "files": files})
+        own.again()
+        assert own.ready().data.fingerprint == own.program.fingerprint != own.program.sha256
+        script.write_text("another")
+        own.again()
+        assert own.refusal().startswith(f"{script}: has changed, or is another version")
+
+
 def test_program_that_reads_no_verdict_is_not_waited_for(tmp_path: Path) -> None:
     loop = """i=0; while [ $i -lt 3000 ]; do echo '{"kind": "report", "values": {"score": 1}}'; i=$((i+1)); done"""
     with command(tmp_path, shell(loop, {"kind": "finished"})) as own:
@@ -152,3 +166,18 @@ def test_program_that_is_missing_changed_or_can_not_be_started_is_refused(tmp_pa
         assert own.refusal() == f"[train] command: {file} can't be started (No such file or directory)"
     with command(tmp_path, "no program at all") as own:
         assert own.refusal() == f"[train] command: {file} can't be started (Exec format error)"
+
+
+def test_documented_session_is_what_is_said() -> None:
+    told: dict[str, type[OpenOwn | Train | Verdict]] = {"open": OpenOwn, "train": Train, "verdict": Verdict}
+    seen = set()
+    text = (Path(__file__).parent.parent / "docs" / "training-process.md").read_text()
+    for line in text.splitlines():
+        if line.startswith("to it  ") and line.endswith("}"):
+            said = json.loads(line.removeprefix("to it"))
+            assert set(told[said["kind"]].model_fields) == set(said)
+            told[said["kind"]].model_validate_json(line.removeprefix("to it"))
+            seen.add(said["kind"])
+        elif line.startswith("from it  "):
+            seen.add(from_own(line.removeprefix("from it")).kind)
+    assert seen == {"open", "train", "verdict", "ready", "begun", "report", "finished"}

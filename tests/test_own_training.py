@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import json
 import os
@@ -19,6 +20,7 @@ import pytest
 from own_programs import PARAMS, Own, epochs, failure, history
 
 from search.space.own import OwnConfig
+from search.training import own_trial
 from search.training.child import ChildError
 from search.training.messages import Epoch, Finished, ProgramFound, Said, Train
 from search.training.own_child import OwnChild
@@ -315,7 +317,8 @@ def test_processes_that_it_leaves_are_gone_when_the_trial_is(tmp_path: Path) -> 
         commands = [each.cmdline()[-1] for each in family if each.status() != psutil.STATUS_ZOMBIE]
         assert commands == ["61"]
         assert len(running(own.process)) == 2
-        assert re.search(r"ended \d processes that it had left", own.log)
+        assert re.search(r"trial 0 left \d processes, which were ended: the next has a new process", own.log)
+        assert own.process.outgrown()
         assert isinstance(own.train()[-1], Finished)
         own.process.kill()
         assert running(own.process) == []
@@ -630,6 +633,7 @@ def test_processes_of_its_own_find_its_functions(tmp_path: Path) -> None:
     """
     with Own(tmp_path, source) as own:
         assert epochs(own.trained()) == {3: {"score": 0.5}}
+        assert not own.process.outgrown()  # the tracker that multiprocessing has started belongs to the interpreter
 
 
 def test_function_has_the_users_environment_without_our_passwords(
@@ -667,6 +671,17 @@ def other_pythons() -> list[str]:
             if asked.stdout.strip() == b"True":
                 kept.append(python)
     return kept
+
+
+def test_its_file_is_python_3_8_and_imports_pythons_own_library_alone() -> None:
+    tree = ast.parse(Path(own_trial.__file__).read_bytes(), feature_version=(3, 8))
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {
+        name
+        for node in imports
+        for name in ([a.name for a in node.names] if isinstance(node, ast.Import) else [node.module])
+    }
+    assert {str(name).partition(".")[0] for name in names} <= sys.stdlib_module_names
 
 
 def test_any_python_from_3_8_trains_without_any_package(tmp_path: Path) -> None:

@@ -230,12 +230,14 @@ def _refusal(program: Program) -> str | None:
     """Why a command is not started. A function's file is checked by the process that has read it."""
     if program.function is not None:
         return None
-    try:
-        found = hashlib.sha256(Path(program.file).read_bytes()).hexdigest()
-    except OSError as error:
-        return f"[train] command: {program.file} can't be read ({error.strerror})"
-    if found != program.sha256:
-        return own_trial.changed(program.file, found, program.sha256)
+    for file, sha256 in ((program.file, program.sha256), *program.files):
+        try:
+            with Path(file).open("rb") as opened:
+                found = hashlib.file_digest(opened, "sha256").hexdigest()
+        except OSError as error:
+            return f"[train] command: {file} can't be read ({error.strerror})"
+        if found != sha256:
+            return own_trial.changed(file, found, sha256)
     if not os.access(program.file, os.X_OK):
         return f"[train] command: {program.file} is not executable: chmod +x {program.file}"
     return None

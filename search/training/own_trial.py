@@ -51,7 +51,10 @@ MARK = "ALEXSEARCH_TRAINING"
 """A variable that all processes of one training have: they are found by it, whoever is their parent by then."""
 _MARKED = f"{MARK}={os.environ.get(MARK, '')}"
 THREAD_SECONDS = 1.0
-"""How long a thread that the function left behind may take to end."""
+PROCESS_SECONDS = 0.2
+"""How long threads and processes that the function left behind may take to end by themselves."""
+LOKY = ("joblib.externals.loky.backend.resource_tracker", "loky.backend.resource_tracker")
+"""Each starts a process that serves the interpreter until it ends, as multiprocessing's tracker does."""
 KILL_SECONDS = 2.0
 PROC = Path("/proc")
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
@@ -133,11 +136,11 @@ def as_number(value: Any) -> float | None:
     """`value` as a float if it is a number: Python's, or an array of one, as NumPy, PyTorch and JAX have them."""
     if isinstance(value, (str, bytes, bytearray)):
         return None
-    if not isinstance(value, (int, float)) and callable(getattr(value, "item", None)):
-        if math.prod(getattr(value, "shape", ())) != 1:
-            return None
-        value = value.item()
     with contextlib.suppress(TypeError, ValueError, OverflowError):
+        if not isinstance(value, (int, float)) and callable(getattr(value, "item", None)):
+            if math.prod(getattr(value, "shape", ())) != 1:
+                return None
+            value = value.item()
         if not isinstance(value, (bool, str, bytes)):
             return float(value)
     return None
@@ -199,8 +202,10 @@ class Wire:
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _let_go(self) -> None:
-        os.close(self._incoming)
-        os.close(self._outgoing)
+        for pipe in (self._incoming, self._outgoing):
+            if pipe >= 0:  # a child of a child has let go already
+                os.close(pipe)
+        self._incoming = self._outgoing = -1
 
     def _listen(self) -> None:
         rest = b""
@@ -515,7 +520,8 @@ class Trial:
     def log(self, text: str) -> None:
         """Say something to whoever watches the study."""
         print(text, file=sys.stderr)
-        self._wire.send(kind="log", trial=self.number, text=one_line(str(text)))
+        if os.getpid() == self._pid:
+            self._wire.send(kind="log", trial=self.number, text=one_line(str(text)))
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("trial can't be sent to another process: report what it sends back")
@@ -730,16 +736,37 @@ class _Runner:
         threads = set(threading.enumerate())
         os.chdir(self._folder)
         failure = self._failure_of(message)
-        killed = kill_family(*_self(), self._spared)
-        if killed:
-            print(f"trial {message['trial']}: ended {killed} processes that it had left", file=sys.stderr)
-        gc.collect()
-        reusable = PROC.is_dir() and not self._left(threads)
+        gc.collect()  # what a cycle still holds ends its processes and threads by itself
+        left = [*self._end_processes(), *self._threads_beside(threads)]
+        if left:
+            print(f"trial {message['trial']} left {', '.join(left)}: the next has a new process", file=sys.stderr)
+        answer: dict[str, Any] = {"trial": message["trial"], "reusable": PROC.is_dir() and not left}
         if failure is None:
-            self._wire.send(kind="finished", trial=message["trial"], reusable=reusable)
+            self._wire.send(kind="finished", **answer)
             return
-        retry = failure.pop("retry")
-        self._wire.send(kind="failed", trial=message["trial"], failure=failure, retry=retry, reusable=reusable)
+        retry, failure["text"] = failure.pop("retry"), one_line(failure["text"])
+        self._wire.send(kind="failed", failure=failure, retry=retry, **answer)
+
+    def _end_processes(self) -> list[str]:
+        """End the processes that the function has left, and say so: what is in memory may still count on them."""
+        trackers = [sys.modules.get(name) for name in ("multiprocessing.resource_tracker", *LOKY)]
+        kept = {getattr(getattr(each, "_resource_tracker", None), "_pid", None) for each in trackers}
+
+        def left() -> Set[tuple[int, bytes]]:
+            return {each for each in family(*_self()) - self._spared if each[0] not in kept}
+
+        until = time.monotonic() + PROCESS_SECONDS
+        while left():
+            if time.monotonic() > until:
+                break
+            time.sleep(0.01)
+        else:
+            return []
+        spared = family(*_self()) - left()
+        handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch's raises in whatever runs
+        killed = kill_family(*_self(), spared)
+        signal.signal(signal.SIGCHLD, handler or signal.SIG_DFL)
+        return [f"{killed} processes, which were ended"] if killed else []
 
     def _failure_of(self, message: dict[str, Any]) -> dict[str, Any] | None:
         pid = os.getpid()
@@ -771,13 +798,15 @@ class _Runner:
         names = {each.__name__ for each in type(error).__mro__}
         if names & OUT_OF_MEMORY or "out of memory" in text.lower() or "RESOURCE_EXHAUSTED" in text:
             return {"kind": "out-of-memory", "text": text, "retry": False}
-        if isinstance(error, KeyError) and error.args and error.args[0] not in trial.params:
+        last = traceback.extract_tb(error.__traceback__)[-1].line
+        if isinstance(error, KeyError) and last and ".params[" in last:
             text += f"; trial.params has {', '.join(trial.params) or 'nothing'}"
         return {"kind": "error", "text": text, "retry": True}
 
-    def _left(self, before: Set[threading.Thread]) -> bool:
-        """Whether threads of the function go on. A library's own, which serve it until the process ends, may."""
+    def _threads_beside(self, before: Set[threading.Thread]) -> list[str]:
+        """The threads that the function has left, but for a library's own, which serve it until the process ends."""
         until = time.monotonic() + THREAD_SECONDS
+        left = []
         for thread in set(threading.enumerate()) - before:
             module = sys.modules.get(type(thread).__module__)
             foreign = isinstance(thread, threading._DummyThread)  # started by C, as PyTorch's are
@@ -785,9 +814,8 @@ class _Runner:
             if not (foreign or library):
                 thread.join(max(0.0, until - time.monotonic()))
                 if thread.is_alive():
-                    print(f"thread {thread.name} was left running: the next trial has a new process", file=sys.stderr)
-                    return True
-        return False
+                    left.append(f"the thread {thread.name}")
+        return left
 
     def _is_own(self, module: ModuleType | None) -> bool:
         file = getattr(module, "__file__", None)
@@ -817,7 +845,7 @@ def main() -> None:
     try:
         function = _load(opening)
     except _Refusal as refusal:
-        wire.send(kind="refused", message=str(refusal))
+        wire.send(kind="refused", message=one_line(str(refusal), 4000))
         end()
     runner = _Runner(wire, opening, function)
     wire.send(kind="ready", device=opening["device"], versions=_versions())
