@@ -135,7 +135,9 @@ class _Run:
             provenance=provenance(),
             queue=self.queue,
             storage=self._trials,
-            pruner=build_pruner(space.pruner, space.max_epochs),
+            pruner=build_pruner(
+                space.pruner, space.max_epochs, accuracy=not space.trains_own, epochs_of=space.epochs_of
+            ),
             tell=self._events.put,
             stopping=stopping,
             start=request.start,
