@@ -62,7 +62,7 @@ def _is_blank(storage: Storage, study: StudyRecord) -> bool:
     """Whether another worker is just making the study, or died while it did: `open_study` makes it whole."""
     if study.attributes or storage.get_n_trials(study.study_id):
         return False
-    return storage.get_study_directions(study.study_id) == [StudyDirection.MAXIMIZE]
+    return storage.get_study_directions(study.study_id) in ([StudyDirection.MAXIMIZE], [StudyDirection.MINIMIZE])
 
 
 def is_done(request: RunRequest, study: StudyRecord) -> bool:

@@ -67,6 +67,7 @@ from search.training.messages import (
 from search.training.places import Place
 from search.training.starting import start_process
 from studies.queue.queue import RETRIES, Queue, Taken
+from studies.record.metric import Metric
 from studies.words import failure_in_words
 
 IDLE_SECONDS = 1.0
@@ -303,11 +304,12 @@ class Slot:
     def _settle(self, taken: Taken, training: _Training) -> None:
         """Its training has ended: COMPLETE, or PRUNED if it was told to end before its last epoch."""
         last, planned, cost = training.history[-1], training.config.epochs, training.cost()
-        value = last.named()[self._work.space.metric] or 0.0
+        metric = self._work.space.metric
+        value = last.named()[metric] or 0.0
         state, attributes = TrialState.COMPLETE, cost
         happened: Happening = Completed(value, cost["seconds"])
         if training.pruned and last.epoch < planned:
-            reason = f"pruned after epoch {last.epoch} of {planned} at {value:.4f}"
+            reason = f"pruned after epoch {last.epoch} of {planned} at {Metric(metric).shown(value)}"
             state, attributes = TrialState.PRUNED, cost | {"reason": reason}
             happened = Pruned(reason, cost["seconds"])
         if self._work.queue.settle(self.slot_id, taken.trial_id, state, value, attributes):

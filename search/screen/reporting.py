@@ -137,8 +137,11 @@ def _relative(path: str) -> str:
 
 
 def _short(value: Any) -> Any:
-    """A range without the `log = false` that it has anyway."""
-    return {key: inner for key, inner in value.items() if inner is not False} if isinstance(value, Mapping) else value
+    """A range without the `log = false` that it has anyway, and its condition behind it."""
+    if not isinstance(value, Mapping):
+        return value
+    kept = {key: inner for key, inner in value.items() if key != "when" and (key, inner) != ("log", False)}
+    return {**kept, "when": value["when"]} if "when" in value else kept
 
 
 def _own_study(storage: Storage, name: str | None) -> StudyRecord:

@@ -57,6 +57,11 @@ class Metric:
         return "validation accuracy" if self.name == "val_accuracy" else one_line(self.name)
 
     @property
+    def heading(self) -> str:
+        """The same where a word of ours begins with a capital; the user's own name stays as it is."""
+        return self.title.capitalize() if self.name in ("val_accuracy", UNNAMED) else self.title
+
+    @property
     def best_word(self) -> str:
         """ "highest" or "lowest"."""
         return "lowest" if self.smaller_is_better else "highest"

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 
 from studies.record.metric import Metric
-from studies.record.panels import panels_of
+from studies.record.panels import measured, panels_of
 from studies.record.published import stands_beside
 from studies.store.artifact_names import KINDS, PREFIX
 from studies.store.attributes import STUDY_USER
@@ -42,7 +42,7 @@ def drawn_artifact(storage: Storage, artifact_id: str) -> bytes | None:
         return None
     if name == "epochs.csv":
         table = io.StringIO(newline="")
-        writer = csv.DictWriter(table, fieldnames=list(dict.fromkeys(key for row in history for key in row)))
+        writer = csv.DictWriter(table, fieldnames=["epoch", *measured(history), "seconds"])
         writer.writeheader()
         writer.writerows(history)
         return table.getvalue().encode()

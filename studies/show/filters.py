@@ -19,16 +19,6 @@ def gain(value: float, metric: Metric = ACCURACY) -> str:
     return metric.difference(value).replace("-", "\N{MINUS SIGN}", 1)
 
 
-def leaning(value: float, metric: Metric = ACCURACY) -> str:
-    """The class of a difference: "up" where it is for the better, else "down"."""
-    return "up" if metric.better(value, 0.0) else "down"
-
-
-def capitalized(text: str) -> str:
-    """With a capital first letter; the others stay as they are."""
-    return text[:1].upper() + text[1:]
-
-
 def plain(value: Any) -> str:
     """A value of a configuration or a record."""
     if isinstance(value, dict):

@@ -34,8 +34,7 @@ def _environment() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    names = ("score", "gain", "leaning", "capitalized", "plain", "count", "plural")
-    environment.filters |= {name: getattr(filters, name) for name in names}
+    environment.filters |= {name: getattr(filters, name) for name in ("score", "gain", "plain", "count", "plural")}
     environment.filters["duration"] = duration
     environment.globals["paper_score"] = PAPER_SCORE
     return environment

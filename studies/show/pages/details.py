@@ -16,7 +16,7 @@ from studies.record.curves import points_of
 from studies.record.metric import Metric, trains
 from studies.record.panels import Panel, measured, panels_of, points
 from studies.record.published import PAPER_CURVE, PAPER_NAME, paper_points
-from studies.show.filters import capitalized, count, moment, plain, plural, score
+from studies.show.filters import count, moment, plain, plural, score
 from studies.show.pages.chart import Chart, Line, draw, four_digits
 from studies.show.pages.reader import (
     Reader,
@@ -123,7 +123,7 @@ def columns_of(study: StudyRecord, history: Sequence[Mapping[str, Any]]) -> list
         columns += [(name, one_line(name), partial(score, metric=Metric(name))) for name in measured(history)]
     else:
         names = ("accuracy", "val_accuracy", "loss", "val_loss")
-        columns += [(name, capitalized(METRICS[name]), score) for name in names]
+        columns += [(name, METRICS[name].capitalize(), score) for name in names]
         columns.append(("learning_rate", "Learning rate", plain))
     return [*columns, ("seconds", "Seconds", "{:.1f}".format)]
 
@@ -181,7 +181,7 @@ def compare_page(reader: Reader, study: StudyRecord, numbers: Sequence[int], met
     configs = [{name: value for name, value, _ in configuration_of(trial)} for trial in trials]
     names = list(dict.fromkeys(name for config in configs for name in config))
     table = [(name, [config.get(name, "") for config in configs]) for name in names]
-    own = is_own(study)
+    own, title = is_own(study), metrics[metric]
     log = metric == "learning_rate" and not own
     return {
         "study": study,
@@ -192,7 +192,7 @@ def compare_page(reader: Reader, study: StudyRecord, numbers: Sequence[int], met
         "shown": metric,
         "metrics": metrics,
         "chart_drawn": draw(
-            capitalized(metrics[metric]) if study.is_ours else "Reported value",
+            title if own else title.capitalize() if study.is_ours else "Reported value",
             lines,
             x_label="epoch",
             said=three_digits if log else Metric(metric).shown if own else four_digits,
