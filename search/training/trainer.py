@@ -16,7 +16,7 @@ import traceback
 from typing import IO, TYPE_CHECKING
 
 from model.config import DataError, DownloadError, EpochMetrics, Failure, TrainConfig, TrainError
-from model.data import ImageSet, fingerprint, load_test, load_training, split
+from model.data import ImageSet, fingerprint, load_test, load_training, shape_of, split
 from model.device import configure
 from search.training.messages import (
     DataFound,
@@ -99,14 +99,16 @@ class _Trainer:
     def __init__(self, wire: Wire, opening: Open) -> None:
         self._wire = wire
         spec = opening.data
-        training = load_training(spec.source, opening.cache, spec.skip_unreadable)
+        shape = shape_of(spec, own=opening.network is not None)
+        training = load_training(spec.source, opening.cache, spec.skip_unreadable, shape)
         self._class_names = training.class_names
         train, validation = training, None
         if opening.validation == "held-out":
             parts = split(training, spec)
             train, validation = parts.train, parts.validation
         elif opening.validation == "test":
-            validation = load_test(spec.source, opening.cache, spec.skip_unreadable)
+            height, width, channels = training.images.shape[1:]
+            validation = load_test(spec.source, opening.cache, spec.skip_unreadable, (height, width, channels))
         self._device = configure(threads=opening.threads, gpu_memory_mb=opening.gpu_memory_mb)
         self._engine = self._opened(opening, train, validation)
         wire.send(
