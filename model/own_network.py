@@ -26,6 +26,7 @@ import tensorflow as tf
 
 from model.config import NetworkError, NetworkSpec, OutOfMemoryError, Scalar, ValuesError
 from model.our_keras import keras
+from model.saved import own_parts
 
 Builder = Callable[..., Any]
 """Called as `builder(image_shape, classes, **values)`, it returns a keras.Model."""
@@ -39,7 +40,6 @@ _SUM_TOLERANCE: Final = 0.02
 _CLIP: Final = 1e-7
 """As Keras clips probabilities before it takes their logarithm."""
 _LONGEST_REASON: Final = 300
-_NOT_OWN: Final = ("keras", "builtins")
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +120,22 @@ def load_module(path: Path, sha256: str | None = None) -> ModuleType:
     finally:
         keras.config.set_dtype_policy("float32")
     return module
+
+
+def defined_by(path: Path) -> dict[str, Any]:
+    """The layers and functions of a Python file, which is run, and of what it imports that lies beside it.
+
+    Raises:
+        NetworkError: as `load_builder` does.
+    """
+    path = path.resolve()
+    load_module(path)
+    found: dict[str, Any] = {}
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if file and Path(file).is_relative_to(path.parent):
+            found |= {name: value for name, value in vars(module).items() if callable(value)}
+    return found
 
 
 def _module_name(path: Path) -> str:
@@ -295,7 +311,7 @@ def checked(spec: NetworkSpec, model: Any, image_shape: Shape, classes: int) -> 
             raise ValuesError(f"{name}: the weight {variable.path} is {variable.dtype}; weights must be float32.")
     check_is_new(spec, model)
     described = described_by(spec, model)
-    parts = tuple(sorted(set(_own_parts(json.loads(described)))))
+    parts = own_parts(json.loads(described))
     if "Lambda" in parts:
         raise ValuesError(
             f"{name} has a Lambda layer, which nobody can load from a file safely. Use keras.ops on its input, or a "
@@ -361,22 +377,6 @@ def described_by(spec: NetworkSpec, model: keras.Model) -> str:
         raise ValuesError(
             f"{Path(spec.file).name}:{spec.function}: the network could not be saved: {_where(error, Path(spec.file))}"
         ) from error
-
-
-def _own_parts(described: Any) -> Iterator[str]:
-    if isinstance(described, list):
-        for each in described:
-            yield from _own_parts(each)
-    elif isinstance(described, dict):
-        kind, module = described.get("class_name"), described.get("module")
-        if kind == "Lambda":
-            yield "Lambda"
-        elif kind == "function":
-            yield str(described.get("config"))
-        elif isinstance(kind, str) and isinstance(module, str) and module.partition(".")[0] not in _NOT_OWN:
-            yield kind
-        for each in described.values():
-            yield from _own_parts(each)
 
 
 def for_others(
