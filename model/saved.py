@@ -210,7 +210,7 @@ def check_model(model: keras.Model, classes: int | None, name: str, image_shape:
         raise ModelError(f"{name} must take images of shape (N, {expected}), but takes {takes}.")
     if takes != (None, *IMAGE_SHAPE) and not _takes_pictures(model, takes):
         raise ModelError(
-            f"{name} must take images of shape (N, 32, 32, 3), or of another one as uint8, in colour or grey, but takes "
+            f"{name} must take images of shape (N, 32, 32, 3), or of another as uint8, in colour or grey, but takes "
             f"{takes}."
         )
     if not isinstance(gives, tuple) or len(gives) != 2 or (classes is not None and gives[1] != classes):
