@@ -12,10 +12,9 @@ from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from model.config import DataError
-from model.images import IMAGE_SHAPE, resized, resizing
+from model.images import IMAGE_SHAPE, Shape, as_picture, brought, resizing, resolved
 
 Array = npt.NDArray[np.generic]
 
@@ -35,13 +34,16 @@ class Layout:
     width: int
     note: str = ""
 
-    def to_rgb(self, images: Array) -> Array:
-        """(N, height, width, 3)"""
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of an image, as the array has it."""
+        return self.height, self.width, 1 if self.kind == "grey" else 3
+
+    def channels_last(self, images: Array) -> Array:
+        """(N, height, width, channels)"""
         if self.kind == "channels first":
             return images.reshape(-1, 3, self.height, self.width).transpose(0, 2, 3, 1)
-        if self.kind == "grey":
-            return np.repeat(images.reshape(-1, self.height, self.width, 1), 3, axis=-1)
-        return images
+        return images.reshape(-1, *self.shape)
 
 
 def layout_of(shape: tuple[int, ...], dtype: np.dtype[np.generic], name: str) -> Layout:
@@ -123,36 +125,43 @@ def factor_of(images: Array, name: str) -> int:
     return 255 if images.dtype.kind == "f" and highest <= 1 else 1
 
 
-def to_images(images: Array, name: str, factor: int) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]]:
-    """uint8 (N, 32, 32, 3) of an array of images, and how it was understood.
+def to_images(
+    images: Array, name: str, factor: int, shape: Shape = IMAGE_SHAPE
+) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]]:
+    """uint8 (N, *shape) of an array of images, and how it was understood.
 
     `factor` is that of the training images: theirs alone says whether fractions are meant.
     """
     layout = layout_of(images.shape, images.dtype, name)
-    if images.dtype == np.uint8 and images.shape[1:] == IMAGE_SHAPE:
+    wanted = resolved(shape, layout.shape)
+    if images.dtype == np.uint8 and images.shape[1:] == wanted:
         return np.ascontiguousarray(images).astype(np.uint8, copy=False), ()
     if factor == 255 and images.dtype.kind == "f" and factor_of(images, name) == 1 and images.size:
         raise DataError(f"{name} goes up to {images.max():g}, but the training images go from 0 to 1. Save both alike.")
     if images.dtype.kind != "f" and factor == 255:
         factor = factor_of(images, name)
     factor_of(images, name)
-    done = np.empty((len(images), *IMAGE_SHAPE), np.uint8)
+    done = np.empty((len(images), *wanted), np.uint8)
     step = max(1, _CHUNK_BYTES // (8 * max(1, images[:1].size)))
     for start in range(0, len(images), step):
         some = images[start : start + step]
         if some.dtype != np.uint8:
             some = np.rint(some.astype(np.float64) * factor).astype(np.uint8)
-        rgb = layout.to_rgb(some)
-        if rgb.shape[1:] != IMAGE_SHAPE:
-            rgb = np.stack([np.asarray(resized(Image.fromarray(np.ascontiguousarray(one)))) for one in rgb])
-        done[start : start + len(rgb)] = rgb
-    notes = [layout.note] if layout.note else []
+        pixels = layout.channels_last(some)
+        if wanted == (*layout.shape[:2], 3):
+            pixels = np.broadcast_to(pixels, (len(pixels), *wanted))
+        elif wanted != layout.shape:
+            pixels = np.stack([brought(as_picture(one.astype(np.uint8, copy=False)), wanted) for one in pixels])
+        done[start : start + len(pixels)] = pixels
+    repeated = ", repeated for red, green and blue"
+    note = layout.note if wanted[2] == 3 else layout.note.removesuffix(repeated)
+    notes = [note] if note else []
     if images.dtype.kind == "f":
         meant = "0 to 1: multiplied by 255" if factor == 255 else "0 to 255: rounded"
         notes.append(f"{name}: images were floats from {meant}")
     elif images.dtype != np.uint8:
         notes.append(f"{name}: images were {images.dtype}, {'false or true' if factor == 255 else '0 to 255'}")
-    notes += [f"{name}: {note}" for note in resizing([(layout.width, layout.height)])]
+    notes += [f"{name}: {note}" for note in resizing([(layout.width, layout.height)], shape)]
     return done, tuple(notes)
 
 

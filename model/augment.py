@@ -53,6 +53,21 @@ def move(blocks: tf.Tensor, mirrored: tf.Tensor, down: tf.Tensor, right: tf.Tens
     return tf.reshape(pixels, (-1, 17, 17, 12))
 
 
-def _reflected(index: tf.Tensor) -> tf.Tensor:
+def move_images(images: tf.Tensor, seed: tf.Tensor, chance: tf.Tensor, reach: tf.Tensor) -> tf.Tensor:
+    """Images of any size, uint8 (B, H, W, C), mirrored left to right and shifted as `draw` and `move` do.
+
+    `reach` is meant for an image of 32 pixels a side; one of others moves by the same part of its height and width.
+    """
+    height, width = images.shape[1:3]
+    own = reach * tf.constant([[height], [width]]) // SIDE
+    mirrored, down, right = draw(seed, tf.shape(images)[0], chance, own)
+    rows = _reflected(tf.range(height) - down[:, None], height)
+    columns = _reflected(tf.range(width) - right[:, None], width)
+    columns = tf.where(mirrored[:, None], width - 1 - columns, columns)
+    images = tf.gather(images, rows, axis=1, batch_dims=1)
+    return tf.gather(images, columns, axis=2, batch_dims=1)
+
+
+def _reflected(index: tf.Tensor, side: int = SIDE) -> tf.Tensor:
     """An index of a row that may lie outside the image, as the one whose reflection is seen there."""
-    return (SIDE - 1) - tf.abs((SIDE - 1) - tf.abs(index))
+    return (side - 1) - tf.abs((side - 1) - tf.abs(index))

@@ -10,7 +10,7 @@ import gzip
 import tarfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from model.arrays import CIFAR10_CLASSES, CIFAR_ROW
 from model.config import DataError
-from model.images import ImageSet, image_set, no_test_set
+from model.images import IMAGE_SHAPE, ImageSet, Shape, brought_set, image_set, no_test_set
 from model.kept import Arrays, Part, kept, key_of
 from model.unpickling import array_of, read_pickle, texts_of
 
@@ -92,7 +92,7 @@ def _files_in(folder: Path) -> set[str]:
     return {name for name in _NAMES if (folder / name).is_file()}
 
 
-def load_cifar(path: Path, part: Part, cache: Path) -> ImageSet:
+def load_cifar(path: Path, part: Part, cache: Path, shape: Shape = IMAGE_SHAPE) -> ImageSet:
     """The training or test images of an archive or a folder.
 
     Raises:
@@ -108,7 +108,7 @@ def load_cifar(path: Path, part: Part, cache: Path) -> ImageSet:
     names = tuple(str(name) for name in arrays["class_names"])
     notes = [str(note) for note in arrays["notes"]]
     found = image_set(arrays["x"], arrays["y"], names, str(path), notes)
-    return ImageSet(found.images, found.labels, names, found.notes, has_test=bool(arrays["has_test"]))
+    return brought_set(replace(found, has_test=bool(arrays["has_test"])), shape)
 
 
 def decode_cifar(path: Path, parts: tuple[Part, ...]) -> dict[Part, Arrays]:

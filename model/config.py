@@ -265,6 +265,10 @@ class DataError(Exception):
     """The data can't be used as asked: nothing starts. The message says what, where, why and the way out."""
 
 
+class NetworkError(DataError):
+    """The file of a network of one's own can't be used as asked: nothing starts."""
+
+
 class DownloadError(DataError):
     """The data would have to be downloaded and can't be."""
 
@@ -292,6 +296,13 @@ class OutOfMemoryError(TrainError):
     """The device or host ran out of memory at this batch size."""
 
     kind = "out-of-memory"
+    retry = False
+
+
+class ValuesError(TrainError):
+    """A network of one's own can't be built of these values, or its code fails: the same values would fail again."""
+
+    kind = "values"
     retry = False
 
 

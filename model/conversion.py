@@ -5,9 +5,9 @@
     litert        one .tflite file of LiteRT's own operations only; the class names are in labels.txt of a zip archive
                   behind the network, where LiteRT's tools keep them, so that `unzip` finds them
 
-All take what the `.keras` file takes, uint8 images (N, 32, 32, 3), any N, and give float32 probabilities (N, classes).
-Nothing is in its place before the written file itself, read back and run by its own runtime, was found to give the same
-classes as the network.
+All take what the `.keras` file takes, uint8 images (N, height, width, channels), any N, and give float32 probabilities
+(N, classes). Nothing is in its place before the written file itself, read back and run by its own runtime, was found to
+give the same classes as the network.
 """
 
 from __future__ import annotations
@@ -71,18 +71,20 @@ def missing_packages(kind: str) -> tuple[str, ...]:
     return tuple(package for package in FORMATS[kind].needs if importlib.util.find_spec(package) is None)
 
 
-def made_up_images(count: int) -> Images:
-    """Random pictures (count, 32, 32, 3) for where there are no real ones: from one colour to pure noise.
+def made_up_images(count: int, shape: tuple[int, int, int] = IMAGE_SHAPE) -> Images:
+    """Random pictures (count, *shape) for where there are no real ones: from one colour to pure noise.
 
     Noise alone is one class to most networks, so that any of them would agree on it.
     """
     random = np.random.Generator(np.random.Philox(0))
+    height, width, channels = shape
     sizes = (1, 2, 4, 8, 16, 32)
     parts = []
     for number, size in enumerate(sizes):
         share = count // len(sizes) + (number < count % len(sizes))
-        coarse = random.integers(0, 256, (share, size, size, 3), dtype=np.uint8)
-        parts.append(coarse.repeat(32 // size, axis=1).repeat(32 // size, axis=2))
+        coarse = random.integers(0, 256, (share, size, size, channels), dtype=np.uint8)
+        rows, columns = (np.arange(side) * size // side for side in (height, width))
+        parts.append(coarse[:, rows][:, :, columns])
     return np.concatenate(parts)
 
 
@@ -192,7 +194,7 @@ def _run_litert(path: Path) -> Runner:
     (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
 
     def run(images: Images) -> Probabilities:
-        interpreter.resize_tensor_input(taken["index"], (len(images), *IMAGE_SHAPE))
+        interpreter.resize_tensor_input(taken["index"], images.shape)
         interpreter.allocate_tensors()
         interpreter.set_tensor(taken["index"], images)
         interpreter.invoke()

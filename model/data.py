@@ -18,10 +18,20 @@ import numpy.typing as npt
 
 from model import sources
 from model.config import DataError, DataSpec
-from model.images import ImageSet, no_test_set
+from model.images import IMAGE_SHAPE, ImageSet, Shape, no_test_set
 from model.kept import Part
 
-__all__ = ["ImageSet", "Split", "check_has_test", "counted", "fingerprint", "load_test", "load_training", "split"]
+__all__ = [
+    "ImageSet",
+    "Split",
+    "check_has_test",
+    "counted",
+    "fingerprint",
+    "load_test",
+    "load_training",
+    "shape_of",
+    "split",
+]
 
 _NAMED = sources.NAMED
 
@@ -34,17 +44,25 @@ class Split:
     validation: ImageSet
 
 
-def load_training(source: str, cache: Path, skip_unreadable: bool | None = None) -> ImageSet:
+def shape_of(spec: DataSpec, *, own: bool) -> Shape:
+    """What the images are brought to: for the AlexNet, or with `own` for a network of one's own."""
+    return (spec.image_size, spec.image_size, None) if own else IMAGE_SHAPE
+
+
+def load_training(
+    source: str, cache: Path, skip_unreadable: bool | None = None, shape: Shape = IMAGE_SHAPE
+) -> ImageSet:
     """The training images of a source, those to be held out among them, and its own validation set if it has one.
 
-    `cache` is a folder for what is decoded once. Of the test set, labels and headers are looked at, so that one that
-    can't be used is told before a search; its images stay closed.
+    `cache` is a folder for what is decoded once. The images are brought to `shape`; the validation set, where that
+    leaves anything open, to what the training images have. Of the test set, labels and headers are looked at, so that
+    one that can't be used is told before a search; its images stay closed.
 
     Raises:
         DownloadError: the images would have to be downloaded and can't be.
         DataError: the source does not exist, holds something else, or has a test set that can't be used.
     """
-    training = _load(source, "train", cache, skip_unreadable)
+    training = _load(source, "train", cache, skip_unreadable, shape)
     notes = list(training.notes)
     if training.validation is not None:
         notes.append(f"its own {len(training.validation):,} validation images are used, and nothing is held out")
@@ -53,9 +71,12 @@ def load_training(source: str, cache: Path, skip_unreadable: bool | None = None)
     return replace(training, notes=tuple(notes))
 
 
-def load_test(source: str, cache: Path, skip_unreadable: bool | None = None) -> ImageSet:
-    """The test images of a source. Raises what `load_training` raises, and DataError if there is no test set."""
-    return _load(source, "test", cache, skip_unreadable)
+def load_test(source: str, cache: Path, skip_unreadable: bool | None = None, shape: Shape = IMAGE_SHAPE) -> ImageSet:
+    """The test images of a source. Raises what `load_training` raises, and DataError if there is no test set.
+
+    `shape` is best that of the training images, or of what the network takes: nothing of it is then left open.
+    """
+    return _load(source, "test", cache, skip_unreadable, shape)
 
 
 def check_has_test(training: ImageSet, source: str) -> None:
@@ -72,12 +93,12 @@ def counted(source: str) -> sources.Counts | None:
         return None  # whoever opens it says what is wrong
 
 
-def _load(source: str, part: Part, cache: Path, skip_unreadable: bool | None) -> ImageSet:
+def _load(source: str, part: Part, cache: Path, skip_unreadable: bool | None, shape: Shape) -> ImageSet:
     if source in _NAMED:
-        return _NAMED[source](part, cache)
+        return _NAMED[source](part, cache, shape)
     try:
         path = Path(source).expanduser()
-        if source and (found := sources.from_path(path, part, cache, skip_unreadable=bool(skip_unreadable))):
+        if source and (found := sources.from_path(path, part, cache, shape, skip_unreadable=bool(skip_unreadable))):
             return found
     except RuntimeError as error:  # of expanduser
         raise DataError(f"Data source {source!r}: {error} Write the path in full.") from error

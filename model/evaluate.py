@@ -34,10 +34,10 @@ def evaluate(model: keras.Model, images: ImageSet) -> Evaluation:
     """Classify all images, in float32.
 
     Raises:
-        ModelError: the model takes other images or knows another number of classes.
+        ModelError: the model takes images of another size or knows another number of classes.
     """
     classes = len(images.class_names)
-    check_model(model, classes, "The model")
+    check_model(model, classes, "The model", images.images.shape[1:])
     probabilities = probabilities_of(model, images.images)
     predicted = probabilities.argmax(axis=1)
     chosen = probabilities[np.arange(len(images)), images.labels].astype(np.float64)

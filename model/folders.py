@@ -16,14 +16,18 @@ import numpy as np
 
 from model.config import DataError
 from model.images import (
+    IMAGE_SHAPE,
     IMAGE_SUFFIXES,
     SKIPPING,
+    Gathering,
     ImageSet,
+    Shape,
     UnreadableImageError,
     decoded,
     image_set,
     no_test_set,
     resizing,
+    tag_of,
 )
 from model.kept import Arrays, Part, kept, key_of, notes_in
 from model.npz import PARTS
@@ -74,7 +78,7 @@ class Tree:
     notes: tuple[str, ...]
 
 
-def load_folder(path: Path, part: Part, cache: Path, *, skip_unreadable: bool) -> ImageSet:
+def load_folder(path: Path, part: Part, cache: Path, shape: Shape = IMAGE_SHAPE, *, skip_unreadable: bool) -> ImageSet:
     """The training images of a folder, its validation set among them, or its test images.
 
     They are decoded again when a file came, went or changed.
@@ -85,10 +89,12 @@ def load_folder(path: Path, part: Part, cache: Path, *, skip_unreadable: bool) -
     tree = list_folder(path)
     if part not in tree.parts:
         raise no_test_set(str(path))
-    found = _decoded(tree, part, cache, skip_unreadable)
+    found, validation = _decoded(tree, part, cache, shape, skip_unreadable), None
     if part == "test":
         return found
-    validation = _decoded(tree, "validation", cache, skip_unreadable) if "validation" in tree.parts else None
+    if "validation" in tree.parts:
+        height, width, channels = found.images.shape[1:]
+        validation = _decoded(tree, "validation", cache, (height, width, channels), skip_unreadable)
     notes = [*tree.notes, *found.notes]
     notes += [f"validation set: {note}" for note in (validation.notes if validation else ())]
     return ImageSet(found.images, found.labels, tree.classes, tuple(notes), validation, "test" in tree.parts)
@@ -224,22 +230,20 @@ def _enough(classes: tuple[str, ...], path: Path) -> None:
         raise DataError(f"{path} has {len(classes)} class folders; a classifier needs two or more.")
 
 
-def _decoded(tree: Tree, part: Part, cache: Path, skip_unreadable: bool) -> ImageSet:
+def _decoded(tree: Tree, part: Part, cache: Path, shape: Shape, skip_unreadable: bool) -> ImageSet:
     files = tree.parts[part]
     listed = [(str(file.relative_to(tree.path)), *_version(file)) for file, _ in files]
     stamp = hashlib.sha256(json.dumps([tree.classes, listed, _DECODING, skip_unreadable]).encode()).hexdigest()
 
     def decode() -> dict[Part, Arrays]:
-        images, labels, sizes, unreadable = [], [], [], []
+        gathering, labels, unreadable = Gathering(len(files), shape, str(tree.path)), [], []
         for file, number in files:
             try:
-                image, size = decoded(file, str(file))
+                gathering.add(*decoded(file, str(file), shape))
             except UnreadableImageError as error:
                 unreadable.append(error.found)
                 continue
-            images.append(image)
             labels.append(number)
-            sizes.append(size)
         if unreadable and not skip_unreadable:
             raise _unreadable(unreadable)
         absent = sorted({number for _, number in files} - set(labels))
@@ -248,13 +252,13 @@ def _decoded(tree: Tree, part: Part, cache: Path, skip_unreadable: bool) -> Imag
                 f"{tree.path}: no image of {tree.classes[absent[0]]} in {part} can be read: {unreadable[0]}. Replace "
                 "them, or remove the class."
             )
-        notes = list(resizing(sizes))
+        notes = list(resizing(gathering.sizes, shape))
         if unreadable:
             notes.append(f"{len(unreadable)} passed over: {_named(unreadable)}")
-        return {part: {"x": np.stack(images), "y": np.array(labels), "notes": np.array(notes, dtype=str)}}
+        return {part: {"x": gathering.images(), "y": np.array(labels), "notes": np.array(notes, dtype=str)}}
 
-    arrays = kept(cache, key_of("folder", tree.path), part, stamp, decode)
-    return image_set(arrays["x"], arrays["y"], tree.classes, str(tree.path), notes_in(arrays))
+    arrays = kept(cache, key_of("folder", tree.path) + tag_of(shape), part, stamp, decode)
+    return image_set(arrays["x"], arrays["y"], tree.classes, str(tree.path), notes_in(arrays), shape)
 
 
 def _version(file: Path) -> tuple[int, int]:

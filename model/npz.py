@@ -23,7 +23,7 @@ import psutil
 
 from model.arrays import Array, Labelling, decoded_texts, factor_of, labelling_of, layout_of, to_images
 from model.config import DataError
-from model.images import ImageSet, no_test_set
+from model.images import IMAGE_SHAPE, ImageSet, Shape, no_test_set
 from model.kept import Part
 
 PARTS: Final[dict[Part, tuple[str, ...]]] = {
@@ -63,7 +63,7 @@ class Pair(NamedTuple):
     labels: str
 
 
-def load_npz(path: Path, part: Part) -> ImageSet:
+def load_npz(path: Path, part: Part, shape: Shape = IMAGE_SHAPE) -> ImageSet:
     """The training images of the file, its validation set among them, or its test images.
 
     Raises:
@@ -71,8 +71,8 @@ def load_npz(path: Path, part: Part) -> ImageSet:
     """
     with _opened(path) as file:
         if part == "test":
-            return file.test()
-        return file.training()
+            return file.test(shape)
+        return file.training(shape)
 
 
 def npz_counts(path: Path) -> tuple[int, bool, int]:
@@ -153,13 +153,14 @@ class _File:
             raise DataError(f"{self.path} has both {' and '.join(found)}. Leave out all but one.")
         return found[0] if found else None
 
-    def training(self) -> ImageSet:
+    def training(self, shape: Shape) -> ImageSet:
         pairs = self.pairs()
         labelling = self.labelling(pairs["train"])
-        training, factor = self._set(pairs["train"], labelling)
+        training, factor = self._set(pairs["train"], labelling, shape)
         notes, validation = [*labelling.notes, *training.notes], None
         if "validation" in pairs:
-            validation, _ = self._set(pairs["validation"], labelling, factor)
+            height, width, channels = training.images.shape[1:]
+            validation, _ = self._set(pairs["validation"], labelling, (height, width, channels), factor)
             notes += [note for note in validation.notes if note not in notes]
         if "test" in pairs:
             labels = self._test_labels(pairs["test"], labelling)
@@ -170,7 +171,7 @@ class _File:
             training.images, training.labels, labelling.class_names, tuple(notes), validation, "test" in pairs
         )
 
-    def test(self) -> ImageSet:
+    def test(self, shape: Shape) -> ImageSet:
         pairs = self.pairs()
         if "test" not in pairs:
             raise no_test_set(str(self.path))
@@ -179,7 +180,7 @@ class _File:
             images = self.header(pairs["train"].images)
             if images.dtype.kind == "f":
                 factor = factor_of(self.array(pairs["train"].images), pairs["train"].images)
-        return self._set(pairs["test"], self.labelling(pairs["train"]), factor)[0]
+        return self._set(pairs["test"], self.labelling(pairs["train"]), shape, factor)[0]
 
     def labelling(self, pair: Pair) -> Labelling:
         """What the labels mean, the training labels of `pair` being read for it."""
@@ -198,11 +199,11 @@ class _File:
             )
         return tuple(names.tolist())
 
-    def _set(self, pair: Pair, labelling: Labelling, factor: int | None = None) -> tuple[ImageSet, int]:
+    def _set(self, pair: Pair, labelling: Labelling, shape: Shape, factor: int | None = None) -> tuple[ImageSet, int]:
         labels = self._fitting_labels(pair, labelling)
         images = self.array(pair.images)
         factor = factor_of(images, pair.images) if factor is None else factor
-        pixels, notes = to_images(images, pair.images, factor)
+        pixels, notes = to_images(images, pair.images, factor, shape)
         return ImageSet(pixels, labels, labelling.class_names, notes), factor
 
     def _test_labels(self, pair: Pair, labelling: Labelling) -> set[int]:

@@ -18,7 +18,19 @@ import numpy.typing as npt
 
 from model.arrays import Array, Labelling, labelling_of
 from model.config import DataError
-from model.images import SKIPPING, ImageSet, UnreadableImageError, decoded, image_set, no_test_set, resizing
+from model.images import (
+    IMAGE_SHAPE,
+    SKIPPING,
+    Gathering,
+    ImageSet,
+    Shape,
+    UnreadableImageError,
+    decoded,
+    image_set,
+    no_test_set,
+    resizing,
+    tag_of,
+)
 from model.kept import Arrays, Part, kept, key_of, notes_in
 from model.npz import PARTS
 
@@ -58,7 +70,7 @@ def parquet_files(path: Path) -> dict[Part, tuple[Path, ...]]:
     return {"train": (path,)} if path.is_file() else {}
 
 
-def load_parquet(path: Path, part: Part, cache: Path, *, skip_unreadable: bool) -> ImageSet:
+def load_parquet(path: Path, part: Part, cache: Path, shape: Shape = IMAGE_SHAPE, *, skip_unreadable: bool) -> ImageSet:
     """The training images, their validation set among them, or the test images.
 
     Raises:
@@ -71,14 +83,16 @@ def load_parquet(path: Path, part: Part, cache: Path, *, skip_unreadable: bool) 
         raise no_test_set(str(path))
     columns, labelling = _columns(files["train"][0]), None
     labelling = _labelling(files["train"], columns)
-    found = _part(path, files[part], part, cache, columns, labelling, skip_unreadable)
+    found = _part(path, files[part], part, cache, columns, labelling, shape, skip_unreadable)
     if part == "test":
         return found
     validation, notes = None, [*labelling.notes, *found.notes]
     if columns.label == "fine_label":
         notes.append("the labels are the fine ones")
     if "validation" in files:
-        validation = _part(path, files["validation"], "validation", cache, columns, labelling, skip_unreadable)
+        height, width, channels = found.images.shape[1:]
+        own = (height, width, channels)
+        validation = _part(path, files["validation"], "validation", cache, columns, labelling, own, skip_unreadable)
     if "test" in files:
         try:
             _labels(files["test"], columns, labelling)
@@ -169,43 +183,42 @@ def _part(
     cache: Path,
     columns: Columns,
     labelling: Labelling,
+    shape: Shape,
     skip_unreadable: bool,
 ) -> ImageSet:
     stamp = repr([(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files] + [skip_unreadable])
 
     def decode() -> dict[Part, Arrays]:
         labels = _labels(files, columns, labelling)
-        images, kept_rows, sizes, unreadable = [], [], set(), []
+        gathering, kept_rows, unreadable = Gathering(len(labels), shape, str(path)), [], []
         for row, (content, where) in enumerate(_pictures(files, columns)):
             try:
-                image, size = decoded(io.BytesIO(content), where)
+                gathering.add(*decoded(io.BytesIO(content), where, shape))
             except UnreadableImageError as error:
                 unreadable.append(error.found)
                 continue
-            images.append(image)
             kept_rows.append(row)
-            sizes.add(size)
-        if not images or (unreadable and not skip_unreadable):
+        if not kept_rows or (unreadable and not skip_unreadable):
             raise DataError(
                 f"{len(unreadable)} images can't be used: {'; '.join(unreadable[:20])}. Mend the file, or have them "
                 f"passed over: {SKIPPING}."
             )
-        order, notes = _author_order(labels[kept_rows]), list(resizing(sizes))
+        order, notes = _author_order(labels[kept_rows]), list(resizing(gathering.sizes, shape))
         if order is not None:
             notes.append("this is CIFAR-10: its images were put into their author's order")
         if unreadable:
             notes.append(f"{len(unreadable)} passed over: {'; '.join(unreadable[:20])}")
-        order = np.arange(len(images)) if order is None else order
+        order = np.arange(len(kept_rows)) if order is None else order
         return {
             part: {
-                "x": np.stack(images)[order],
+                "x": gathering.images()[order],
                 "y": labels[kept_rows][order],
                 "notes": np.array(notes, dtype=str),
             }
         }
 
-    arrays = kept(cache, key_of("parquet", path), part, stamp, decode)
-    return image_set(arrays["x"], arrays["y"], labelling.class_names, str(path), notes_in(arrays))
+    arrays = kept(cache, key_of("parquet", path) + tag_of(shape), part, stamp, decode)
+    return image_set(arrays["x"], arrays["y"], labelling.class_names, str(path), notes_in(arrays), shape)
 
 
 def _pictures(files: Sequence[Path], columns: Columns) -> Any:

@@ -170,24 +170,15 @@ def training_program(
                 losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
                 mean_loss = objective = tf.reduce_mean(losses)
                 if variant.extras:
-                    objective += settings.label_smoothing * _smoothing(labels, logits)
+                    objective += settings.label_smoothing * smoothing(labels, logits)
             gradients = tape.gradient(objective, {name: variables[name] for name in accumulators})
-            done = (settings.epoch - 1) * tf.shape(order, tf.int64)[0] + tf.cast(step + 1, tf.int64)
+            done = steps_done(order, step, settings)
             for name, gradient in gradients.items():
-                if variant.extras and name.endswith("/kernel"):
-                    optimizers.decay(variables[name], settings.learning_rate, settings.weight_decay)
-                optimizers.update(
-                    variant.optimizer,
-                    variables[name],
-                    accumulators[name],
-                    gradient,
-                    settings.learning_rate,
-                    settings.momentum,
-                    tf.cast(done, tf.float32),
-                )
+                decays = variant.extras and name.endswith("/kernel")
+                descend(variant, variables[name], accumulators[name], gradient, settings, done, decays=decays)
             for name, value in moving.items():
                 variables[name].assign(value)
-            return (Position(step + 1, loss + mean_loss, correct + _correct(logits, labels)),)
+            return (Position(step + 1, loss + mean_loss, correct + correct_of(logits, labels)),)
 
         return tf.while_loop(unfinished, one_step, (position,), parallel_iterations=1)[0]
 
@@ -199,26 +190,61 @@ def validation_program(variables: Mapping[str, tf.Variable], precision: str, xla
     dtype = tf.as_dtype(precision)
 
     def program(data: DeviceData) -> Any:
-        size = data.labels.shape[0]
-        batches = -(-size // VALIDATION_BATCH)
-        batch = -(-size // batches)  # even batches, so that the last one repeats as few images as can be
-
-        def one_batch(number: tf.Tensor, loss: tf.Tensor, correct: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            # A whole batch at the end too, for one shape throughout; what came before already counts nothing.
-            start = tf.minimum(number * batch, size - batch)
-            fresh = start + tf.range(batch) >= number * batch
-            blocks, moments, labels = (tensor[start : start + batch] for tensor in data)
+        def infer(start: tf.Tensor, batch: int) -> tf.Tensor:
+            blocks, moments = (tensor[start : start + batch] for tensor in (data.blocks, data.moments))
             blocks = tf.ensure_shape(blocks, (batch, *forward.BLOCKS))
-            logits = forward.infer(variables, forward.prepare(blocks, moments, dtype), plain=xla)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-            loss += tf.reduce_sum(tf.where(fresh, losses, 0.0))
-            return number + 1, loss, correct + _correct(logits, labels, fresh)
+            return forward.infer(variables, forward.prepare(blocks, moments, dtype), plain=xla)
 
-        start = (tf.zeros((), tf.int32), tf.zeros((), tf.float32), tf.zeros((), tf.int32))
-        _, loss, correct = tf.while_loop(lambda number, *_: number < batches, one_batch, start, parallel_iterations=1)
-        return loss, correct
+        return score(data.labels, VALIDATION_BATCH, infer)
 
     return compiled(program, xla, None)
+
+
+def score(labels: tf.Tensor, most: int, infer: Callable[[tf.Tensor, int], tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+    """Summed loss and number of correct answers over all images, `most` at once at the most.
+
+    `infer(start, batch)` gives the logits, float32 (batch, classes), of so many images from `start` on.
+    """
+    size = labels.shape[0]
+    batches = -(-size // most)
+    batch = -(-size // batches)  # even batches, so that the last one repeats as few images as can be
+
+    def one_batch(number: tf.Tensor, loss: tf.Tensor, correct: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        # A whole batch at the end too, for one shape throughout; what came before already counts nothing.
+        start = tf.minimum(number * batch, size - batch)
+        fresh = start + tf.range(batch) >= number * batch
+        some = labels[start : start + batch]
+        logits = infer(start, batch)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(some, logits)
+        loss += tf.reduce_sum(tf.where(fresh, losses, 0.0))
+        return number + 1, loss, correct + correct_of(logits, some, fresh)
+
+    start = (tf.zeros((), tf.int32), tf.zeros((), tf.float32), tf.zeros((), tf.int32))
+    _, loss, correct = tf.while_loop(lambda number, *_: number < batches, one_batch, start, parallel_iterations=1)
+    return loss, correct
+
+
+def steps_done(order: tf.Tensor, step: tf.Tensor, settings: Settings) -> tf.Tensor:
+    """How many steps the whole training has done with this one of its epoch, float32."""
+    done = (settings.epoch - 1) * tf.shape(order, tf.int64)[0] + tf.cast(step + 1, tf.int64)
+    return tf.cast(done, tf.float32)
+
+
+def descend(
+    variant: Variant,
+    variable: tf.Variable,
+    accumulators: tuple[tf.Variable, ...],
+    gradient: tf.Tensor,
+    settings: Settings,
+    done: tf.Tensor,
+    *,
+    decays: bool,
+) -> None:
+    """One step of one weight; `done` is that of `steps_done`."""
+    rate = settings.learning_rate
+    if decays:
+        optimizers.decay(variable, rate, settings.weight_decay)
+    optimizers.update(variant.optimizer, variable, accumulators, gradient, rate, settings.momentum, done)
 
 
 def epoch_order(seed: int, epoch: int, images: int, batch_size: int) -> tf.Tensor:
@@ -229,7 +255,7 @@ def epoch_order(seed: int, epoch: int, images: int, batch_size: int) -> tf.Tenso
     return tf.constant(order.reshape(steps, batch_size))
 
 
-def _smoothing(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+def smoothing(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """What smoothing by 1 would add to the mean loss.
 
     The cross-entropy with targets (1 - s) one-hot + s / K is that of the labels plus s times the label's logit less the
@@ -239,6 +265,7 @@ def _smoothing(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(own) - tf.reduce_mean(logits)
 
 
-def _correct(logits: tf.Tensor, labels: tf.Tensor, counted: tf.Tensor | None = None) -> tf.Tensor:
+def correct_of(logits: tf.Tensor, labels: tf.Tensor, counted: tf.Tensor | None = None) -> tf.Tensor:
+    """How many of these images are classified correctly, int32; with `counted` (bool), of those alone."""
     hits = tf.argmax(logits, axis=1, output_type=tf.int32) == labels
     return tf.math.count_nonzero(hits if counted is None else hits & counted, dtype=tf.int32)

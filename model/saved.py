@@ -1,5 +1,7 @@
 """A trained network as a file that others use: raw uint8 images in, probabilities out.
 
+The AlexNet's images are 32x32x3; a network of one's own says itself what it takes.
+
 It is a plain `.keras` file: `keras.models.load_model(path)` loads it, safe mode on, with none of this package
 installed. What its classes are called stands, as JSON, in the comment of the zip archive that such a file is, at which
 Keras does not look: `unzip -z net.keras` prints it. A member of its own would have Keras unpack all of the archive at
@@ -10,11 +12,12 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import struct
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from model.our_keras import keras
 
 BATCH: Final = 500
+"""How many images a network is asked about at once; of images larger than 32x32x3 accordingly fewer."""
+_NOT_OWN: Final = ("keras", "builtins")
 MOST_BYTES: Final = 2_000_000_000
 MOST_DESCRIBED: Final = 10_000_000
 MOST_MEMBERS: Final = 1_000
@@ -94,10 +99,11 @@ def _check_weights(path: Path) -> None:
                     raise ModelError(f"{path}: its weights claim more than the file holds. Is it damaged?")
 
 
-def load_model(path: Path, *, classes: int | None = None) -> keras.Model:
-    """A network from a `.keras` file: uint8 (N, 32, 32, 3) to probabilities (N, classes).
+def load_model(path: Path, *, classes: int | None = None, defined: Mapping[str, Any] | None = None) -> keras.Model:
+    """A network from a `.keras` file: uint8 (N, *image_shape) to probabilities (N, classes).
 
-    Nothing in the file is run: a Lambda layer or any other code in it is refused.
+    Nothing in the file is run: a Lambda layer or any other code in it is refused. `defined` has the layers in it that
+    are not Keras' own (`model.own_network.defined_by`).
 
     Raises:
         ModelError: the file is missing, damaged, unsafe, or another kind of model.
@@ -107,15 +113,52 @@ def load_model(path: Path, *, classes: int | None = None) -> keras.Model:
 
     try:
         _check_weights(path)
-        model = keras.models.load_model(path, compile=False, safe_mode=True)
+        model = keras.models.load_model(path, dict(defined or {}), compile=False, safe_mode=True)
     except ModelError:
         raise
     except Exception as error:
         # Keras raises nearly every type here, and its messages run over pages.
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+        if missing := [name for name in _own_parts_in(path) if name not in (defined or {})]:
+            raise ModelError(
+                f"{path} can't be loaded without the Python file that defines {', '.join(missing)}, which Keras has "
+                "not. Name the right one, as in --network mynet.py."
+            ) from error
         raise ModelError(f"{path} can't be loaded as a Keras model: {reason}") from error
     check_model(model, classes, str(path))
     return model
+
+
+def _own_parts_in(path: Path) -> tuple[str, ...]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return own_parts(json.loads(archive.read("config.json")))
+    except (OSError, ValueError, KeyError, RuntimeError, RecursionError, zipfile.BadZipFile):
+        return ()
+
+
+def own_parts(described: Any) -> tuple[str, ...]:
+    """The layers and functions of a network, as Keras describes it in JSON, that are not Keras' own; Lambda among them.
+
+    Without the Python file that defines them nobody can load a file of it.
+    """
+    return tuple(sorted(set(_own_parts(described))))
+
+
+def _own_parts(described: Any) -> Iterator[str]:
+    if isinstance(described, list):
+        for each in described:
+            yield from _own_parts(each)
+    elif isinstance(described, dict):
+        kind, module = described.get("class_name"), described.get("module")
+        if kind == "Lambda":
+            yield kind
+        elif kind == "function":
+            yield str(described.get("config"))
+        elif isinstance(kind, str) and isinstance(module, str) and module.partition(".")[0] not in _NOT_OWN:
+            yield kind
+        for each in described.values():
+            yield from _own_parts(each)
 
 
 def read_class_names(path: Path, classes: int) -> tuple[str, ...]:
@@ -138,25 +181,45 @@ def read_class_names(path: Path, classes: int) -> tuple[str, ...]:
     return tuple(names) if len(names) == len(set(names)) == classes else numbers
 
 
+def image_shape_of(model: keras.Model) -> tuple[int, int, int]:
+    """Height, width and channels of the images that a checked network takes."""
+    height, width, channels = model.input_shape[1:]
+    return height, width, channels
+
+
 def probabilities_of(model: keras.Model, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """What the network makes of images (N, 32, 32, 3), N >= 1: float32 (N, classes).
+    """What the network makes of images (N, height, width, channels), N >= 1: float32 (N, classes).
 
     Raises:
         ModelError: they are no finite numbers.
     """
     # Not `predict`: its tf.data pipeline sleeps at the end of every pass, up to as long as the pass took.
-    parts = [model.predict_on_batch(images[start : start + BATCH]) for start in range(0, len(images), BATCH)]
+    batch = max(1, min(BATCH, BATCH * math.prod(IMAGE_SHAPE) // max(1, images[:1].size)))
+    parts = [model.predict_on_batch(images[start : start + batch]) for start in range(0, len(images), batch)]
     probabilities = np.concatenate(parts)
     if not np.isfinite(probabilities).all():
         raise ModelError("The model gives no finite probabilities: it is damaged, or its training diverged.")
     return probabilities
 
 
-def check_model(model: keras.Model, classes: int | None, name: str) -> None:
-    """Raises ModelError if the network takes other images or, with `classes`, gives another number of them."""
+def check_model(model: keras.Model, classes: int | None, name: str, image_shape: tuple[int, ...] | None = None) -> None:
+    """Raises ModelError if the network takes no images or others than these, or gives another number of classes."""
     takes, gives = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
-    if takes != (None, *IMAGE_SHAPE):
-        raise ModelError(f"{name} must take images of shape (N, 32, 32, 3), but takes {takes}.")
+    if image_shape is not None and takes != (None, *image_shape):
+        expected = ", ".join(map(str, image_shape))
+        raise ModelError(f"{name} must take images of shape (N, {expected}), but takes {takes}.")
+    if takes != (None, *IMAGE_SHAPE) and not _takes_pictures(model, takes):
+        raise ModelError(
+            f"{name} must take images of shape (N, 32, 32, 3), or of another as uint8, in colour or grey, but takes "
+            f"{takes}."
+        )
     if not isinstance(gives, tuple) or len(gives) != 2 or (classes is not None and gives[1] != classes):
         expected = f"(N, {classes})" if classes is not None else "(N, classes)"
         raise ModelError(f"{name} must give probabilities of shape {expected}, but gives {gives}.")
+
+
+def _takes_pictures(model: keras.Model, takes: Any) -> bool:
+    """Whether it takes uint8 of one shape: of another type, nobody knows what its numbers mean."""
+    if not isinstance(takes, tuple) or len(takes) != 4 or takes[3] not in (1, 3) or None in takes[1:]:
+        return False
+    return bool(model.inputs[0].dtype == "uint8")

@@ -11,16 +11,16 @@ import hashlib
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from model import cifar, folders, npz, parquet
 from model.arrays import CIFAR10_CLASSES
 from model.config import DataError, DownloadError
-from model.images import IMAGE_SHAPE, ImageSet, image_set
+from model.images import IMAGE_SHAPE, ImageSet, Shape, brought_set, image_set
 from model.kept import Arrays, Part, kept, notes_in
 
 CIFAR10_URL: Final = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
@@ -32,7 +32,7 @@ _NUMBERS: Final = tuple(str(number) for number in range(10))
 _KERAS_ARCHIVE: Final = "cifar-10-batches-py-target_archive"
 
 
-def cifar10(part: Part, cache: Path) -> ImageSet:
+def cifar10(part: Part, cache: Path, shape: Shape) -> ImageSet:
     """CIFAR-10: 50,000 training and 10,000 test images, from Keras' folder of data sets, where Keras downloads it to.
 
     Both parts are decoded together; each is then kept in a file of its own, so that later only the one asked for is
@@ -44,7 +44,7 @@ def cifar10(part: Part, cache: Path) -> ImageSet:
         return _downloaded() if there is None else _brought(there)
 
     arrays = kept(cache, "cifar10", part, "keras.datasets.cifar10", decode)
-    return image_set(arrays["x"], arrays["y"], CIFAR10_CLASSES, "cifar10", notes_in(arrays))
+    return brought_set(image_set(arrays["x"], arrays["y"], CIFAR10_CLASSES, "cifar10", notes_in(arrays)), shape)
 
 
 def _keras_datasets() -> Path:
@@ -113,21 +113,20 @@ def _downloaded() -> dict[Part, Arrays]:
     return {"train": {"x": train[0], "y": train[1]}, "test": {"x": test[0], "y": test[1]}}
 
 
-def digits(part: Part, _cache: Path) -> ImageSet:
-    """scikit-learn's 1,797 handwritten digits, 8x8 and grey, enlarged to 32x32; 297, stratified, are the test."""
+def digits(part: Part, _cache: Path, shape: Shape) -> ImageSet:
+    """scikit-learn's 1,797 handwritten digits, 8x8 and grey; 297, stratified, are the test."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
     small, labels = load_digits(return_X_y=True)
     chosen = train_test_split(np.arange(len(labels)), test_size=DIGITS_TEST, stratify=labels, random_state=0)
     indices = np.sort(chosen[0 if part == "train" else 1])
-    grey = np.rint(small[indices].reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
-    size = IMAGE_SHAPE[:2]
-    large = np.stack([np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)) for image in grey])
-    return image_set(np.repeat(large[..., None], 3, axis=-1), labels[indices], _NUMBERS, "digits")
+    grey = np.rint(small[indices].reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
+    found = brought_set(image_set(grey, labels[indices], _NUMBERS, "digits", shape=grey.shape[1:]), shape)
+    return replace(found, notes=())
 
 
-def synthetic(part: Part, _cache: Path) -> ImageSet:
+def synthetic(part: Part, _cache: Path, shape: Shape) -> ImageSet:
     """A stand-in for tests: ten smooth random patterns, each image one of them, dimmed and under noise."""
     count = SYNTHETIC_IMAGES[part]
     coarse = np.random.Generator(np.random.Philox(0)).random((10, 4, 4, 3))
@@ -136,10 +135,11 @@ def synthetic(part: Part, _cache: Path) -> ImageSet:
     labels = random.permutation(np.arange(count) % 10)
     strength = random.uniform(0.3, 1.0, (count, 1, 1, 1))
     pixels = 128 + 80 * strength * (patterns[labels] - 0.5) + 32 * random.standard_normal((count, *IMAGE_SHAPE))
-    return image_set(np.clip(np.rint(pixels), 0, 255).astype(np.uint8), labels, _NUMBERS, "synthetic")
+    found = image_set(np.clip(np.rint(pixels), 0, 255).astype(np.uint8), labels, _NUMBERS, "synthetic")
+    return replace(brought_set(found, shape), notes=())
 
 
-NAMED: Final[dict[str, Callable[[Part, Path], ImageSet]]] = {
+NAMED: Final[dict[str, Callable[[Part, Path, Shape], ImageSet]]] = {
     "cifar10": cifar10,
     "digits": digits,
     "synthetic": synthetic,
@@ -156,7 +156,7 @@ class Counts(NamedTuple):
     classes: int
 
 
-def from_path(path: Path, part: Part, cache: Path, *, skip_unreadable: bool) -> ImageSet | None:
+def from_path(path: Path, part: Part, cache: Path, shape: Shape, *, skip_unreadable: bool) -> ImageSet | None:
     """The images that a path leads to; None if nothing is there.
 
     Raises:
@@ -166,12 +166,12 @@ def from_path(path: Path, part: Part, cache: Path, *, skip_unreadable: bool) -> 
     if not (path.is_dir() or path.is_file()):
         return None
     if found := _as_cifar(path):
-        return cifar.load_cifar(found, part, cache)
+        return cifar.load_cifar(found, part, cache, shape)
     if _is_parquet(path):
-        return parquet.load_parquet(path, part, cache, skip_unreadable=skip_unreadable)
+        return parquet.load_parquet(path, part, cache, shape, skip_unreadable=skip_unreadable)
     if path.is_dir():
-        return folders.load_folder(path, part, cache, skip_unreadable=skip_unreadable)
-    return npz.load_npz(path, part)
+        return folders.load_folder(path, part, cache, shape, skip_unreadable=skip_unreadable)
+    return npz.load_npz(path, part, shape)
 
 
 def counts_at(path: Path) -> Counts | None:

@@ -7,224 +7,50 @@ follows the report's learning curve with its own settings.
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
 
-import tensorflow as tf
+import numpy as np
+import numpy.typing as npt
 
-from model import checkpoint, network, optimizers, program
-from model.config import DataError, DiskError, DivergedError, EpochMetrics, OutOfMemoryError, TrainConfig, TrainResult
-from model.data import ImageSet, fingerprint
+from model import network, program
+from model.config import TrainConfig
+from model.data import ImageSet
 from model.device import Device
+from model.loop import Accumulators, Loop, Program, Progress
 from model.our_keras import keras
-from model.schedule import learning_rate
 
-FIRST_SEGMENT_IMAGES = 2048
-SEGMENT_SECONDS = 1.0
-"""How long one call into TensorFlow is meant to take: between two, progress is told and signals are handled."""
+__all__ = ["Engine", "Progress"]
 
 
-@dataclass(frozen=True)
-class Progress:
-    """Where the current epoch is."""
-
-    epoch: int
-    step: int
-    """Steps of this epoch that are done."""
-    steps: int
-    images_per_second: float
-    """Over this epoch so far, validation not included."""
-
-
-class Engine:
-    """A network, its data on the device and its compiled programs, for many trainings in turn.
-
-    One thread of one process uses an Engine. Every `train` starts from the weights that its seed means, whatever was
-    trained before, so the order of trainings changes nothing. A training that raised leaves the Engine usable.
-    On a CPU in float32 the same configuration, data and thread count give the same weights, bit for bit.
-    """
+class Engine(Loop):
+    """The AlexNet's."""
 
     def __init__(self, train: ImageSet, validation: ImageSet | None, device: Device) -> None:
         """Build the network and put both sets of images on the device."""
-        self._device = device
-        self._classes = len(train.class_names)
-        self._network = network.build_alexnet(self._classes)
-        self._variables = {name: weight.value for name, weight in network.weights_of(self._network).items()}
-        self._trainable = frozenset(
-            name for name, weight in network.weights_of(self._network).items() if weight.trainable
-        )
-        self._train_images = train
-        self._data = program.on_device(train)
-        self._validation = program.on_device(validation) if validation is not None else None
-        self._accumulators: dict[str, dict[str, tf.Variable]] = {}
-        self._programs: dict[tuple[str, program.Variant | None], Callable[..., Any]] = {}
-        self._fingerprint: str | None = None
+        self._network = network.build_alexnet(len(train.class_names))
+        on_device = program.on_device
+        super().__init__(train, device, on_device(train), None if validation is None else on_device(validation))
+        weights = network.weights_of(self._network)
+        self._variables = {name: weight.value for name, weight in weights.items()}
+        self._trainable = {name: weight.value for name, weight in weights.items() if weight.trainable}
 
     @property
     def network(self) -> keras.Model:
         """The plain Keras model with the weights and the dropout rate of the training that ran last."""
         return self._network
 
-    def train(
-        self,
-        config: TrainConfig,
-        on_epoch: Callable[[EpochMetrics], bool],
-        *,
-        checkpoints: Path | None = None,
-        on_progress: Callable[[Progress], None] | None = None,
-        on_start: Callable[[tuple[EpochMetrics, ...]], None] | None = None,
-    ) -> TrainResult:
-        """Train one configuration from its initial weights, or from its newest checkpoint in `checkpoints`.
-
-        `on_start` is called once, with the epochs that the checkpoint had; none if there is no checkpoint.
-        `on_epoch` is called after each new epoch, when its checkpoint is on disk; False from it ends the training.
-
-        Raises:
-            DataError: a batch is larger than the training set.
-            DivergedError: the loss became NaN or infinite.
-            OutOfMemoryError: the batch size is too large for the device.
-            DiskError: a checkpoint can't be written.
-        """
-        images = len(self._train_images.labels)
-        if config.batch_size > images:
-            raise DataError(
-                f"batch_size {config.batch_size} is larger than the {images} training images. "
-                "Use a smaller batch_size or more train_images."
-            )
-        config = config.model_copy(update={"precision": self._device.resolve(config.precision)})
-        history = self._start(config, checkpoints)
-        if on_start is not None:
-            on_start(tuple(history))
-        try:
-            for epoch in range(len(history) + 1, config.epochs + 1):
-                metrics = self._epoch(config, epoch, on_progress)
-                history.append(metrics)
-                if checkpoints is not None:
-                    self._save(checkpoints, config, history)
-                if not on_epoch(metrics) and epoch < config.epochs:
-                    return TrainResult(config=config, history=tuple(history), stopped=True)
-        except tf.errors.ResourceExhaustedError as error:
-            raise OutOfMemoryError(
-                f"{self._device.name} ran out of memory at batch_size {config.batch_size}. "
-                "Use a smaller batch_size, or fewer trainings at once on this device."
-            ) from error
-        return TrainResult(config=config, history=tuple(history), stopped=False)
-
-    def _start(self, config: TrainConfig, checkpoints: Path | None) -> list[EpochMetrics]:
+    def _prepare(self, config: TrainConfig) -> Mapping[str, npt.NDArray[np.float32]]:
         network.set_dropout(self._network, config.dropout)
-        accumulators = self._accumulators_of(config)
-        kept = {f"{checkpoint.ACCUMULATORS}{name}": accumulator for name, accumulator in accumulators.items()}
-        like = {name: tuple(variable.shape) for name, variable in (self._variables | kept).items()}
-        state = None
-        if checkpoints is not None:
-            state = checkpoint.load(checkpoints, config, self._data_fingerprint(), like=like)
-        if state is None:
-            network.assign_weights(self._network, network.initial_weights(self._network, config.seed))
-            for accumulator in accumulators.values():
-                accumulator.assign(tf.zeros_like(accumulator))
-            return []
-        network.assign_weights(self._network, state.weights)
-        for name, accumulator in accumulators.items():
-            accumulator.assign(state.accumulators[name])
-        return list(state.history)
+        return network.initial_weights(self._network, config.seed)
 
-    def _accumulators_of(self, config: TrainConfig) -> dict[str, tf.Variable]:
-        """What the optimizer keeps, as in `momentum/conv1/kernel`: made when first used, and kept for the next."""
-        kept: dict[str, tf.Variable] = {}
-        for accumulator in optimizers.ACCUMULATORS[optimizers.family(config)]:
-            if accumulator not in self._accumulators:
-                self._accumulators[accumulator] = {
-                    name: tf.Variable(tf.zeros_like(self._variables[name]), trainable=False) for name in self._trainable
-                }
-            kept |= {f"{accumulator}/{name}": variable for name, variable in self._accumulators[accumulator].items()}
-        return kept
+    def _read(self) -> dict[str, npt.NDArray[np.float32]]:
+        return network.read_weights(self._network)
 
-    def _save(self, folder: Path, config: TrainConfig, history: list[EpochMetrics]) -> None:
-        state = checkpoint.State(
-            config=config,
-            data=self._data_fingerprint(),
-            history=tuple(history),
-            weights=network.read_weights(self._network),
-            accumulators={name: accumulator.numpy() for name, accumulator in self._accumulators_of(config).items()},
-        )
-        try:
-            checkpoint.save(folder, state)
-        except OSError as error:
-            raise DiskError(
-                f"The checkpoint of epoch {len(history)} can't be written to {folder}: {error.strerror or error}. "
-                "Free some space or make the folder writable; the checkpoint before it is still whole."
-            ) from error
+    def _assign(self, values: Mapping[str, npt.NDArray[np.float32]]) -> None:
+        network.assign_weights(self._network, values)
 
-    def _epoch(self, config: TrainConfig, epoch: int, on_progress: Callable[[Progress], None] | None) -> EpochMetrics:
-        started = time.perf_counter()
-        rate = learning_rate(config, epoch)
-        order = program.epoch_order(config.seed, epoch, len(self._train_images.labels), config.batch_size)
-        steps = order.shape[0]
-        train = self._training_program(config)
-        position = program.Position(tf.constant(0), tf.constant(0.0), tf.constant(0))
-        settings = program.Settings.of(config, epoch, rate)
-        step, segment = 0, max(1, FIRST_SEGMENT_IMAGES // config.batch_size)
-        while step < steps:
-            segment_started = time.perf_counter()
-            last = min(step + segment, steps)
-            position = train(self._data, order, position, tf.constant(last), settings)
-            reached, loss, correct = (value.numpy().item() for value in position)
-            if not math.isfinite(loss):
-                raise DivergedError(
-                    f"The loss became {loss} in epoch {epoch}, step {reached} of {steps}, "
-                    f"at learning rate {rate:g}. Use a smaller learning_rate or a larger batch_size."
-                )
-            now = time.perf_counter()
-            segment = max(1, round((last - step) * SEGMENT_SECONDS / (now - segment_started)))
-            step = last
-            if on_progress is not None:
-                on_progress(Progress(epoch, step, steps, step * config.batch_size / (now - started)))
-        val_loss, val_accuracy = self._validate(config, epoch, rate)
-        return EpochMetrics(
-            epoch=epoch,
-            loss=loss / steps,
-            accuracy=correct / (steps * config.batch_size),
-            val_loss=val_loss,
-            val_accuracy=val_accuracy,
-            learning_rate=rate,
-            seconds=time.perf_counter() - started,
-        )
+    def _compiled_training(self, variant: program.Variant, precision: str, accumulators: Accumulators) -> Program:
+        return program.training_program(self._variables, accumulators, variant, precision, self._device.xla)
 
-    def _validate(self, config: TrainConfig, epoch: int, rate: float) -> tuple[float | None, float | None]:
-        if self._validation is None:
-            return None, None
-        loss, correct = self._validation_program(config.precision)(self._validation)
-        size = self._validation.labels.shape[0]
-        # The last step's update may overflow when all the losses before it were finite.
-        if not math.isfinite(float(loss)):
-            raise DivergedError(
-                f"The validation loss became {float(loss)} after epoch {epoch}, at learning rate {rate:g}. "
-                "Use a smaller learning_rate or a larger batch_size."
-            )
-        return float(loss) / size, int(correct) / size
-
-    def _training_program(self, config: TrainConfig) -> Callable[..., Any]:
-        variant = program.Variant.of(config)
-        if (config.precision, variant) not in self._programs:
-            kept = optimizers.ACCUMULATORS[variant.optimizer]
-            accumulators = {
-                name: tuple(self._accumulators[accumulator][name] for accumulator in kept) for name in self._trainable
-            }
-            self._programs[config.precision, variant] = program.training_program(
-                self._variables, accumulators, variant, config.precision, self._device.xla
-            )
-        return self._programs[config.precision, variant]
-
-    def _validation_program(self, precision: str) -> Callable[..., Any]:
-        if (precision, None) not in self._programs:
-            self._programs[precision, None] = program.validation_program(self._variables, precision, self._device.xla)
-        return self._programs[precision, None]
-
-    def _data_fingerprint(self) -> str:
-        if self._fingerprint is None:
-            self._fingerprint = fingerprint(self._train_images)
-        return self._fingerprint
+    def _compiled_validation(self, precision: str) -> Program:
+        return program.validation_program(self._variables, precision, self._device.xla)

@@ -346,9 +346,9 @@ def test_folder_is_decoded_once_until_it_changes(tmp_path: Path, monkeypatch: py
     path = write_folder(tmp_path / "data")
     decoded: list[Path] = []
 
-    def counting(file: Path, name: str) -> Any:
+    def counting(file: Path, *arguments: Any) -> Any:
         decoded.append(file)
-        return decode(file, name)
+        return decode(file, *arguments)
 
     monkeypatch.setattr("model.folders.decoded", counting)
     first = load_training(str(path), tmp_path / "cache")
@@ -368,9 +368,9 @@ def test_of_many_readers_at_once_one_decodes(tmp_path: Path, monkeypatch: pytest
     path = write_folder(tmp_path / "data")
     decoded: list[Path] = []
 
-    def counting(file: Path, name: str) -> Any:
+    def counting(file: Path, *arguments: Any) -> Any:
         decoded.append(file)
-        return decode(file, name)
+        return decode(file, *arguments)
 
     monkeypatch.setattr("model.folders.decoded", counting)
     found: list[ImageSet] = []

@@ -147,8 +147,8 @@ def test_a_new_engine_trains_the_same_weights_too(engine: Engine, images: Split)
 
 def test_where_an_epoch_is_cut_changes_no_bit(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, whole_weights = engine.train(CONFIG, go_on), weights(engine)
-    monkeypatch.setattr("model.train.FIRST_SEGMENT_IMAGES", 1)
-    monkeypatch.setattr("model.train.SEGMENT_SECONDS", 1e-9)
+    monkeypatch.setattr("model.loop.FIRST_SEGMENT_IMAGES", 1)
+    monkeypatch.setattr("model.loop.SEGMENT_SECONDS", 1e-9)
     seen: list[Progress] = []
     cut = engine.train(CONFIG, go_on, on_progress=seen.append)
     assert len(seen) > CONFIG.epochs
@@ -238,8 +238,8 @@ def test_saying_stop_after_the_last_epoch_stops_nothing(engine: Engine) -> None:
 
 
 def test_progress_rises_to_the_end_of_each_epoch(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("model.train.FIRST_SEGMENT_IMAGES", 1)
-    monkeypatch.setattr("model.train.SEGMENT_SECONDS", 1e-9)
+    monkeypatch.setattr("model.loop.FIRST_SEGMENT_IMAGES", 1)
+    monkeypatch.setattr("model.loop.SEGMENT_SECONDS", 1e-9)
     seen: list[Progress] = []
     engine.train(changed(epochs=2, batch_size=100), go_on, on_progress=seen.append)
     assert [(each.epoch, each.step, each.steps) for each in seen][-1] == (2, 3, 3)

@@ -225,7 +225,7 @@ def test_full_disk_while_converting_is_one_message_and_nothing_is_left(
 
 
 def test_model_that_takes_other_images_is_refused(home: Home, tmp_path: Path, pictures: list[Path]) -> None:
-    image = keras.Input((28, 28, 1), dtype="uint8")
+    image = keras.Input((28, 28, 5), dtype="uint8")
     keras.Model(image, keras.layers.Dense(10)(keras.layers.Flatten()(image))).save(tmp_path / "other.keras")
     with pytest.raises(ModelError, match="must take images of shape"):
         predict_images(tmp_path / "other.keras", pictures, home)

@@ -27,15 +27,22 @@ from search.cli.options import (
 )
 
 _model_argument = click.argument("model", type=click.Path(path_type=Path))
+_network_option = click.option(
+    "--network",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Python file that defines the model's own layers, where it has any. It is run.",
+)
 
 
 @click.command()
 @_model_argument
 @data_option("cifar10", help_end=": its test images")
 @skip_unreadable_option
+@_network_option
 @home_option
 @json_option
-def evaluate(model: Path, data: str, skip_unreadable: bool, home: Path, as_json: bool) -> None:
+def evaluate(model: Path, data: str, skip_unreadable: bool, network: Path | None, home: Path, as_json: bool) -> None:
     """Measure a trained model on the test images.
 
     JSON keys: model, data, images, accuracy, loss, classes (name: accuracy), confusion (rows are the true class), notes
@@ -48,7 +55,7 @@ def evaluate(model: Path, data: str, skip_unreadable: bool, home: Path, as_json:
     from search.retraining.using import evaluate_model
     from search.screen.outcomes import print_evaluation
 
-    document = evaluate_model(model, data, Home(home), skip_unreadable=skip_unreadable)
+    document = evaluate_model(model, data, Home(home), skip_unreadable=skip_unreadable, network=network)
     if as_json:
         print_json(document)
     else:
@@ -61,13 +68,14 @@ def evaluate(model: Path, data: str, skip_unreadable: bool, home: Path, as_json:
 @click.option(
     "--top", type=click.IntRange(min=1), default=1, metavar="K", show_default=True, help="Show so many classes."
 )
+@_network_option
 @home_option
 @json_option
-def predict(model: Path, images: tuple[Path, ...], top: int, home: Path, as_json: bool) -> None:
+def predict(model: Path, images: tuple[Path, ...], top: int, network: Path | None, home: Path, as_json: bool) -> None:
     """Say what is in pictures: class and probability.
 
-    JPEG, PNG, WebP, BMP, GIF or TIFF of any size; they are turned as EXIF says and squeezed to 32x32, as the images of
-    an image folder are.
+    JPEG, PNG, WebP, BMP, GIF or TIFF of any size; they are turned as EXIF says and squeezed to the size that the model
+    takes (32x32 unless its network is your own), as the images of an image folder are.
 
     JSON keys: model, images (a list of image, class, probability, classes: all of them, the most probable first).
 
@@ -79,7 +87,7 @@ def predict(model: Path, images: tuple[Path, ...], top: int, home: Path, as_json
     from search.retraining.using import predict_images
     from search.screen.outcomes import print_predictions
 
-    document = predict_images(model, images, Home(home))
+    document = predict_images(model, images, Home(home), network=network)
     if as_json:
         print_json(document)
     else:
@@ -98,11 +106,19 @@ def predict(model: Path, images: tuple[Path, ...], top: int, home: Path, as_json
     help="File to write, or folder where it is a SavedModel.",
 )
 @data_option("made-up images", help_end=": its test images are what the result is checked on")
+@_network_option
 @home_option
 @force_option
 @json_option
 def convert(
-    model: Path, kind: str, output: Path | None, data: str | None, home: Path, force: bool, as_json: bool
+    model: Path,
+    kind: str,
+    output: Path | None,
+    data: str | None,
+    network: Path | None,
+    home: Path,
+    force: bool,
+    as_json: bool,
 ) -> None:
     """Write a trained model as ONNX, SavedModel or LiteRT.
 
@@ -120,7 +136,7 @@ def convert(
     from search.retraining.using import convert_model
     from search.screen.outcomes import print_conversion
 
-    document = convert_model(model, kind, output, data, Home(home), force=force)
+    document = convert_model(model, kind, output, data, Home(home), force=force, network=network)
     if as_json:
         print_json(document)
     else:

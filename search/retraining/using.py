@@ -35,22 +35,30 @@ def start_tensorflow(home: Home) -> None:
 
 
 def evaluate_model(
-    path: Path, source: str, home: Home, start: Starting = start_tensorflow, *, skip_unreadable: bool = False
+    path: Path,
+    source: str,
+    home: Home,
+    start: Starting = start_tensorflow,
+    *,
+    skip_unreadable: bool = False,
+    network: Path | None = None,
 ) -> dict[str, Any]:
     """Measure a `.keras` file on the test images of `source`; `alexsearch evaluate --help` documents the keys.
 
-    `skip_unreadable` passes over pictures that can't be decoded.
+    `skip_unreadable` passes over pictures that can't be decoded; `network` is the Python file that defines the layers
+    in it that are not Keras' own, here and below.
 
     Raises:
         InputError: its classes are called otherwise than those of the data.
         ModelError: the file is missing, damaged or unsafe, or does not fit the data.
         DataError: the data can't be used.
     """
-    model, names = _load(path, home, start)
+    model, names = _load(path, home, start, network)
     from model.data import load_test
     from model.evaluate import evaluate
+    from model.saved import image_shape_of
 
-    images = load_test(source, home.data, skip_unreadable)
+    images = load_test(source, home.data, skip_unreadable, shape=image_shape_of(model))
     evaluation = evaluate(model, images)
     if _has_names(names) and _has_names(images.class_names) and names != images.class_names:
         raise InputError(
@@ -70,7 +78,12 @@ def evaluate_model(
 
 
 def predict_images(
-    path: Path, pictures: Sequence[Path], home: Home, start: Starting = start_tensorflow
+    path: Path,
+    pictures: Sequence[Path],
+    home: Home,
+    start: Starting = start_tensorflow,
+    *,
+    network: Path | None = None,
 ) -> dict[str, Any]:
     """What a `.keras` file sees in pictures; `alexsearch predict --help` documents the keys.
 
@@ -78,11 +91,14 @@ def predict_images(
         InputError: pictures are none; all of them are named.
         ModelError: the file is missing, damaged, unsafe or another kind of model.
     """
-    from model.saved import check_file, probabilities_of
+    from model.images import IMAGE_SHAPE
+    from model.saved import check_file, image_shape_of, probabilities_of
 
     check_file(path)
-    images = _read_all(pictures)
-    model, names = _load(path, home, start)
+    images = _read_all(pictures, IMAGE_SHAPE)  # before TensorFlow starts: what can't be read is told at once
+    model, names = _load(path, home, start, network)
+    if (taken := image_shape_of(model)) != IMAGE_SHAPE:
+        images = _read_all(pictures, taken)
     probabilities = probabilities_of(model, images).astype(float)
     seen = []
     for picture, row in zip(pictures, probabilities, strict=True):
@@ -102,6 +118,7 @@ def convert_model(
     start: Starting = start_tensorflow,
     *,
     force: bool = False,
+    network: Path | None = None,
 ) -> dict[str, Any]:
     """Write a `.keras` file in another format, checked; `alexsearch convert --help` documents the keys.
 
@@ -113,6 +130,7 @@ def convert_model(
     """
     from model.conversion import FORMATS, export, made_up_images, missing_packages
     from model.saved import check_file as check_model_file
+    from model.saved import image_shape_of
 
     check_model_file(path)
     suffix = FORMATS[kind].suffix
@@ -130,14 +148,15 @@ def convert_model(
             f"--to {kind} needs {', '.join(missing)}, not installed here. Install requirements.lock, or alexsearch "
             "with its extra: pip install 'alexsearch[export]'."
         )
-    model, names = _load(path, home, start)
+    model, names = _load(path, home, start, network)
+    shape = image_shape_of(model)
     if source:
         from model.data import load_test
 
-        every = load_test(source, home.data).images
+        every = load_test(source, home.data, shape=shape).images
         images = every[:: max(1, len(every) // CHECKED_IMAGES)][:CHECKED_IMAGES]  # spread: they may lie by class
     else:
-        images = made_up_images(CHECKED_IMAGES)
+        images = made_up_images(CHECKED_IMAGES, shape)
     agreement = export(model, names, target, kind, images)
     return {
         "model": str(path),
@@ -151,17 +170,22 @@ def convert_model(
     }
 
 
-def _load(path: Path, home: Home, start: Starting) -> tuple[Any, tuple[str, ...]]:
+def _load(path: Path, home: Home, start: Starting, network: Path | None) -> tuple[Any, tuple[str, ...]]:
     """The network and the names of its classes; TensorFlow is started."""
     from model.saved import check_file, load_model, read_class_names
 
     check_file(path)
     start(home)
-    model = load_model(path)
+    defined = None
+    if network is not None:
+        from model.own_network import defined_by
+
+        defined = defined_by(network)
+    model = load_model(path, defined=defined)
     return model, read_class_names(path, model.output_shape[1])
 
 
-def _read_all(pictures: Sequence[Path]) -> npt.NDArray[np.uint8]:
+def _read_all(pictures: Sequence[Path], shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
     import numpy as np
 
     from model.config import DataError
@@ -170,7 +194,7 @@ def _read_all(pictures: Sequence[Path]) -> npt.NDArray[np.uint8]:
     images, mistakes = [], []
     for picture in pictures:
         try:
-            images.append(read_image(picture))
+            images.append(read_image(picture, shape))
         except DataError as error:
             mistakes.append(str(error))
     if mistakes:

@@ -13,10 +13,10 @@ import signal
 import sys
 import threading
 import traceback
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from model.config import DataError, DownloadError, EpochMetrics, Failure, TrainConfig, TrainError
-from model.data import fingerprint, load_test, load_training, split
+from model.data import ImageSet, fingerprint, load_test, load_training, shape_of, split
 from model.device import configure
 from search.training.messages import (
     DataFound,
@@ -36,6 +36,10 @@ from search.training.messages import (
     line,
     to_trainer,
 )
+
+if TYPE_CHECKING:
+    from model.own_engine import OwnEngine
+    from model.train import Engine
 
 VERDICT_SECONDS = 2.0
 
@@ -95,18 +99,18 @@ class _Trainer:
     def __init__(self, wire: Wire, opening: Open) -> None:
         self._wire = wire
         spec = opening.data
-        training = load_training(spec.source, opening.cache, spec.skip_unreadable)
+        shape = shape_of(spec, own=opening.network is not None)
+        training = load_training(spec.source, opening.cache, spec.skip_unreadable, shape)
         self._class_names = training.class_names
         train, validation = training, None
         if opening.validation == "held-out":
             parts = split(training, spec)
             train, validation = parts.train, parts.validation
         elif opening.validation == "test":
-            validation = load_test(spec.source, opening.cache, spec.skip_unreadable)
+            height, width, channels = training.images.shape[1:]
+            validation = load_test(spec.source, opening.cache, spec.skip_unreadable, (height, width, channels))
         self._device = configure(threads=opening.threads, gpu_memory_mb=opening.gpu_memory_mb)
-        from model.train import Engine
-
-        self._engine = Engine(train, validation, self._device)
+        self._engine = self._opened(opening, train, validation)
         wire.send(
             Ready(
                 data=DataFound(
@@ -126,6 +130,15 @@ class _Trainer:
                 notes=training.notes,
             )
         )
+
+    def _opened(self, opening: Open, train: ImageSet, validation: ImageSet | None) -> Engine | OwnEngine:
+        if opening.network is None:
+            from model.train import Engine
+
+            return Engine(train, validation, self._device)
+        from model.own_engine import OwnEngine
+
+        return OwnEngine(train, validation, self._device, opening.network)
 
     def train(self, message: Train) -> None:
         """Train one configuration and say what came of it: nothing that goes wrong ends this process but a crash."""
