@@ -15,7 +15,6 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from PIL import Image
 
 from model import network
@@ -24,7 +23,6 @@ from model.images import read_image
 from model.saved import probabilities_of, save_model
 from search.base.home import Home
 from search.base.mistakes import InputError
-from search.cli.main import main
 from search.retraining import using
 
 NAMES = tuple(f"name{number}" for number in range(10))
@@ -153,11 +151,9 @@ def test_unreadable_test_image_is_an_error_unless_it_is_to_be_passed_over(
     (tmp_path / "data" / "test" / NAMES[3] / "1.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"1\.png.*passed over: --skip-unreadable"):
         evaluate_model(model, str(tmp_path / "data"), home)
-    arguments = ["evaluate", str(model), "--data", str(tmp_path / "data"), "--home", str(home.folder)]
-    result = CliRunner().invoke(main, [*arguments, "--skip-unreadable"])
-    assert result.exit_code == 0, result.output
-    assert "on 10 test images" in result.output
-    assert "1 passed over: " in result.output
+    document = evaluate_model(model, str(tmp_path / "data"), home, skip_unreadable=True)
+    assert document["images"] == 10
+    assert document["notes"][0].startswith("1 passed over: ")
 
 
 @pytest.mark.parametrize(

@@ -173,7 +173,10 @@ def seed_jobs(
 def _keep_recipe(out: Path, recipe: Recipe) -> None:
     copy = out / "recipe.toml"
     if copy.exists():
-        if read_recipe(copy).model_copy(update={"created": recipe.created}) != recipe:
+        kept, same = read_recipe(copy), {"created": recipe.created}
+        if recipe.study_uid and kept.study_uid == recipe.study_uid:
+            same["study"] = recipe.study  # which may have been renamed
+        if kept.model_copy(update=same) != recipe:
             raise InputError(
                 f"{as_shown(out)}: holds the retraining of another recipe. Name another folder with --out."
             )
