@@ -121,7 +121,7 @@ def test_only_the_gpu_worker_asks_for_gpus_and_no_worker_restarts_for_ever() -> 
     assert device == {"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}
     assert [name for name, service in found.items() if "deploy" in service] == ["worker"]
     assert found["worker-cpu"]["profiles"] == ["cpu"]
-    assert found["worker-cpu"]["build"] == {"context": ".", "args": {"LOCK": "requirements.lock"}}
+    assert found["worker-cpu"]["build"] == {"context": ".", "args": {"LOCK": "requirements-run.lock"}}
     for name in ("worker", "worker-cpu"):
         assert re.fullmatch(r"on-failure:\d", found[name]["restart"])
         assert "container_name" not in found[name]  # it would forbid --scale
@@ -135,7 +135,7 @@ def test_image_is_built_from_files_that_exist_and_reach_the_builder() -> None:
     copied = [name for line in re.findall(r"^COPY (.*)$", dockerfile, re.M) for name in line.split()[:-1]]
     assert copied
     for name in copied:
-        for lock in ("requirements.lock", "requirements-gpu.lock") if name == "${LOCK}" else (name,):
+        for lock in ("requirements-run.lock", "requirements-run-gpu.lock") if name == "${LOCK}" else (name,):
             assert (ROOT / lock).exists(), f"the Dockerfile copies {lock}, which is not there"
             assert lock in allowed, f".dockerignore keeps {lock} from the builder"
     assert re.search(r"^USER alexsearch$", dockerfile, re.M)
