@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,3 +70,64 @@ def test_we_are_built_by_what_the_lock_brings(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "built").glob("alexsearch-*.whl"))) == 1
+
+
+# ---- the bill of materials
+
+
+def bill(lock: str) -> dict[str, Any]:
+    command = [sys.executable, str(ROOT / ".ci" / "sbom.py"), str(ROOT / lock)]
+    document: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return document
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_bill_of_materials_names_every_pin_of_the_lock(lock: str) -> None:
+    document = bill(lock)
+    components = {each["bom-ref"]: each for each in document["components"]}
+    assert len(components) == len(document["components"])
+    assert components.keys() == locked(lock).keys()
+    for pin, text in locked(lock).items():
+        (files,) = components[pin]["externalReferences"]
+        assert [each["content"] for each in files["hashes"]] == re.findall("sha256:([0-9a-f]+)", text)
+    assert components["click==" + version("click")]["licenses"] == [{"expression": "BSD-3-Clause"}]
+    assert bill(lock) == document
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_bill_of_materials_is_cyclonedx(lock: str) -> None:
+    """The rules of its JSON schema, version 1.6, for all that we write."""
+    document = bill(lock)
+    assert document.keys() == {
+        *("bomFormat", "specVersion", "serialNumber", "version", "metadata", "components", "dependencies"),
+    }
+    assert (document["bomFormat"], document["specVersion"], document["version"]) == ("CycloneDX", "1.6", 1)
+    assert re.fullmatch(r"urn:uuid:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", document["serialNumber"])
+    us = document["metadata"]["component"]
+    for component in (us, *document["components"]):
+        assert component.keys() <= {
+            *("type", "bom-ref", "name", "version", "description", "purl"),
+            *("externalReferences", "licenses", "properties"),
+        }
+        assert component["type"] in ("application", "library")
+        assert all(component[key] and isinstance(component[key], str) for key in ("bom-ref", "name", "version"))
+        licences = component.get("licenses", [])
+        assert len(licences) == 1 or not any("expression" in each for each in licences)
+        for licence in licences:
+            (kind, value), *others = licence.items()
+            assert not others
+            assert isinstance(value, str) if kind == "expression" else value.keys() < {"id", "name"} and len(value) == 1
+        for reference in component.get("externalReferences", ()):
+            assert reference["type"] == "distribution"
+            assert reference["url"] == component["purl"] == f"pkg:pypi/{component['name']}@{component['version']}"
+            assert {each["alg"] for each in reference["hashes"]} == {"SHA-256"}
+            assert all(re.fullmatch("[0-9a-f]{64}", each["content"]) for each in reference["hashes"])
+        for extra in component.get("properties", ()):
+            assert extra.keys() == {"name", "value"}
+    references = [us["bom-ref"], *(each["bom-ref"] for each in document["components"])]
+    assert [each["ref"] for each in document["dependencies"]] == references
+    for each in document["dependencies"]:
+        assert set(each["dependsOn"]) <= set(references) - {each["ref"]}
+        assert len(set(each["dependsOn"])) == len(each["dependsOn"])
+    needed = {ref for each in document["dependencies"] for ref in each["dependsOn"]}
+    assert needed == set(references) - {us["bom-ref"]}, "nothing is there that nobody needs"
