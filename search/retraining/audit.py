@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from pydantic import ValidationError
 
 from model.config import DataSpec, TrainConfig
 from search.base.configs import short
+from search.base.home import Home
 from search.base.mistakes import InputError
 from search.base.provenance import utc
 from search.base.seeds import audit_order
@@ -102,12 +102,13 @@ def _train(storage: Storage, study: StudyRecord, trials: Sequence[FrozenTrial], 
         log=lambda place: means.home.log(study.name, f"audit-{place.name}"),
         view=view,
     )
-    shop.train(list(jobs), _Auditor(storage, study, data.source, jobs, view))
+    shop.train(list(jobs), _Auditor(storage, means.home, study, data.source, jobs, view))
 
 
 @dataclass(frozen=True)
 class _Auditor(Client):
     storage: Storage
+    home: Home
     study: StudyRecord
     source: str
     trials: Mapping[Job, FrozenTrial]
@@ -136,4 +137,4 @@ class _Auditor(Client):
         }
         record(self.storage, self.trials[job]._trial_id, audited)
         if job.checkpoints:
-            shutil.rmtree(job.checkpoints, ignore_errors=True)
+            self.home.forget(job.checkpoints)
