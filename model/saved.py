@@ -10,12 +10,15 @@ every load.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import math
+import re
 import struct
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -36,6 +39,14 @@ MOST_BYTES: Final = 2_000_000_000
 MOST_DESCRIBED: Final = 10_000_000
 MOST_MEMBERS: Final = 1_000
 """What a `.keras` file may claim to hold: of this network 250 MB, in three files"""
+MOST_OBJECTS: Final = 2_000
+"""Layers, and all else that has a class of its own, in a model's description. Of this network 106."""
+DEEPEST: Final = 60
+"""How deep it may be nested. Of this network 10."""
+LARGEST_OUTPUT: Final = 2**19
+"""Numbers that a layer may give for an image. Of this network 25,088; for the images of a batch these are 1 GB."""
+SPARE_NUMBERS: Final = 10_000
+"""In layers that keep something beside their weights: the states of random streams"""
 COMMENT_BYTES: Final = 65_535
 """The longest comment that a zip archive can have."""
 
@@ -81,10 +92,11 @@ def check_file(path: Path) -> None:
         )
 
 
-def _check_weights(path: Path) -> None:
-    """Raises ModelError where the weights claim more than is there, or lie in another file."""
+def _check_weights(path: Path) -> int:
+    """How many numbers the weights are. Raises ModelError where they claim more than is there, or lie elsewhere."""
     import h5py
 
+    numbers = 0
     with zipfile.ZipFile(path) as archive:
         for name in (each for each in archive.namelist() if each.endswith(".h5")):
             content = archive.read(name)
@@ -97,6 +109,54 @@ def _check_weights(path: Path) -> None:
                     raise ModelError(f"{path}: some of its weights lie in another file, which is not opened.")
                 if sum(each.nbytes for each in found) > len(content):
                     raise ModelError(f"{path}: its weights claim more than the file holds. Is it damaged?")
+                numbers += sum(each.size for each in found)
+    return numbers
+
+
+def _check_description(path: Path, weights: int, defined: Mapping[str, Any]) -> None:
+    """Raises ModelError where the model that `config.json` describes is larger than its `weights`, a count of numbers.
+
+    It is built once without a number in it, so that a layer of 10^6 times 10^6 costs nothing.
+    """
+    with zipfile.ZipFile(path) as archive:
+        text = archive.read("config.json").decode()
+    if text.count('"class_name"') > MOST_OBJECTS or _depth(text) > DEEPEST:
+        raise ModelError(f"{path} describes far more layers than a model of this kind has.")
+    with ThreadPoolExecutor(1) as thread:  # Keras keeps a list of what it has not initialised, for each thread
+        numbers, largest = thread.submit(_described_sizes, json.loads(text), defined).result()
+    if numbers > weights + SPARE_NUMBERS:
+        raise ModelError(f"{path} describes layers of {numbers:,} numbers, but holds {weights:,}. Is it damaged?")
+    if largest > LARGEST_OUTPUT:
+        raise ModelError(f"{path} has a layer that gives {largest:,} numbers for an image: not a model of this kind.")
+
+
+def _described_sizes(config: dict[str, Any], defined: Mapping[str, Any]) -> tuple[int, int]:
+    """Of a model's description: the numbers in all its variables, and in the largest output of a layer for an image."""
+    from model.our_keras import keras
+
+    config.pop("compile_config", None)
+    with keras.StatelessScope(initialize_variables=False):
+        model = keras.saving.deserialize_keras_object(config, dict(defined), safe_mode=True)
+    numbers = sum(math.prod(each.shape) for each in getattr(model, "variables", ()))
+    return numbers, max((math.prod(shape) for shape in _outputs(model)), default=0)
+
+
+def _outputs(layer: Any) -> Iterator[tuple[int, ...]]:
+    """The shapes of what a model's layers give, those of models in it too, without the axis of the images."""
+    for each in getattr(layer, "operations", None) or getattr(layer, "layers", None) or ():
+        with contextlib.suppress(AttributeError, ValueError):  # one that is called nowhere has none
+            given = each.output
+            for output in given if isinstance(given, (list, tuple)) else (given,):
+                yield tuple(size or 1 for size in output.shape[1:])
+        yield from _outputs(each)
+
+
+def _depth(text: str) -> int:
+    depth = deepest = 0
+    for bracket in re.sub(r'"(?:[^"\\]|\\.)*"', "", text):
+        depth += (bracket in "[{") - (bracket in "]}")
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def load_model(path: Path, *, classes: int | None = None, defined: Mapping[str, Any] | None = None) -> keras.Model:
@@ -112,8 +172,9 @@ def load_model(path: Path, *, classes: int | None = None, defined: Mapping[str, 
     from model.our_keras import keras
 
     try:
-        _check_weights(path)
-        model = keras.models.load_model(path, dict(defined or {}), compile=False, safe_mode=True)
+        layers = dict(defined or {})
+        _check_description(path, _check_weights(path), layers)
+        model = keras.models.load_model(path, layers, compile=False, safe_mode=True)
     except ModelError:
         raise
     except Exception as error:

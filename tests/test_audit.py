@@ -161,6 +161,24 @@ def test_crash_is_told_and_the_audit_goes_on_and_a_trial_that_diverges_has_no_va
     assert not checkpoints.exists()
 
 
+def test_link_that_came_while_it_trained_leads_to_nothing_that_is_removed(
+    storage: Storage, played: Played, audited: Audit, tmp_path: Path
+) -> None:
+    study = make_study(storage, 0.01, TrialState.PRUNED)
+    checkpoints = Home(tmp_path).checkpoints("small", study.attributes["uid"], 1)
+    precious = tmp_path / "theirs" / checkpoints.name / "precious"
+    precious.parent.mkdir(parents=True)
+    precious.write_text("theirs")
+
+    def linked() -> None:
+        checkpoints.parent.parent.mkdir(parents=True)
+        checkpoints.parent.symlink_to(tmp_path / "theirs")
+
+    played.gate = linked
+    audited(1)
+    assert precious.read_text() == "theirs"
+
+
 def test_other_images_are_refused(storage: Storage, played: Played, audited: Audit) -> None:
     make_study(storage, 0.5, TrialState.PRUNED)
     played.fingerprint = "sha256:other"

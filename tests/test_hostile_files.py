@@ -12,13 +12,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from model.config import ModelError
 from model.saved import _check_weights, load_model, read_class_names
 from search.base.mistakes import DEEPEST, InputError, read_json, read_toml
 from search.cli.main import main
+from search.retraining.using import convert_model, evaluate_model, predict_images
 
 MOST_MEMORY = 2_000_000  # KiB: what this whole process, TensorFlow and all, has ever had
 
@@ -172,3 +175,104 @@ def test_weights_that_claim_what_is_not_there_are_refused(
     (tmp_path / "net.keras").write_bytes(archive({**MEMBERS, "model.weights.h5": buffer.getvalue()}))
     with pytest.raises(ModelError, match=told):
         _check_weights(tmp_path / "net.keras")
+
+
+# ---- descriptions that look honest
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model: two layers of 7 and 9 units, enlarging before them, a model in it, something random."""
+    from model.our_keras import keras
+    from model.saved import save_model
+
+    image = keras.Input((32, 32, 3), dtype="uint8")
+    x = keras.layers.UpSampling2D(2)(keras.layers.Rescaling(1 / 255)(image))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Dropout(0.1)(x))
+    x = keras.Sequential([keras.Input((3,)), keras.layers.Dense(7), keras.layers.Dense(9)])(x)
+    x = keras.layers.GlobalAveragePooling1D()(keras.layers.RepeatVector(2)(keras.layers.BatchNormalization()(x)))
+    path = tmp_path_factory.mktemp("honest") / "net.keras"
+    save_model(keras.Model(image, keras.layers.Dense(10, activation="softmax")(x)), path, list("abcdefghij"))
+    return path
+
+
+def described(honest: Path, path: Path, **changed: str) -> Path:
+    """The same file with parts of its description replaced."""
+    with zipfile.ZipFile(honest) as opened:
+        members = {name: opened.read(name) for name in opened.namelist()}
+    text = members["config.json"].decode()
+    for old, new in changed.items():
+        assert old in text
+        text = text.replace(old, new)
+    path.write_bytes(archive({**members, "config.json": text.encode()}))
+    return path
+
+
+def nested(levels: int) -> str:
+    layer = '{"module": "keras.layers", "class_name": "Dense", "config": {"units": 10}, "registered_name": null}'
+    for _ in range(levels):
+        layer = (
+            '{"module": "keras", "class_name": "Sequential", "registered_name": null, "config": {"name": "s", '
+            f'"trainable": true, "layers": [{layer}]}}}}'
+        )
+    return layer
+
+
+MILLION, BILLION = 10**6, 10**9
+HUGE = {
+    "10^6 times 10^6 numbers": {
+        **{'"units": 7': f'"units": {MILLION}', "[null, 7]": f"[null, {MILLION}]"},
+        **{'"units": 9': f'"units": {MILLION}', "[null, 9]": f"[null, {MILLION}]"},
+    },
+    "7 x 10^9 numbers in one layer": {'"units": 7': f'"units": {BILLION}', "[null, 7]": f"[null, {BILLION}]"},
+    "an image of 10^10 pixels": {'"size": [2, 2]': '"size": [3000, 3000]', "64, 64, 3]": "96000, 96000, 3]"},
+    "a row 10^9 times": {'"n": 2': f'"n": {BILLION}', "[null, 2, 9]": f"[null, {BILLION}, 9]"},
+}
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", HUGE)
+def test_model_that_describes_enormous_layers_is_refused_before_they_are_made(
+    tmp_path: Path, honest: Path, name: str
+) -> None:
+    path = described(honest, tmp_path / "net.keras", **HUGE[name])
+    before = _peak_kilobytes()
+    with pytest.raises(ModelError, match=r"describes layers of|gives .* numbers for an image") as told:
+        load_model(path)
+    assert len(str(told.value).splitlines()) == 1
+    assert _peak_kilobytes() - before < MOST_MEMORY
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("text", [nested(1_000), nested(100), "[" + ",".join([nested(0)] * 5_000) + "]"])
+def test_model_that_describes_a_thousand_layers_is_refused(tmp_path: Path, honest: Path, text: str) -> None:
+    path = tmp_path / "net.keras"
+    with zipfile.ZipFile(honest) as opened:
+        path.write_bytes(archive({**{n: opened.read(n) for n in opened.namelist()}, "config.json": text.encode()}))
+    with pytest.raises(ModelError, match="far more layers"):
+        load_model(path)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("command", ["evaluate", "predict", "convert --to onnx", "convert --to saved-model"])
+def test_commands_refuse_an_enormous_model_in_a_line(
+    tmp_path: Path, honest: Path, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for function in (evaluate_model, predict_images, convert_model):  # TensorFlow is at work in this process already
+        monkeypatch.setattr(function, "__defaults__", (lambda _home: None,))
+    path = described(honest, tmp_path / "net.keras", **HUGE["10^6 times 10^6 numbers"])
+    name, *more = command.split()
+    given = ["--data", "synthetic"] if name == "evaluate" else []
+    if name == "predict":
+        Image.new("RGB", (32, 32)).save(tmp_path / "picture.png")
+        given = [str(tmp_path / "picture.png")]
+    assert_told(name, str(path), *given, *more, "--home", str(tmp_path / "home"))
+
+
+def test_honest_model_is_loaded_and_nothing_is_left_of_the_look_at_it(tmp_path: Path, honest: Path) -> None:
+    from model.our_keras import keras
+
+    with pytest.raises(ModelError):
+        load_model(described(honest, tmp_path / "net.keras", **HUGE["10^6 times 10^6 numbers"]))
+    model = load_model(honest, classes=10)
+    assert keras.ops.shape(model(np.zeros((2, 32, 32, 3), np.uint8))) == (2, 10)

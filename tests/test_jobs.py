@@ -96,6 +96,17 @@ def test_every_job_is_trained_and_leaves_its_record_and_network(
     assert played.killed == 1
 
 
+def test_link_in_the_folder_leads_to_nothing_that_is_removed(shop: RecordingWorkshop, tmp_path: Path) -> None:
+    (job,) = jobs_in(tmp_path / "out", 1)
+    precious = tmp_path / "theirs" / job.stem / "precious"
+    precious.parent.mkdir(parents=True)
+    precious.write_text("theirs")
+    job.checkpoints.parent.parent.mkdir()
+    job.checkpoints.parent.symlink_to(tmp_path / "theirs")
+    shop.train_kept([job])
+    assert precious.read_text() == "theirs"
+
+
 def test_as_many_run_at_a_time_as_there_are_places(shop: RecordingWorkshop, played: Played, tmp_path: Path) -> None:
     together = threading.Barrier(2, timeout=30)
     played.device, played.gate = "gpu", together.wait

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from pathlib import Path
@@ -11,10 +12,12 @@ from click.testing import CliRunner
 
 from search.cli.main import main
 from search.run.doctor import network_kind
+from studies.show.dashboard import DashboardError, read_password, read_token
 from studies.store.errors import StorageError
 from studies.store.opening import open_storage
 from studies.store.patience import Patience
 from studies.store.problems import problem_text
+from studies.store.secret_file import read_secret
 from studies.store.urls import parsed, redacted, storage_url
 
 CANARY = "c4nary"
@@ -62,6 +65,35 @@ def test_password_with_a_raw_at_or_slash_is_taken_as_it_was_meant() -> None:
 def test_passwords_are_taken_out_of_what_a_database_says() -> None:
     url = parsed("postgresql://u:p%40x@h/d?sslpassword=secret")
     assert problem_text(ValueError("no p@x, no p%40x, no secret"), url) == "no ***, no ***, no ***"
+
+
+def test_secret_comes_out_of_a_file_or_a_pipe(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("a secret\n")
+    assert read_secret(tmp_path / "file") == "a secret\n"
+    reading, writing = os.pipe()
+    os.write(writing, b"a secret\n")
+    os.close(writing)
+    try:
+        assert read_secret(Path(f"/dev/fd/{reading}")) == "a secret\n"  # what a shell makes of <(pass show x)
+    finally:
+        os.close(reading)
+
+
+def test_secret_is_not_waited_for_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(TimeoutError, match="nothing came out of this pipe"):
+        read_secret(tmp_path / "pipe", 0)
+    with pytest.raises(OSError, match="too long"):
+        read_secret(Path("/dev/zero"))
+    with pytest.raises(IsADirectoryError):
+        read_secret(tmp_path)
+    monkeypatch.setattr("studies.store.secret_file.PIPE_SECONDS", 0.01)
+    for read in (read_password, read_token):
+        with pytest.raises(DashboardError, match="pipe"):
+            read(tmp_path / "pipe", {})
+    monkeypatch.setenv("ALEXSEARCH_STORAGE_PASSWORD_FILE", str(tmp_path / "pipe"))
+    with pytest.raises(StorageError, match="pipe"):
+        storage_url("postgresql://u@localhost/d", tmp_path)
 
 
 def test_long_silence_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,11 +81,7 @@ class Home:
 
         Nothing is removed through a link that has come to lie on the way. Raises InputError where it is not the home's.
         """
-        # The home itself may be reached by "..".
-        if self.folder not in checkpoints.parents or ".." in checkpoints.relative_to(self.folder).parts:
-            raise InputError(f"{checkpoints}: does not lie in the home {self.folder}, so it is not removed.")
-        with contextlib.suppress(InputError):
-            shutil.rmtree(self._own(checkpoints), ignore_errors=True)
+        forget_below(self.folder, checkpoints)
 
     def log(self, study: str, place: str) -> Path:
         return self._own(self.study(study) / "logs" / f"{place}.log")
@@ -112,19 +108,32 @@ class Home:
             ) from None
 
     def _own(self, path: Path) -> Path:
-        """`path`, which lies below the home and is reached without a link; the home itself may be one.
+        return _without_links(self.folder, path)
 
-        Raises InputError where a link is in the way.
-        """
-        parts = path.relative_to(self.folder).parts
-        below = [self.folder.joinpath(*parts[:count]) for count in range(1, len(parts) + 1)]
-        link = next((each for each in below if each.is_symlink()), None)
-        if link is not None:
-            raise InputError(
-                f"{link}: is a link that leads out of the home, or may: nothing is written or removed through "
-                "it. Put a folder in its place, or name another home with --home."
-            )
-        return path
+
+def forget_below(folder: Path, path: Path) -> None:
+    """Remove `path`, which we wrote below `folder`, a home or one that a command was given; see `Home.forget`."""
+    # The folder itself may be reached by "..".
+    if folder not in path.parents or ".." in path.relative_to(folder).parts:
+        raise InputError(f"{path}: does not lie in {folder}, so it is not removed.")
+    with contextlib.suppress(InputError):
+        shutil.rmtree(_without_links(folder, path), ignore_errors=True)
+
+
+def _without_links(folder: Path, path: Path) -> Path:
+    """`path`, which lies below `folder` and is reached without a link; the folder itself may be one.
+
+    Raises InputError where a link is in the way.
+    """
+    parts = path.relative_to(folder).parts
+    below = [folder.joinpath(*parts[:count]) for count in range(1, len(parts) + 1)]
+    link = next((each for each in below if each.is_symlink()), None)
+    if link is not None:
+        raise InputError(
+            f"{link}: is a link that leads out of the home, or may: nothing is written or removed through "
+            "it. Put a folder in its place, or name another home with --home."
+        )
+    return path
 
 
 def _uid_part(study_uid: object) -> str:

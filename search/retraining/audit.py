@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from pydantic import ValidationError
 
 from model.config import TrainConfig
 from search.base.configs import short
+from search.base.home import Home
 from search.base.mistakes import InputError
 from search.base.provenance import utc
 from search.base.seeds import audit_order
@@ -113,12 +113,13 @@ def _train(storage: Storage, study: StudyRecord, trials: Sequence[FrozenTrial], 
         view=view,
     )
     source = space.train.called if isinstance(space, OwnSpace) else data.source
-    shop.train(list(jobs), _Auditor(storage, study, source, space.metric, jobs, view))
+    shop.train(list(jobs), _Auditor(storage, means.home, study, source, space.metric, jobs, view))
 
 
 @dataclass(frozen=True)
 class _Auditor(Client):
     storage: Storage
+    home: Home
     study: StudyRecord
     source: str
     metric: str
@@ -150,4 +151,4 @@ class _Auditor(Client):
         }
         record(self.storage, self.trials[job]._trial_id, audited)
         if job.checkpoints:
-            shutil.rmtree(job.checkpoints, ignore_errors=True)
+            self.home.forget(job.checkpoints)

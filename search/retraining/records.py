@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from filelock import FileLock, Timeout
 
 from model.config import DataError, EpochMetrics, Frozen, TrainConfig
 from model.files import make_folder, read_regular, write_text
+from search.base.home import forget_below
 from search.base.mistakes import MAX_FILE_BYTES, InputError
 from search.base.overwriting import check_folder
 from search.base.toml import as_shown, with_tuples
@@ -194,7 +194,7 @@ class _Recorder(Client):
             ) from error
         if isinstance(self.shop.own, Program) and kept.keeps_model:
             _keep_last_save(kept)
-        shutil.rmtree(kept.checkpoints, ignore_errors=True)
+        forget_below(kept.folder, kept.checkpoints)
         with contextlib.suppress(OSError):  # others are at work, or it never was
             kept.checkpoints.parent.rmdir()
 

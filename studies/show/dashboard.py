@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypedDict, Unpack
 
 from studies.show.guard import guard
 from studies.show.login import Login, Password
+from studies.store.secret_file import read_secret
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
@@ -62,7 +63,7 @@ def _read_secret(what: str, file: Path | None, otherwise: str | None) -> str | N
     if file is None:
         return otherwise or None
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = read_secret(file).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DashboardError(f"{file}: the dashboard's {what} can't be read: {error}.") from error
     if not lines or not lines[0].strip():

@@ -10,6 +10,7 @@ from sqlalchemy import exc
 from sqlalchemy.engine import URL, make_url
 
 from studies.store.errors import StorageError
+from studies.store.secret_file import read_secret
 
 SQLITE_FILE = "alexsearch.db"
 
@@ -42,7 +43,7 @@ def storage_url(storage: str | None, home: Path) -> URL:
     password_file = os.environ.get("ALEXSEARCH_STORAGE_PASSWORD_FILE")
     if password_file and not has_password(url):
         try:
-            url = url.set(password=Path(password_file).read_text(encoding="utf-8").strip("\r\n"))
+            url = url.set(password=read_secret(Path(password_file)).strip("\r\n"))
         except (OSError, UnicodeDecodeError) as error:
             raise StorageError(
                 f"ALEXSEARCH_STORAGE_PASSWORD_FILE {password_file}: can't be read ({error}). "
