@@ -34,6 +34,7 @@ from search.cli.options import (
 )
 from search.cli.recipes import RECIPES
 from search.cli.show import SHOW
+from search.cli.studies import STUDY
 from search.cli.use import USE
 
 if TYPE_CHECKING:
@@ -340,7 +341,7 @@ def _trials(numbers: Sequence[int]) -> str:
     return f"trial{'s' * (len(numbers) != 1)} {listed([str(number) for number in numbers])}"
 
 
-for command in (*RECIPES, *SHOW, *MACHINE, *USE):
+for command in (*RECIPES, *SHOW, *STUDY, *MACHINE, *USE):
     main.add_command(command)
 
 

@@ -1,0 +1,60 @@
+"""Commands about one study as a whole: its trials as a table, what is put into its queue, its end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from search.cli.options import force_option, open_database, storage_options, study_option
+
+if TYPE_CHECKING:
+    from search.screen.tabling import Kind
+
+
+@click.command()
+@study_option
+@storage_options
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write; - prints it.")
+@click.option("--epochs", is_flag=True, help="One line an epoch, with all its metrics, instead of one a trial.")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(("csv", "json", "parquet")),
+    show_default="what the file's name ends in, else csv",
+    help="parquet needs pyarrow: pip install 'alexsearch[parquet]'.",
+)
+@force_option
+def trials(
+    study: str | None, home: Path, storage: str | None, output: Path, epochs: bool, kind: Kind | None, force: bool
+) -> None:
+    """Write the trials of a study as a table.
+
+    One line a trial: number, state, value, params_* as they were sampled, epochs_run, epochs_planned, seconds,
+    images_per_second, device, host, started, ended (UTC), reason, seed, same_as, resumed_after, crashes,
+    data_fingerprint, git_commit, and user_attrs_* of other programs. With --epochs one an epoch: trial, epoch, and its
+    metrics. A file that is there is replaced only with --force.
+
+    In CSV, a text that a spreadsheet would take for a formula gets an apostrophe in front.
+
+    \b
+    alexsearch trials -o trials.csv
+    alexsearch trials --study quick --epochs -o epochs.parquet
+    alexsearch trials -o - --format json | jq '.[] | select(.state == "failed")'
+    """
+    from search.screen.tabling import KINDS, write_table
+    from studies.record.catalog import find_study
+    from studies.record.rows import epoch_table, trial_table
+
+    opened = open_database(home, storage, read_only=True)
+    found = find_study(opened, study)
+    table = (epoch_table if epochs else trial_table)(opened, found)
+    endings: dict[str, Kind] = {f".{each}": each for each in KINDS}
+    write_table(table, output, kind or endings.get(output.suffix.lower(), "csv"), force=force)
+    if str(output) != "-":
+        lines = f"{len(table.rows):,} {'epoch' if epochs else 'trial'}{'s' * (len(table.rows) != 1)}"
+        click.echo(f"{lines} of study {found.shown}: {output}")
+
+
+STUDY: Final = (trials,)
