@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from search.cli.options import force_option, open_database, storage_options, study_option
+from search.cli.options import (
+    EXIT_FAILED,
+    EXIT_USAGE,
+    console,
+    fail,
+    force_option,
+    open_database,
+    storage_options,
+    study_option,
+)
 
 if TYPE_CHECKING:
     from search.screen.tabling import Kind
@@ -57,4 +67,55 @@ def trials(
         click.echo(f"{lines} of study {found.shown}: {output}")
 
 
-STUDY: Final = (trials,)
+@click.command()
+@click.option("--study", metavar="NAME", required=True, help="Which study.")
+@storage_options
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@click.option(
+    "--despite-workers", is_flag=True, help="Even while workers are at it; they let go of their trials and end."
+)
+def delete(study: str, home: Path, storage: str | None, yes: bool, despite_workers: bool) -> None:
+    """Delete a study with its checkpoints, logs and artifacts.
+
+    Says first what goes and what stays, and asks. Trials, epochs and all else that the database holds of the study go
+    in one transaction, then its files below --home; those on other hosts stay. What retrain, verify and their like have
+    made stays, too. It can't be undone.
+
+    \b
+    alexsearch delete --study quick
+    alexsearch delete --study quick --yes
+    """
+    from search.base.home import Home
+    from search.base.mistakes import InputError
+    from search.base.toml import as_shown
+    from search.run.deleting import belongings_of, told
+    from search.run.deleting import delete as delete_all
+    from studies.record.catalog import find_study
+
+    opened, kept = open_database(home, storage), Home(home)
+    going = belongings_of(opened, kept, find_study(opened, study))
+    if going.workers and not despite_workers:
+        at_it = sorted({f"process {slot.pid} on {slot.host}" for slot in going.workers})
+        raise InputError(
+            f"study {going.study.shown!r}: {', '.join(at_it)} at work on it. End that with `alexsearch stop --now "
+            f"--study {shlex.quote(going.study.shown)}`, or delete it all the same with --despite-workers."
+        )
+    output = console()
+    for line in told(opened, going):
+        output.print(line, soft_wrap=True)
+    if not yes and not _confirmed("Delete it for good?"):
+        fail("nothing was deleted", EXIT_FAILED)
+    left = delete_all(opened, kept, going)
+    output.print(f"study {going.study.shown} is deleted", soft_wrap=True)
+    if left:
+        fail(f"could not be removed: {', '.join(map(as_shown, left))}", EXIT_FAILED)
+
+
+def _confirmed(question: str) -> bool:
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort:
+        fail("nobody answered, and nothing was deleted. --yes does not ask.", EXIT_USAGE)
+
+
+STUDY: Final = (trials, delete)

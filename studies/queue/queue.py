@@ -43,6 +43,7 @@ from studies.store.tables import (
     TRIALS,
     VALUES,
     hold_study,
+    remove_study,
     upsert,
     utc_now,
     write_report,
@@ -532,6 +533,20 @@ def remove_orphans(session: orm.Session) -> None:
     """Forget the epochs and slots of trials and studies that somebody deleted."""
     session.execute(sa.delete(EPOCHS).where(EPOCHS.c.trial_id.not_in(sa.select(TRIALS.c.trial_id))))
     session.execute(sa.delete(SLOTS).where(SLOTS.c.study_id.not_in(sa.select(STUDIES.c.study_id))))
+
+
+def delete_study(storage: Storage, study_id: int) -> None:
+    """Delete a study in one transaction, another program's too: all that Optuna keeps of it, and our slots and epochs.
+
+    Workers that are at it find their trials gone, and end. Where it is gone already, nothing is left to do.
+    """
+
+    def body(session: orm.Session) -> None:
+        hold_study(session, study_id)
+        remove_study(session, study_id)
+        remove_orphans(session)
+
+    storage.transaction(body)
 
 
 def _attempts(session: orm.Session, trial_id: int) -> int:
