@@ -18,7 +18,7 @@ from search.base.mistakes import InputError
 from search.choosing.given import given_params, left_out
 from search.cli.main import main
 from search.run.slot import Assignment, Slot
-from search.space.space import SearchSpace
+from search.space.space import SearchSpace, parse_space
 from search.training.places import Place
 from studies.queue.queue import Queue
 from studies.record.catalog import StudyRecord, open_study
@@ -118,6 +118,29 @@ def test_what_is_left_out_is_what_can_apply() -> None:
     assert left_out(space(), {"batch_size": 16}) == ["learning_rate", "schedule", "epochs", "step_epochs"]
 
 
+def test_parameters_of_any_name_are_read_by_what_they_are() -> None:
+    asked = {
+        "study": {"name": "own", "trials": 3},
+        "train": {"function": "train.py:train", "metric": "score"},
+        "space": {
+            "width": {"low": 8, "high": 64},
+            "rate": {"low": 0.0, "high": 1.0},
+            "kind": {"choices": ["a", "b", 3]},
+            "depth": {"low": 1, "high": 3, "when": {"kind": ["a"]}},
+        },
+    }
+    own = parse_space(asked, "own")
+    words = ("width=16", "rate=1", "kind=a", "depth=2")
+    assert given_params(own, words) == {"width": 16, "rate": 1, "kind": "a", "depth": 2}
+    assert given_params(own, ("kind=3",)) == {"kind": 3}
+    assert given_params(own, ("width=128", "depth=9"), outside=True) == {"width": 128, "depth": 9}
+    with pytest.raises(InputError) as caught:
+        given_params(own, ("width=16.5", "rate=fast", "kind=c", "deep=1"), outside=True)
+    assert len(caught.value.mistakes) == 4
+    with pytest.raises(InputError, match="depth: has no place beside the other values"):
+        given_params(own, ("kind=b", "depth=2"))
+
+
 def slot_of(storage: Storage, home: Path, study: StudyRecord, played: Played) -> Slot:
     asked = SearchSpace.from_dict(study.attributes["space"])
     work = Assignment(
@@ -151,10 +174,10 @@ def test_given_points_are_trained_next_in_their_order_while_a_worker_is_at_it(st
     slot_of(storage, tmp_path, study, played).run()
     assert numbers == [3, 4]
     assert [message.trial for message in played.asked] == [0, 3, 4, 1, 2]
-    configs = [message.config for message in played.asked]
-    assert (configs[1].batch_size, configs[1].learning_rate) == (32, 0.02)
-    assert (configs[2].batch_size, configs[2].learning_rate) == (16, 0.5)
-    assert configs[1].epochs in (2, 6, 10)  # the sampler's
+    configs = [message.config.model_dump() for message in played.asked]
+    assert (configs[1]["batch_size"], configs[1]["learning_rate"]) == (32, 0.02)
+    assert (configs[2]["batch_size"], configs[2]["learning_rate"]) == (16, 0.5)
+    assert configs[1]["epochs"] in (2, 6, 10)  # the sampler's
     counts = queue.counts()
     assert (counts.budget, counts.complete) == (5, 5)
 

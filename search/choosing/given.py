@@ -10,7 +10,17 @@ from pydantic import ValidationError
 
 from search.base.mistakes import InputError, closest
 from search.base.toml import as_toml, with_tuples
-from search.space.parameters import Choices, Parameter, Range, Value, checked_value, contains, described, encode
+from search.space.parameters import (
+    Choices,
+    Parameter,
+    Range,
+    Value,
+    checked_value,
+    contains,
+    described,
+    encode,
+    is_whole,
+)
 from search.space.space import SearchSpace
 
 
@@ -33,9 +43,9 @@ def given_params(space: SearchSpace, words: Sequence[str], *, outside: bool = Fa
             mistakes.append(f"{name}: is not searched.{closest(name, list(searched))} {known}")
             continue
         wrong: list[str] = []
-        value = checked_value(name, _read(text), name, wrong)
-        if not wrong and parameter is not None and not contains(parameter, value):
-            wrong = _outside(name, parameter, value, allowed=outside)
+        value = checked_value(name, _read(text), name, wrong, ours=name in parameters.ours)
+        if not wrong and parameter is not None:
+            wrong = _misfit(name, parameter, value, outside=outside)
         mistakes += wrong
         if not wrong and name in searched:
             given[name] = encode(searched[name], value)
@@ -75,21 +85,24 @@ def _read(text: str) -> Any:
         return text
 
 
-def _outside(name: str, parameter: Parameter, value: Value, *, allowed: bool) -> list[str]:
-    text = as_toml(value)
-    if isinstance(parameter, Choices):
-        return [
-            f"{name}: is {text}, which is none of {described(parameter)}. Take one, or search others in a new study."
-        ]
-    if not isinstance(parameter, Range):
-        return [f"{name}: is {text}, but the space fixes it at {described(parameter)}. Leave it out."]
-    if parameter.log and not isinstance(value, (str, tuple)) and value <= 0:
-        return [f"{name}: is {text}, but must be > 0, since its logarithm is searched."]
-    if allowed:
-        return []
-    return [
-        f"{name}: is {text}, which is outside of {described(parameter)}. Take a value inside, or allow it by --outside."
-    ]
+def _misfit(name: str, parameter: Parameter, value: Value, *, outside: bool) -> list[str]:
+    """Why the value can't come out of the parameter, nor lie beyond it; nothing if it can."""
+    text, inside, told = as_toml(value), described(parameter), ""
+    if isinstance(parameter, Range) and isinstance(value, (bool, str, tuple)):
+        told = f"must be a number, but is {text}."
+    elif isinstance(parameter, Range) and is_whole(parameter) and not isinstance(value, int):
+        told = f"must be a whole number, but is {text}."
+    elif contains(parameter, value):
+        pass
+    elif isinstance(parameter, Choices):
+        told = f"is {text}, which is none of {inside}. Take one, or search others in a new study."
+    elif not isinstance(parameter, Range):
+        told = f"is {text}, but the space fixes it at {inside}. Leave it out."
+    elif parameter.log and value <= 0:  # type: ignore[operator]
+        told = f"is {text}, but must be > 0, since its logarithm is searched."
+    elif not outside:
+        told = f"is {text}, which is outside of {inside}. Take a value inside, or allow it by --outside."
+    return [f"{name}: {told}"] if told else []
 
 
 def _tries(space: SearchSpace, given: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -118,6 +131,8 @@ def _together(space: SearchSpace, given: Mapping[str, Any]) -> list[str]:
             space.config(params, seed=0)
         except ValidationError as error:
             told += [each["msg"].removeprefix("Value error, ") for each in error.errors()]
+        except ValueError as error:
+            told.append(str(error))
         else:
             return []
     return [f"nothing can be trained so: {each}." for each in dict.fromkeys(told)]
