@@ -29,7 +29,15 @@ from studies.store.storage import Storage
 from studies.store.tables import OPTUNA_REVISION
 from studies.store.urls import storage_url
 
-READING = (["studies"], ["status"], ["best"], ["export", "-o", "-"], ["report", "-o", "-"])
+READING = (
+    ["studies"],
+    ["status"],
+    ["best"],
+    ["trials", "-o", "-"],
+    ["trials", "--epochs", "-o", "-"],
+    ["export", "-o", "-"],
+    ["report", "-o", "-"],
+)
 
 
 def alexsearch(*words: str) -> Result:

@@ -74,7 +74,11 @@ class Home:
 
         Raises InputError where a link lies on the way there.
         """
-        return self._own(self.study(study) / "checkpoints" / _uid_part(study_uid) / f"trial-{number:05d}")
+        return self._own(self.all_checkpoints(study, study_uid) / f"trial-{number:05d}")
+
+    def all_checkpoints(self, study: str, study_uid: str) -> Path:
+        """Of all its trials. Raises InputError where a link lies on the way there."""
+        return self._own(self.study(study) / "checkpoints" / _uid_part(study_uid))
 
     def forget(self, checkpoints: Path) -> None:
         """Remove what `checkpoints` gave and a training has written. What can't be removed does no harm.
@@ -83,8 +87,12 @@ class Home:
         """
         forget_below(self.folder, checkpoints)
 
+    def logs(self, study: str) -> Path:
+        """Of every study that was begun with this name. Raises InputError where a link lies on the way there."""
+        return self._own(self.study(study) / "logs")
+
     def log(self, study: str, place: str) -> Path:
-        return self._own(self.study(study) / "logs" / f"{place}.log")
+        return self._own(self.logs(study) / f"{place}.log")
 
     def retrain(self, study: str, number: int) -> Path:
         return self._own(self.study(study) / "retrain" / f"trial-{number:05d}")

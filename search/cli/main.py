@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,7 @@ from search.cli.options import (
 )
 from search.cli.recipes import RECIPES
 from search.cli.show import SHOW
+from search.cli.studies import STUDY
 from search.cli.use import USE
 
 if TYPE_CHECKING:
@@ -90,6 +92,7 @@ def main() -> None:
 @skip_unreadable_option
 @click.option("--seed", type=int, metavar="N", show_default="the space file's", help="Seed of the study.")
 @click.option("--dashboard", is_flag=True, help="Serve the dashboard, read-only, as long as the run lasts.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be searched and how long it would take.")
 @verbose_option
 def run(
     space: str,
@@ -110,6 +113,7 @@ def run(
     skip_unreadable: bool,
     seed: int | None,
     dashboard: bool,
+    dry_run: bool,
     verbose: bool,
 ) -> None:
     """Run a search, or continue it to the end of its budget.
@@ -120,11 +124,14 @@ def run(
 
     Of --trials, --timeout, --max-device-hours and --target, what is reached first ends the run.
 
+    --dry-run trains a few seconds of what lies in the middle of the space, and writes nothing.
+
     \b
     alexsearch run quick
     alexsearch run seed --timeout 2h --target 0.77
     alexsearch run quick --trials 20                      raise its total to 20
     alexsearch run quick --dashboard                      watch it in a browser
+    alexsearch run my.toml --dry-run                      what would it take?
     alexsearch run my.toml --data cifar10.npz --workers 2
     alexsearch run seed --storage postgresql://me@db/alexsearch
     """
@@ -138,10 +145,9 @@ def run(
     )
     numbers = {"train_images": train_images, "validation_images": validation_images}
     loaded = asked.over(data or None, **numbers, skip_unreadable=skip_unreadable or None, fit_batches=is_preset(space))
-    request = RunRequest(
+    request_of = partial(
+        RunRequest,
         space=loaded,
-        home=Home(home),
-        storage=open_database(home, storage, create=True),
         add=add or 0,
         workers=workers,
         gpus=gpus,
@@ -151,6 +157,10 @@ def run(
         notes=fitted(asked, loaded, numbers),
         own=own_of(loaded, (Path(space).parent,)),
     )
+    if dry_run:
+        _estimate(request_of, home, storage)
+        return
+    request = request_of(home=Home(home), storage=open_database(home, storage, create=True))
     if not dashboard:
         _search(request, trials, data, verbose=verbose)
         return
@@ -160,6 +170,32 @@ def run(
     with dashboard_beside(pages, Home(home).artifacts) as told:
         click.echo(told)
         _search(request, trials, data, verbose=verbose)
+
+
+def _estimate(request_of: Callable[..., RunRequest], home: Path, storage: str | None) -> None:
+    """Say what the run would be, and leave nothing behind."""
+    from search.base.home import Home
+    from search.run.estimating import estimate, nothing_written, told
+    from search.run.request import RunError
+    from search.run.stopping import Stopping
+    from search.screen.live import Screen
+    from studies.store.errors import NothingYetError
+
+    try:
+        opened = open_database(home, storage, read_only=True)
+    except NothingYetError:
+        opened = None
+    output = console()
+    with nothing_written(Home(home), opened) as (passing, database), Stopping(database) as stopping:
+        try:
+            with Screen(output, stopping.event) as screen:
+                found = estimate(request_of(home=passing, storage=database), screen, stopping.event)
+        except RunError as error:
+            fail(str(error), EXIT_FAILED)
+    if found is None:
+        fail("interrupted", stopping.exit_code or EXIT_INTERRUPTED)
+    for line in told(found):
+        output.print(line, soft_wrap=True)
 
 
 @main.command()
@@ -346,7 +382,7 @@ def _trials(numbers: Sequence[int]) -> str:
     return f"trial{'s' * (len(numbers) != 1)} {listed([str(number) for number in numbers])}"
 
 
-for command in (*RECIPES, *SHOW, *MACHINE, *USE):
+for command in (*RECIPES, *SHOW, *STUDY, *MACHINE, *USE):
     main.add_command(command)
 
 

@@ -22,6 +22,7 @@ from search.base.provenance import provenance
 from search.choosing.designs import most_trials
 from search.choosing.pruning import build_pruner
 from search.run.events import Event
+from search.run.hooks import Hooks
 from search.run.matching import check_added, existing_study, is_done, open_matching
 from search.run.preparing import Prepared, prepare
 from search.run.request import RunError, RunOutcome, RunRequest, View
@@ -122,6 +123,7 @@ class _Run:
         self._trials = StartedTrials(request.storage, {study.folder: study.study_id})
         self._failures: list[BaseException] = []
         self._ended = threading.Event()
+        self._hooks = Hooks(space.hooks, request.storage, study) if space.hooks else None
         if not request.joins:
             self._fill()
         work = Assignment(
@@ -176,6 +178,7 @@ class _Run:
             raise self._as_run_error(self._failures[0])
         if not self._stopping.is_set():
             self._view.counted(self.queue.counts())
+        self._end_hooks()
         log.info("study %s: the run ends", self._study.name)
 
     def _watch(self, slots: list[threading.Thread]) -> None:
@@ -196,9 +199,29 @@ class _Run:
 
     def _show(self) -> None:
         with contextlib.suppress(queues.Empty):
-            self._view.event(self._events.get(timeout=0.2))
+            self._tell(self._events.get(timeout=0.2))
             while True:
-                self._view.event(self._events.get_nowait())
+                self._tell(self._events.get_nowait())
+        self._show_remarks()
+
+    def _tell(self, event: Event) -> None:
+        self._view.event(event)
+        if self._hooks:
+            self._hooks.event(event)
+
+    def _show_remarks(self) -> None:
+        with contextlib.suppress(queues.Empty):
+            while self._hooks:
+                self._view.note(self._hooks.remarks.get_nowait())
+
+    def _end_hooks(self) -> None:
+        """Tell that the study is at its end, if it is, and deliver what waits."""
+        if self._hooks:
+            counts, limit = self.queue.counts(), self.queue.stopped_by()
+            if limit or counts.settled == counts.budget:
+                self._hooks.done(counts, limit)
+            self._hooks.close()
+            self._show_remarks()
 
     def _thread(self, name: str, call: Callable[[], None]) -> threading.Thread:
         def guarded() -> None:

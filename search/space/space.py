@@ -3,10 +3,11 @@
     space = load_space("quick")                  # a preset's name, or the path of a TOML file
     config = space.config(trial.params, seed=7)  # what this Optuna trial trains
 
-A file has six tables: `[study]` name, seed, number of trials and other limits (see `space.budget`); `[data]` as in
+A file has seven tables: `[study]` name, seed, number of trials and other limits (see `space.budget`); `[data]` as in
 `model.config.DataSpec`; `[space]` with a fixed value, choices or a range for each hyperparameter (see
-`space.parameters`); `[sampler]` and `[pruner]` (see `space.samplers` and `space.pruners`); and `[baseline]`, a
-configuration that is tried first and must be a point of the space: its fixed values may be left out.
+`space.parameters`); `[sampler]` and `[pruner]` (see `space.samplers` and `space.pruners`); `[baseline]`, a
+configuration that is tried first and must be a point of the space: its fixed values may be left out; and `[hooks]`
+(see `space.hooks`), which alone is never stored with a study.
 
 With a table `[model]` it searches a Keras network of one's own, and `[space]` may have what builds it as well: then it
 is a `NetworkSpace`. With a table `[train]` it searches training of one's own, on data of its own, and `[space]` has
@@ -40,6 +41,7 @@ from search.base.mistakes import InputError, closest, explain, read_toml, senten
 from search.base.toml import as_toml, with_tuples
 from search.space.agreement import completed, disagreements
 from search.space.budget import OwnStudySpec, StudySpec
+from search.space.hooks import HooksSpec
 from search.space.own import Direction, ModelSpec, OwnConfig, TrainSpec
 from search.space.parameters import (
     NAMES,
@@ -84,6 +86,8 @@ class SearchSpace(Frozen):
     sampler: SamplerSpec = GpSpec()
     pruner: PrunerSpec = ReachSpec()
     baseline: Baseline | None = None
+    hooks: HooksSpec | None = None
+    """Run on the host that was given the file, and no other: neither stored nor read from what is stored."""
 
     @field_validator("sampler", mode="before")
     @classmethod
@@ -215,12 +219,21 @@ class SearchSpace(Frozen):
 
     def to_dict(self) -> dict[str, Any]:
         """The space as JSON holds it: stored with the study, and read back by workers that have no file."""
-        return self.model_dump(mode="json", exclude_none=True)
+        return self.model_dump(mode="json", exclude_none=True, exclude={"hooks"})
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], called: str = "the stored space") -> SearchSpace:
-        """What `to_dict` gave, checked like a file. Raises InputError, its lines starting with `called`."""
-        return parse_space(values, called)
+        """What `to_dict` gave, checked like a file. Raises InputError, its lines starting with `called`.
+
+        Hooks that somebody has written into it are passed over.
+        """
+        return parse_space({table: inside for table, inside in values.items() if table != "hooks"}, called)
+
+    def _changed(
+        self, values: Mapping[str, Any], called: str, options: Mapping[tuple[str | int, ...], str] | None = None
+    ) -> SearchSpace:
+        """The space of these values, with the hooks of this one."""
+        return parse_space(values, called, options).model_copy(update={"hooks": self.hooks})
 
     def digest(self) -> str:
         """Sixteen hexadecimal digits that change with anything that `differences` would name, and with nothing else."""
@@ -260,7 +273,7 @@ class SearchSpace(Frozen):
         for (table, key), value in given.items():
             if value is not None:
                 values.setdefault(table, {})[key] = value
-        return parse_space(values, "command line", _OPTIONS)
+        return self._changed(values, "command line", _OPTIONS)
 
     def over(
         self,
@@ -298,11 +311,11 @@ class SearchSpace(Frozen):
         if fit_batches:
             left = training - (0 if own_validation else data["validation_images"])
             _fit_batches(values["space"], values.get("baseline", {}), max(1, data.get("train_images", left)))
-        return parse_space(values, "command line", _OPTIONS)
+        return self._changed(values, "command line", _OPTIONS)
 
     def with_data(self, data: DataSpec) -> SearchSpace:
         """The space over other data. Raises InputError if it doesn't fit: a batch above the training images."""
-        return parse_space({**self.to_dict(), "data": data.model_dump(exclude_none=True)}, "data")
+        return self._changed({**self.to_dict(), "data": data.model_dump(exclude_none=True)}, "data")
 
 
 def _counts(source: str) -> tuple[int, bool, int] | None:
@@ -457,7 +470,7 @@ class OwnSpace(SearchSpace):
         return OwnConfig(params=dict(values), epochs=self.epochs_of(values), seed=seed)
 
     def to_dict(self) -> dict[str, Any]:
-        return self.model_dump(mode="json", exclude_none=True, exclude={"data"})
+        return self.model_dump(mode="json", exclude_none=True, exclude={"data", "hooks"})
 
 
 def _counts_from_one(parameter: Parameter) -> bool:

@@ -43,6 +43,7 @@ from studies.store.tables import (
     TRIALS,
     VALUES,
     hold_study,
+    remove_study,
     upsert,
     utc_now,
     write_report,
@@ -58,6 +59,8 @@ RETRIES = 3
 """How often a trial whose worker died is run again; after that it failed for good."""
 ATTEMPTS = "alexsearch:attempts"
 """System attribute of a trial: how many of its runs ended in a crash. A run that was given back does not count."""
+GIVEN = "alexsearch:given"
+"""System attribute of a study: the numbers of trials that somebody gave values, which are taken before all others."""
 OF_A_FAILURE = ("failure", "reason", "crashes", "epochs_run", "seconds", "images_per_second")
 """User attributes of a trial that failed, which it loses when it is put back into the queue."""
 
@@ -156,6 +159,32 @@ class Queue:
 
         return self.storage.transaction(body)
 
+    def enqueue(self, params: Mapping[str, Any]) -> int:
+        """Put one more trial in, with these values of its own, and return its number. It is taken next.
+
+        `params` are as Optuna holds them; what they leave out, the sampler chooses. Trials that were given values
+        before, and wait, come first.
+        """
+
+        def body(session: orm.Session) -> int:
+            hold_study(session, self.study_id)
+            remove_orphans(session)
+            of_study = TRIALS.c.study_id == self.study_id
+            last = session.scalar(sa.select(sa.func.max(TRIALS.c.number)).where(of_study))
+            number = 0 if last is None else last + 1
+            row = {"study_id": self.study_id, "number": number, "state": TrialState.WAITING}
+            session.execute(sa.insert(TRIALS).values(**row))
+            trial_id = session.scalars(sa.select(TRIALS.c.trial_id).where(of_study, TRIALS.c.number == number)).one()
+            session.execute(sa.delete(EPOCHS).where(EPOCHS.c.trial_id == trial_id))  # as in `take`
+            TRIAL_SYSTEM.write(session, trial_id, {"fixed_params": dict(params)})
+            unsettled = TRIALS.c.state.in_((TrialState.WAITING, TrialState.RUNNING))
+            before = TRIALS.c.number.in_(self._given(session))
+            left = session.scalars(sa.select(TRIALS.c.number).where(of_study, before, unsettled)).all()
+            STUDY_SYSTEM.write(session, self.study_id, {GIVEN: [*sorted(left), number]})
+            return number
+
+        return self.storage.transaction(body)
+
     def join(self, device: str) -> str:
         """Add a slot of this process to the study and return its id, which no other slot ever had or will have."""
         slot_id = uuid.uuid4().hex
@@ -184,7 +213,7 @@ class Queue:
                 log.info("%s", told)
 
     def take(self, slot_id: str, *, after: int = -1) -> Taken | None:
-        """Take the waiting trial with the lowest number, if possible above `after`.
+        """Take the waiting trial with the lowest number, if possible above `after`; those of `enqueue` first.
 
         None if none waits, or if the study is to stop.
 
@@ -202,7 +231,7 @@ class Queue:
             if held is not None and self._holds(session, slot_id, held):
                 number = session.scalar(sa.select(TRIALS.c.number).where(TRIALS.c.trial_id == held))
                 return Taken(held, int(number or 0), _attempts(session, held))
-            trial_id = session.scalar(self._first_waiting(after)) if self._stop(session) is None else None
+            trial_id = session.scalar(self._first_waiting(session, after)) if self._stop(session) is None else None
             if trial_id is None:
                 return None
             trial = session.execute(sa.select(TRIALS).where(TRIALS.c.trial_id == trial_id)).one()
@@ -469,9 +498,16 @@ class Queue:
         stop = STUDY_SYSTEM.read(session, self.study_id, STOP)
         return stop if stop in ("after", "now") else None
 
-    def _first_waiting(self, after: int) -> sa.Select[Any]:
+    def _given(self, session: orm.Session) -> list[int]:
+        """The numbers of `enqueue`'s trials."""
+        given = STUDY_SYSTEM.read(session, self.study_id, GIVEN)
+        return [number for number in given if is_whole(number)] if isinstance(given, list) else []
+
+    def _first_waiting(self, session: orm.Session, after: int) -> sa.Select[Any]:
         waiting = TRIALS.c.state == TrialState.WAITING
         query = sa.select(TRIALS.c.trial_id).where(TRIALS.c.study_id == self.study_id, waiting)
+        if given := [number for number in self._given(session) if number != after]:
+            query = query.order_by(TRIALS.c.number.not_in(given))
         # Postgres: a row that another worker is taking right now is passed over instead of waited for.
         return query.order_by(TRIALS.c.number <= after, TRIALS.c.number).limit(1).with_for_update(skip_locked=True)
 
@@ -549,6 +585,20 @@ def remove_orphans(session: orm.Session) -> None:
     """Forget the epochs and slots of trials and studies that somebody deleted."""
     session.execute(sa.delete(EPOCHS).where(EPOCHS.c.trial_id.not_in(sa.select(TRIALS.c.trial_id))))
     session.execute(sa.delete(SLOTS).where(SLOTS.c.study_id.not_in(sa.select(STUDIES.c.study_id))))
+
+
+def delete_study(storage: Storage, study_id: int) -> None:
+    """Delete a study in one transaction, another program's too: all that Optuna keeps of it, and our slots and epochs.
+
+    Workers that are at it find their trials gone, and end. Where it is gone already, nothing is left to do.
+    """
+
+    def body(session: orm.Session) -> None:
+        hold_study(session, study_id)
+        remove_study(session, study_id)
+        remove_orphans(session)
+
+    storage.transaction(body)
 
 
 def _attempts(session: orm.Session, trial_id: int) -> int:

@@ -41,6 +41,17 @@ def hold_study(session: orm.Session, study_id: int) -> None:
     session.execute(sa.update(STUDIES).where(STUDIES.c.study_id == study_id).values(study_name=STUDIES.c.study_name))
 
 
+def remove_study(session: orm.Session, study_id: int) -> None:
+    """Remove the study, whose row the caller holds, and everything of Optuna's that depends on it."""
+    trials = sa.select(TRIALS.c.trial_id).where(TRIALS.c.study_id == study_id)
+    session.execute(trials.with_for_update())  # who is about to write to one waits, and then finds it gone
+    for table in reversed(models.BaseModel.metadata.sorted_tables):
+        if "study_id" in table.c:
+            session.execute(sa.delete(table).where(table.c.study_id == study_id))
+        elif "trial_id" in table.c:
+            session.execute(sa.delete(table).where(table.c.trial_id.in_(trials)))
+
+
 def write_value(session: orm.Session, trial_id: int, value: float) -> None:
     """Set the value of a trial with one objective."""
     stored, kind = models.TrialValueModel.value_to_stored_repr(value)
