@@ -22,7 +22,7 @@ from own_programs import PARAMS, Own, epochs, failure, history
 from search.space.own import OwnConfig
 from search.training import own_trial
 from search.training.child import ChildError
-from search.training.messages import Epoch, Finished, ProgramFound, Said, Train
+from search.training.messages import Epoch, Failed, Finished, ProgramFound, Said, Started, Train
 from search.training.own_child import OwnChild
 
 COUNTS = """
@@ -431,7 +431,7 @@ def test_save_counts_with_the_report_of_its_epoch_only(tmp_path: Path) -> None:
         said = own.trained(checkpoints=tmp_path / "c")
     assert history(said) == [1, 2]
     assert Said(trial=0, text="from 2") in said
-    assert sorted(each.name for each in (tmp_path / "c").iterdir()) == ["begun", "save-000002", "save-000003"]
+    assert sorted(each.name for each in (tmp_path / "c").iterdir()) == ["save-000002", "save-000003"]
 
 
 def test_training_that_saves_nothing_starts_anew_and_says_so_once(tmp_path: Path) -> None:
@@ -446,6 +446,13 @@ def test_training_that_saves_nothing_starts_anew_and_says_so_once(tmp_path: Path
     assert list(epochs(said)) == [1, 2, 3]
     starts = [each.text for each in said if isinstance(each, Said) and "anew" in each.text]
     assert starts == ["starts anew: nothing was saved before it was interrupted (trial.save saves)"]
+
+
+def test_training_that_had_reported_nothing_starts_anew_without_a_word(tmp_path: Path) -> None:
+    with Own(tmp_path, lines("raise ValueError")) as own:
+        own.ready()
+        for _ in range(2):
+            assert [type(each) for each in own.train(checkpoints=tmp_path / "c")] == [Started, Failed]
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "gone", "state"])
@@ -530,7 +537,7 @@ def test_full_disk_is_told_as_such_and_leaves_nothing_half(tmp_path: Path, small
         why, retry = failure(said)
         assert (why.kind, why.text, retry) == ("disk", "No space left on device", True)
         assert list(epochs(said)) == [1]
-        assert sorted(each.name for each in (small_disk / "c").iterdir()) == ["begun", "save-000001"]
+        assert sorted(each.name for each in (small_disk / "c").iterdir()) == ["save-000001"]
         own.again()
         assert history(own.trained(checkpoints=small_disk / "c")) == [1]
 
@@ -540,7 +547,7 @@ def test_save_that_raises_for_a_reason_of_its_own_fails_as_the_function(tmp_path
         why, retry = failure(own.trained(checkpoints=tmp_path / "c"))
         assert (why.kind, retry) == ("error", True)
         assert why.text.startswith("FileNotFoundError:")
-        assert [each.name for each in (tmp_path / "c").iterdir()] == ["begun"]
+        assert list((tmp_path / "c").iterdir()) == []
 
 
 # What can't begin

@@ -268,16 +268,8 @@ class Saves:
         self.newest: Path | None = None
         self.reports: list[dict[str, Any]] = []
         """Of the epochs that the newest had."""
-        self.began_before = False
-        """Whether the trial has run before."""
         if folder is None:
             return
-        begun = folder / "begun"
-        self.began_before = begun.exists()
-        with _writing():
-            for missing in reversed([each for each in (folder, *folder.parents) if not each.exists()]):
-                missing.mkdir(mode=0o700, exist_ok=True)
-            begun.touch(mode=0o600)
         for left in folder.glob(".save-*"):
             shutil.rmtree(left, ignore_errors=True)
         for save in self._saves():
@@ -287,6 +279,18 @@ class Saves:
                 break
             print(f"{save}: is damaged, and passed over", file=sys.stderr)
             shutil.rmtree(save, ignore_errors=True)
+
+    @property
+    def nothing(self) -> Path | None:
+        """The file that is there if epochs were reported and nothing was ever saved."""
+        return self._folder / "nothing-saved" if self._folder and not self.newest else None
+
+    def note_nothing(self) -> None:
+        """For the case that this process is killed: the next one can tell why it starts anew."""
+        if self.nothing:
+            with _writing():
+                self._make_folder()
+                self.nothing.touch(mode=0o600)
 
     @property
     def pending(self) -> bool:
@@ -302,6 +306,7 @@ class Saves:
         files = self._aside / "files"
         try:
             with _writing():
+                self._make_folder()
                 self._aside.mkdir(mode=0o700)
                 files.mkdir()
             try:
@@ -342,6 +347,11 @@ class Saves:
     def _saves(self) -> list[Path]:
         """The committed ones, the newest first."""
         return sorted(self._folder.glob("save-*"), reverse=True) if self._folder else []
+
+    def _make_folder(self) -> None:
+        if self._folder:
+            for missing in reversed([each for each in (self._folder, *self._folder.parents) if not each.exists()]):
+                missing.mkdir(mode=0o700, exist_ok=True)
 
     def _drop(self) -> None:
         if self._aside is not None:
@@ -464,7 +474,7 @@ class Trial:
         self._told: set[str] = set()
         self._restores = not self._reports
         wire.send(kind="begun", trial=self.number, reports=self._reports)
-        if self._saves.began_before and self._saves.newest is None:
+        if self._saves.nothing and self._saves.nothing.exists():
             self.log("starts anew: nothing was saved before it was interrupted (trial.save saves)")
 
     def epochs(self) -> Epochs:
@@ -497,6 +507,8 @@ class Trial:
         self._reports.append({"epoch": number, "values": numbers, "seconds": seconds})
         saved = self._saves.pending
         self._on_disk(lambda: self._saves.commit(list(self._reports)))
+        if len(self._reports) == 1:
+            self._on_disk(self._saves.note_nothing)
         self._wire.send(kind="report", trial=self.number, saved=saved, **self._reports[-1])
         self._stopped = not self._goes_on(number)
         return not self._stopped
@@ -770,10 +782,7 @@ class _Runner:
 
     def _failure_of(self, message: dict[str, Any]) -> dict[str, Any] | None:
         pid = os.getpid()
-        try:
-            trial = Trial(self._wire, self._opening, message)
-        except DiskError as error:
-            return {"kind": "disk", "text": str(error), "retry": True}
+        trial = Trial(self._wire, self._opening, message)
         try:
             trial._take(self._function(trial))
         except _End:
