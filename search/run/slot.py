@@ -262,15 +262,16 @@ class Slot:
         }
         history = message.history
         if history:  # the epochs before may have been another device's
-            attributes["resumed_after"] = len(history)
+            attributes["resumed_after"] = history[-1].epoch
         held = work.queue.describe(self.slot_id, taken.trial_id, attributes)
-        held = held and work.queue.resume_at(self.slot_id, taken.trial_id, len(history))
+        # Training of one's own may report every fifth epoch, say.
+        held = held and work.queue.resume_at(self.slot_id, taken.trial_id, history[-1].epoch if history else 0)
         for metrics in history:
             # The last of them may have been written to disk and never reported: the crash came in between.
             held = held and self._record(taken, metrics)
         training.history.extend(history)
         if held and history:
-            self._tell(taken, Resumed(len(history)))
+            self._tell(taken, Resumed(history[-1].epoch))
         return held
 
     def _epoch(self, child: Process, taken: Taken, training: _Training, metrics: EpochMetrics | OwnEpoch) -> bool:

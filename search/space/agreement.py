@@ -28,7 +28,7 @@ from search.space.parameters import (
     largest,
     smallest,
 )
-from search.space.pruners import HyperbandSpec, PrunerSpec, SuccessiveHalvingSpec
+from search.space.pruners import HyperbandSpec, PrunerSpec, ReachSpec, SuccessiveHalvingSpec
 from search.space.samplers import GridSpec, SamplerSpec
 
 ALWAYS = ("batch_size", "learning_rate", "epochs")
@@ -51,6 +51,7 @@ def disagreements(
         *_warm_up_without_end(parameters),
         *_batches_without_images(parameters, data),
         *_rungs_without_epochs(parameters, pruner),
+        *_margin_beyond_accuracies(parameters, pruner),
         *_grid_without_end(parameters, sampler),
         *([] if baseline is None else _baseline_elsewhere(parameters, baseline)),
     ]
@@ -168,6 +169,16 @@ def _rungs_without_epochs(parameters: Parameters, pruner: PrunerSpec | None) -> 
     return [
         f"[pruner]: min_resource must be <= the largest epochs of [space], which is {largest(epochs)}, but is "
         f"{pruner.min_resource}. Lower it, or raise epochs."
+    ]
+
+
+def _margin_beyond_accuracies(parameters: Parameters, pruner: PrunerSpec | None) -> list[str]:
+    margin = pruner.margin if isinstance(pruner, ReachSpec) else None
+    if not parameters.ours or margin is None or margin <= 1:
+        return []
+    return [
+        f"[pruner]: margin must be <= 1, but is {as_toml(margin)}: it is a difference of accuracies, which go from 0 to "
+        "1. Five points of a hundred are 0.05."
     ]
 
 

@@ -409,6 +409,13 @@ class OwnSpace(SearchSpace):
     space: OwnTable  # type: ignore[assignment]
     baseline: OwnBaseline | None = None  # type: ignore[assignment]
 
+    pruner: PrunerSpec = ReachSpec().for_metric(accuracy=False)
+
+    @field_validator("pruner")
+    @classmethod
+    def _margin_is_a_share_of_the_spread(cls, pruner: PrunerSpec) -> PrunerSpec:
+        return pruner.for_metric(accuracy=False) if isinstance(pruner, ReachSpec) else pruner
+
     def _more_disagreements(self) -> list[str]:
         lines = []
         if "data" in self.model_fields_set:
