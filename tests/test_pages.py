@@ -10,6 +10,7 @@ import tomllib
 import types
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatch
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ from studies.show.dashboard import build_app
 from studies.show.filters import count, gain, plain, plural, score
 from studies.show.pages import gpus
 from studies.show.pages.chart import Line, draw, sparkline
-from studies.show.pages.site import POLICY
+from studies.show.pages.site import MOST_KEPT, POLICY, _Kept
 from studies.store.errors import StorageError
 from studies.store.opening import open_storage
 from studies.store.storage import Storage
@@ -269,6 +270,32 @@ def test_hostile_names_and_reasons_are_text(storage: Storage) -> None:
         assert "\u202e" not in body.decode()
     request(app, "/studies/2/trials/0/recipe")
     assert request(app, f"/studies/2?state={HOSTILE}&order={HOSTILE}&page={HOSTILE}")[0] == 200
+
+
+# ---- a page that many look at
+
+
+def test_page_is_made_once_for_all_who_ask_in_a_moment_and_anew_after_an_edit(storage: Storage) -> None:
+    make_study(storage, 0.41)
+    app = build_app(storage, hosts=LOCAL, allow_edits=True, kept_seconds=1000)
+    first = request(app, "/studies/1")
+    assert page(app, "/studies/2", 404)
+    make_study(storage, 0.5, name="second")
+    assert "second" in page(app, "/studies/2"), "that there was none is kept by nobody"
+    Queue(storage, 1).request_stop(now=False)
+    assert request(app, "/studies/1") == first
+    assert request(app, "/studies/1?order=best") != first
+    assert post(app, "/studies/2/stop")[0] == 303
+    assert request(app, "/studies/1")[2] != first[2]
+
+
+def test_no_more_than_a_few_pages_are_kept() -> None:
+    kept = _Kept(1000)
+    for number in range(2 * MOST_KEPT):
+        assert kept.answer(str(number), partial(int, number)) == number
+    assert len(kept._entries) == MOST_KEPT
+    assert kept.answer(str(2 * MOST_KEPT - 1), lambda: "made again") == 2 * MOST_KEPT - 1
+    assert kept.answer("0", lambda: "made again") == "made again"
 
 
 # ---- stop and continue

@@ -11,6 +11,7 @@ Imported when a server is made: it brings waitress.
 from __future__ import annotations
 
 import ipaddress
+import logging
 import re
 import socket
 import time
@@ -61,6 +62,8 @@ def make_server(app: WSGIApplication, listener: socket.socket, *, trusted_proxy:
         log_socket_errors=False,
         **(proxy if trusted_proxy else {}),
     )
+    # It would say on the terminal, for each request, how many wait.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     family, kind, proto = listener.family, listener.type, listener.proto
     return Server(
         app, _sock=listener, adj=adjustments, bind_socket=False, sockinfo=(family, kind, proto, listener.getsockname())

@@ -18,7 +18,10 @@ import datetime
 import functools
 import hashlib
 import mimetypes
+import threading
+import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +48,8 @@ POLICY = (
     "base-uri 'none'; frame-ancestors 'none'"
 )
 A_YEAR = 365 * 24 * 3600
+MOST_KEPT = 32
+"""Pages, of which an answer is kept for a moment"""
 
 
 def with_pages(dashboard: WSGIApplication, pages: WSGIApplication) -> WSGIApplication:
@@ -66,21 +71,25 @@ def build_pages(
     asks_password: bool = False,
     recipe: RecipeText | None = None,
     now: Callable[[], datetime.datetime] = datetime.datetime.now,
+    kept_seconds: float = 0.0,
 ) -> WSGIApplication:
-    """The pages as a WSGI application. `recipe` writes what Export gives; without it there is no Export."""
+    """The pages as a WSGI application. `recipe` writes what Export gives; without it there is no Export.
+
+    A page that was made is the answer to all who ask for it within `kept_seconds`.
+    """
     import bottle
 
-    site = _Site(storage, cached, allow_edits, asks_password, recipe, now)
+    site = _Site(storage, cached, allow_edits, asks_password, recipe, now, _Kept(kept_seconds))
     app = bottle.Bottle()
     app.router.add_filter("row", lambda _: ("[0-9]{1,9}", int, None))  # a database takes no larger ones
     for rule, view in (
-        ("/", site.studies),
-        ("/studies", site.studies),
-        ("/studies/<study_id:row>", site.study),
-        ("/studies/<study_id:row>/trials/<number:row>", site.trial),
+        ("/", site.kept(site.studies)),
+        ("/studies", site.kept(site.studies)),
+        ("/studies/<study_id:row>", site.kept(site.study)),
+        ("/studies/<study_id:row>/trials/<number:row>", site.kept(site.trial)),
         ("/studies/<study_id:row>/trials/<number:row>/recipe", site.recipe),
-        ("/studies/<study_id:row>/compare", site.compare),
-        ("/studies/<study_id:row>/best", site.best),
+        ("/studies/<study_id:row>/compare", site.kept(site.compare)),
+        ("/studies/<study_id:row>/best", site.kept(site.best)),
         ("/pages/<name>", site.static),
     ):
         app.get(rule, callback=site.told(view))
@@ -88,6 +97,39 @@ def build_pages(
     for status in (404, 405, 500):
         app.error(status, callback=site.wrong)
     return app  # type: ignore[no-any-return]
+
+
+@dataclass
+class _Entry:
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    until: float = 0.0
+    answer: Any = None
+
+
+class _Kept:
+    """The pages of the last moment: what fifty people look at is made once, and not by each of the server's threads."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._entries: dict[str, _Entry] = {}
+
+    def answer(self, asked: str, make: Callable[[], Any]) -> Any:
+        """What `make` gave for this address a moment ago, or gives now. What it raises is kept by nobody."""
+        with self._lock:
+            entry = self._entries.setdefault(asked, _Entry())
+            if len(self._entries) > MOST_KEPT:
+                del self._entries[next(iter(self._entries))]
+        with entry.lock:
+            if time.monotonic() >= entry.until:
+                entry.answer = make()
+                entry.until = time.monotonic() + self._seconds
+            return entry.answer
+
+    def forget(self) -> None:
+        """Make all of them anew: somebody has changed what they show."""
+        with self._lock:
+            self._entries.clear()
 
 
 class _Site:
@@ -101,12 +143,13 @@ class _Site:
         asks_password: bool,
         recipe: RecipeText | None,
         now: Callable[[], datetime.datetime],
+        kept: _Kept,
     ) -> None:
         import bottle
 
         self._bottle: Any = bottle
         self._reader, self._gpus = Reader(storage, cached), Gpus()
-        self._recipe, self._now = recipe, now
+        self._recipe, self._now, self._kept = recipe, now, kept
         self._given = {
             "address": _address,
             "allow_edits": allow_edits,
@@ -127,6 +170,18 @@ class _Site:
                 return self._page("message.html", 503, title="The database does not answer", text=str(error), refresh=5)
 
         return shown
+
+    def kept(self, view: Callable[..., Any]) -> Callable[..., Any]:
+        """The view, made once for all who ask within a moment."""
+
+        @functools.wraps(view)
+        def answered(**arguments: Any) -> Any:
+            environ = self._bottle.request.environ
+            asked = f"{environ['PATH_INFO']}?{environ.get('QUERY_STRING', '')}"
+            page = self._kept.answer(asked, lambda: view(**arguments))
+            return self._bottle.HTTPResponse(page.body, status=page.status, headers=dict(page.headers))
+
+        return answered
 
     def wrong(self, error: Any) -> str:
         """A page for what no view answered."""
@@ -175,6 +230,7 @@ class _Site:
             queue.request_stop(now=self._bottle.request.forms.get("now") == "yes")
         else:
             queue.begin()
+        self._kept.forget()
         return self._bottle.HTTPResponse(status=303, headers={"Location": f"/studies/{study_id}"})
 
     def static(self, name: str) -> Any:
