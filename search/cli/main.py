@@ -29,6 +29,7 @@ from search.cli.options import (
     skip_unreadable_option,
     storage_options,
     study_option,
+    tensorboard_option,
     timeout_option,
     trials_per_gpu_option,
     typed_options,
@@ -92,6 +93,7 @@ def main() -> None:
 @skip_unreadable_option
 @click.option("--seed", type=int, metavar="N", show_default="the space file's", help="Seed of the study.")
 @click.option("--dashboard", is_flag=True, help="Serve the dashboard, read-only, as long as the run lasts.")
+@tensorboard_option
 @click.option("--dry-run", is_flag=True, help="Only say what would be searched and how long it would take.")
 @verbose_option
 def run(
@@ -113,6 +115,7 @@ def run(
     skip_unreadable: bool,
     seed: int | None,
     dashboard: bool,
+    tensorboard: Path | None,
     dry_run: bool,
     verbose: bool,
 ) -> None:
@@ -132,6 +135,7 @@ def run(
     alexsearch run quick --trials 20                      raise its total to 20
     alexsearch run quick --dashboard                      watch it in a browser
     alexsearch run my.toml --dry-run                      what would it take?
+    alexsearch run quick --tensorboard tb                 then: tensorboard --logdir tb
     alexsearch run my.toml --data cifar10.npz --workers 2
     alexsearch run seed --storage postgresql://me@db/alexsearch
     """
@@ -155,6 +159,7 @@ def run(
         timeout_seconds=loaded.study.timeout_seconds,
         digits_without_download=space == "quick" and not data,
         notes=fitted(asked, loaded, numbers),
+        tensorboard=tensorboard,
         own=own_of(loaded, (Path(space).parent,)),
     )
     if dry_run:
@@ -207,6 +212,7 @@ def _estimate(request_of: Callable[..., RunRequest], home: Path, storage: str | 
 @trials_per_gpu_option
 @data_option("the study's")
 @code_option("this folder")
+@tensorboard_option
 @verbose_option
 def worker(
     study: str | None,
@@ -218,6 +224,7 @@ def worker(
     trials_per_gpu: int | None,
     data: str | None,
     code: Path | None,
+    tensorboard: Path | None,
     verbose: bool,
 ) -> None:
     """Join a study from another shell or host.
@@ -252,6 +259,7 @@ def worker(
         timeout_seconds=space.study.timeout_seconds if timeout else None,
         joins=True,
         own=own_of(space, (code or Path(),)),
+        tensorboard=tensorboard,
     )
     _search(request, None, data, verbose=verbose)
 

@@ -240,6 +240,13 @@ def code_option(default: str) -> Callable[[Command], Command]:
     )
 
 
+tensorboard_option = click.option(
+    "--tensorboard",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    show_default="not written",
+    help="Write the trials for TensorBoard, too: curves and hyperparameters, below DIR/STUDY.",
+)
 verbose_option = click.option(
     "-v", "--verbose", is_flag=True, help="Print what goes to the log below --home, to standard error."
 )

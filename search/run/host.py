@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 
 from model.device import available_cores
+from search.base.home import Home
 from search.base.provenance import provenance
 from search.choosing.designs import most_trials
 from search.choosing.pruning import build_pruner
@@ -27,6 +28,7 @@ from search.run.matching import check_added, existing_study, is_done, open_match
 from search.run.preparing import Prepared, prepare
 from search.run.request import RunError, RunOutcome, RunRequest, View
 from search.run.slot import Assignment, Slot
+from search.run.tensorboard import Curves, check_writable
 from search.training.child import StartError
 from search.training.places import chosen_gpus, crowded, plan_places, visible_gpus
 from studies.queue.queue import Queue, StudyGoneError
@@ -55,6 +57,8 @@ def run_search(request: RunRequest, view: View, stopping: threading.Event) -> Ru
     """
     started = time.monotonic()
     request.home.check_writable()
+    if request.tensorboard:
+        check_writable(request.tensorboard)
     existing = existing_study(request)
     check_added(request, existing)
     if existing and (nothing_left := _nothing_left(request, existing)):
@@ -124,6 +128,10 @@ class _Run:
         self._failures: list[BaseException] = []
         self._ended = threading.Event()
         self._hooks = Hooks(space.hooks, request.storage, study) if space.hooks else None
+        self._curves: Curves | None = None
+        if request.tensorboard:
+            self._curves = Curves(Home(request.tensorboard).study(study.folder), space.searched())
+            self._curves.catch_up(request.storage, study)
         if not request.joins:
             self._fill()
         work = Assignment(
@@ -179,6 +187,8 @@ class _Run:
         if not self._stopping.is_set():
             self._view.counted(self.queue.counts())
         self._end_hooks()
+        if self._curves:
+            self._curves.close()
         log.info("study %s: the run ends", self._study.name)
 
     def _watch(self, slots: list[threading.Thread]) -> None:
@@ -208,6 +218,10 @@ class _Run:
         self._view.event(event)
         if self._hooks:
             self._hooks.event(event)
+        if self._curves and not self._curves.trouble:
+            self._curves.event(event)
+            if self._curves.trouble:
+                self._view.note(self._curves.trouble)
 
     def _show_remarks(self) -> None:
         with contextlib.suppress(queues.Empty):

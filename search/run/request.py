@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from search.base.home import Home
@@ -64,6 +65,8 @@ class RunRequest:
     """What was made of the request, to be said at its start."""
     own: Own | None = None
     """What is trained, as it was found on this host (`own_of`), if it is not the AlexNet."""
+    tensorboard: Path | None = None
+    """Folder in which TensorBoard finds the study; None if nobody wants it."""
     start: Start = start_process
     """Starts the training processes."""
 
