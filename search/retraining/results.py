@@ -67,14 +67,21 @@ class Images:
     available: int
     """All training images of the source, those held out included."""
     classes: tuple[str, ...]
+    shape: tuple[int, int, int] = (32, 32, 3)
+    """Of each image."""
     has_test: bool = True
     """Whether the source has a test set."""
     notes: tuple[str, ...] = ()
     """How the source was understood, for people."""
 
+    network_changed: bool = False
+    """Whether the file of a network of one's own has changed since the search."""
+    is_alexnet: bool = True
+
     @property
     def is_cifar10(self) -> bool:
-        return (self.available, len(self.classes)) == CIFAR10_SHAPE
+        """Whether the paper's network is trained on the paper's images."""
+        return self.is_alexnet and (self.available, len(self.classes)) == CIFAR10_SHAPE
 
 
 def summed_up(
@@ -102,6 +109,8 @@ def summed_up(
 def told_of(recipe: Recipe, retrained: Retrained, images: Images, comparison: Mapping[str, Any] | None) -> list[str]:
     """What somebody who reads the score must know beside it."""
     told = []
+    if images.network_changed:
+        told.append("The file of the network has changed since the search: its score was measured with another one.")
     if recipe.edited:
         told.append("The recipe was edited since its export: its searched score was measured with other values.")
     if images.fingerprint != recipe.data_fingerprint:
@@ -148,6 +157,7 @@ def metrics_document(
         "train_images": images.train,
         "search_train_images": images.searched,
         "on_cifar10": images.is_cifar10,
+        **({"network_changed": True} if images.network_changed else {}),
         "seeds": [_seed_document(network) for network in networks],
         "search_history": [metrics.model_dump(exclude_none=True) for metrics in recipe.history],
         "comparison": comparison,

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from model.config import ModelError, TrainError
+from model.config import ModelError, NetworkSpec, TrainError
 from search.base.artifacts import keep_retrained
 from search.base.configs import short
 from search.base.home import Home
@@ -27,10 +27,12 @@ from search.base.seeds import fresh_seed
 from search.base.toml import as_shown
 from search.retraining.jobs import Means
 from search.retraining.own import (
+    changed_since,
     measured_by_reports,
     metric_of,
     open_own_workshop,
     own_document,
+    own_of_recipe,
     write_own_results,
 )
 from search.retraining.recipe import OwnRecipe, Recipe, read_recipe, write_recipe
@@ -110,12 +112,15 @@ def open_workshop(recipe: Recipe, split: Split, means: Means, view: View) -> tup
     """
     if isinstance(recipe, OwnRecipe):
         return open_own_workshop(recipe, split, means, view)
-    from model.data import check_has_test, fingerprint, load_training
+    from model.data import check_has_test, fingerprint, load_training, shape_of
     from model.data import split as split_of
 
     means.places(1)  # a wrong --gpus is told before the images are read
+    own = own_of_recipe(recipe, means)
+    changed = changed_since(recipe, own)
     data = recipe.data.model_copy(update={"source": means.source or recipe.data.source})
-    training = load_training(data.source, means.home.data, data.skip_unreadable)
+    shape = shape_of(data, own=own is not None)
+    training = load_training(data.source, means.home.data, data.skip_unreadable, shape)
     if split == "test":
         check_has_test(training, data.source)
     available, held_out = len(training), 0 if training.validation is not None else data.validation_images
@@ -127,8 +132,11 @@ def open_workshop(recipe: Recipe, split: Split, means: Means, view: View) -> tup
         searched=searched or available - held_out,
         available=available,
         classes=training.class_names,
+        shape=training.images.shape[1:],
         has_test=training.has_test,
-        notes=training.notes,
+        notes=(*((changed,) if changed else ()), *training.notes),
+        network_changed=bool(changed),
+        is_alexnet=own is None,
     )
     shop = RecordingWorkshop(
         means=means,
@@ -136,6 +144,7 @@ def open_workshop(recipe: Recipe, split: Split, means: Means, view: View) -> tup
         validation="none" if split == "test" else "held-out",
         log=lambda place: means.home.log(recipe.study, f"retrain-{place.name}"),
         view=view,
+        own=own,
         split=split,
         fingerprint=images.fingerprint,
     )
@@ -211,30 +220,40 @@ def retrain(
         document = own_document(recipe, retrained, measured, images, comparison)
         write_own_results(document, out)
     else:
-        networks = _measured(jobs, records, shop)
+        networks = _measured(jobs, records, shop, images.shape)
         retrained = summed_up(recipe, shop.split, networks, images, out)
         document = metrics_document(recipe, retrained, networks, images, comparison)
         write_results(document, out)
-    return Outcome(retrained, document, out, images.fingerprint == recipe.data_fingerprint)
+    same = images.fingerprint == recipe.data_fingerprint and not images.network_changed
+    return Outcome(retrained, document, out, same)
 
 
-def _measured(jobs: Sequence[KeptJob], records: Sequence[Record], shop: RecordingWorkshop) -> list[Network]:
-    """All networks, classifying the images they are measured on: here the test set is opened, and nowhere before."""
+def _measured(
+    jobs: Sequence[KeptJob], records: Sequence[Record], shop: RecordingWorkshop, shape: tuple[int, int, int]
+) -> list[Network]:
+    """All networks, classifying the images they are measured on: here the test set is opened, and nowhere before.
+
+    `shape` is that of the training images.
+    """
     shop.means.tensorflow(shop.means.home)
-    from model.data import load_test, load_training
+    from model.data import load_test, load_training, shape_of
     from model.data import split as split_of
     from model.evaluate import evaluate
+    from model.own_network import defined_by
     from model.saved import load_model
 
+    network, spec = shop.own if isinstance(shop.own, NetworkSpec) else None, shop.data
     if shop.split == "test":
-        images = load_test(shop.data.source, shop.means.home.data, shop.data.skip_unreadable)
+        images = load_test(spec.source, shop.means.home.data, spec.skip_unreadable, shape)
     else:
-        training = load_training(shop.data.source, shop.means.home.data, shop.data.skip_unreadable)
-        images = split_of(training, shop.data).validation
+        shape = shape_of(spec, own=network is not None)
+        training = load_training(spec.source, shop.means.home.data, spec.skip_unreadable, shape)
+        images = split_of(training, spec).validation
+    defined = defined_by(Path(network.file)) if network else None
     networks = []
     for job, trained in zip(jobs, records, strict=True):
         try:
-            evaluation = evaluate(load_model(job.model), images)
+            evaluation = evaluate(load_model(job.model, defined=defined), images)
         except ModelError as error:
             raise InputError(f"{error} Delete it, and run the same command again to have it trained anew.") from None
         # If the search's score is put to the test, by its own measure: in the precision that it was trained in.
@@ -257,10 +276,10 @@ def _write_back(recipe: Recipe, outcome: Outcome, storage: Storage | None, home:
         problem = "the recipe does not say which it is of. One that is exported now does"
     elif recipe.edited:
         problem = "the recipe was edited, so the score is not its trial's"
+    elif outcome.document.get("network_changed") or (isinstance(recipe, OwnRecipe) and not outcome.same_images):
+        problem = "its file has changed since"
     elif not outcome.same_images:
-        problem = (
-            "its file has changed since" if isinstance(recipe, OwnRecipe) else "the images are not those of the search"
-        )
+        problem = "the images are not those of the search"
     if problem or storage is None:
         return f"not written to a study: {problem}"
     try:

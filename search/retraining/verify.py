@@ -88,6 +88,7 @@ def verify_study(
         if isinstance(recipes[0], OwnRecipe):
             refuse_changed(recipes[0], shop.own)
         else:
+            refuse_changed(recipes[0], shop.own)
             _check_images(study, recipes, images)
         for found in images.notes:
             view.note(found)

@@ -177,8 +177,8 @@ def _margin_beyond_accuracies(parameters: Parameters, pruner: PrunerSpec | None)
     if not parameters.ours or margin is None or margin <= 1:
         return []
     return [
-        f"[pruner]: margin must be <= 1, but is {as_toml(margin)}: it is a difference of accuracies, which go from 0 to "
-        "1. Five points of a hundred are 0.05."
+        f"[pruner]: margin must be <= 1, but is {as_toml(margin)}: it is a difference of accuracies, which go "
+        "from 0 to 1. Five points of a hundred are 0.05."
     ]
 
 
