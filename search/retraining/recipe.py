@@ -224,6 +224,8 @@ def recipe_toml(recipe: Recipe, name: str = "best.toml") -> str:
     """The recipe as a TOML document; `name` is the file's name in the command that it shows."""
     values = recipe.model_dump(exclude_none=True)
     tables = {key: values.pop(key) for key in ("train", "model", "config", "data", "versions") if key in values}
+    if isinstance(recipe, NetworkRecipe):
+        tables["config"].pop("dropout")  # the AlexNet's alone
     epochs = values.pop("curve")["epochs"]
     lines = [
         f"# The configuration of trial {recipe.trial} of study {as_toml(recipe.study)}, {_score(recipe)}.",

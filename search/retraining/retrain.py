@@ -246,8 +246,8 @@ def _measured(
     if shop.split == "test":
         images = load_test(spec.source, shop.means.home.data, spec.skip_unreadable, shape)
     else:
-        shape = shape_of(spec, own=network is not None)
-        training = load_training(spec.source, shop.means.home.data, spec.skip_unreadable, shape)
+        wanted = shape_of(spec, own=network is not None)
+        training = load_training(spec.source, shop.means.home.data, spec.skip_unreadable, wanted)
         images = split_of(training, spec).validation
     defined = defined_by(Path(network.file)) if network else None
     networks = []
