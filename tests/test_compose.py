@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import http.client
 import importlib.util
+import ipaddress
 import json
 import os
 import re
@@ -30,6 +31,7 @@ from studies.store.opening import open_storage
 ROOT = Path(__file__).parents[1]
 COMPOSE = ROOT / "docker-compose.yml"
 OURS = ["tables", "dashboard", "worker", "worker-cpu"]
+PROXIES = ["caddy", "nginx"]
 ROLE_SCRIPT = ROOT / "deploy" / "dashboard-role.sh"
 
 TINY_SPACE = """
@@ -70,7 +72,7 @@ def services() -> dict[str, dict[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize("profile", [[], ["--profile", "cpu"]])
+@pytest.mark.parametrize("profile", [[], *(["--profile", name] for name in ("cpu", *PROXIES))])
 def test_docker_compose_accepts_the_file(profile: list[str], tmp_path: Path) -> None:
     program = shutil.which("docker-compose")
     if program is None:
@@ -87,8 +89,11 @@ def test_docker_compose_accepts_the_file(profile: list[str], tmp_path: Path) -> 
 
 
 def test_nothing_listens_beyond_this_machine() -> None:
-    published = [port for service in services().values() for port in service.get("ports", [])]
-    assert published == ["127.0.0.1:8080:8080"]
+    published = {name: service["ports"] for name, service in services().items() if "ports" in service}
+    assert published.pop("dashboard") == ["127.0.0.1:8080:8080"]
+    # What is there to listen to others is asked for by name, and speaks TLS.
+    assert published == {"caddy": ["80:80", "443:443"], "nginx": ["80:8080", "443:8443"]}
+    assert [services()[name]["profiles"] for name in PROXIES] == [["caddy"], ["nginx"]]
     assert not [name for name, service in services().items() if "network_mode" in service]
 
 
@@ -97,9 +102,11 @@ def test_secrets_are_files_and_no_password_is_written_down() -> None:
         "postgres_password": {"file": "./secrets/postgres_password"},
         "dashboard_password": {"file": "./secrets/dashboard_password"},
         "dashboard_database_password": {"file": "./secrets/dashboard_database_password"},
+        "tls_certificate": {"file": "./secrets/tls_certificate"},
+        "tls_key": {"file": "./secrets/tls_key"},
     }
     for name, service in services().items():
-        for key, value in service["environment"].items():
+        for key, value in service.get("environment", {}).items():
             assert "PASSWORD" not in key or value.startswith("/run/secrets/"), f"{name}: {key}"
         for path in re.findall(r"/run/secrets/(\w+)", json.dumps(service)):
             assert path in service["secrets"], f"{name} reads a secret it is not given"
@@ -118,19 +125,20 @@ def test_database_waits_are_on_health_and_its_data_outlives_it() -> None:
     # The image of version 18 refuses to start with a volume at the place of the earlier ones, .../data.
     assert "postgres:/var/lib/postgresql" in found["postgres"]["volumes"]
     assert "--host=127.0.0.1" in found["postgres"]["healthcheck"]["test"]
-    assert set(compose()["volumes"]) == {"postgres", "home"}
+    assert set(compose()["volumes"]) == {"postgres", "home", "certificates"}
 
 
 def size(text: str) -> int:
     return int(text[:-1]) << {"m": 20, "g": 30}[text[-1]]
 
 
-@pytest.mark.parametrize("name", ["postgres", *OURS])
+@pytest.mark.parametrize("name", ["postgres", *OURS, *PROXIES])
 def test_each_service_is_walled_in_and_bounded(name: str) -> None:
     service = services()[name]
     assert service["read_only"] is True
     assert any(each.partition(":")[0] == "/tmp" for each in service["tmpfs"])  # noqa: S108 (the container's)
-    assert (service["cap_drop"], service.get("cap_add", [])) == (["ALL"], [])
+    needed = ["NET_BIND_SERVICE"] if name == "caddy" else []
+    assert (service["cap_drop"], service.get("cap_add", [])) == (["ALL"], needed)
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert not service.get("privileged")
     assert size(service["mem_limit"]) >= 1 << 30
@@ -150,13 +158,28 @@ def test_limits_of_the_workers_can_be_set() -> None:
 
 
 def test_database_is_reached_from_our_services_only() -> None:
-    assert compose()["networks"] == {"database": {"internal": True}, "outside": None}
+    networks = compose()["networks"]
+    assert (networks["database"], networks["outside"]) == ({"internal": True}, None)
     found = services()
     assert found["postgres"]["networks"] == ["database"]
     assert found["postgres"]["user"] == "postgres"
     assert found["tables"]["networks"] == ["database"]
     for name in ("dashboard", "worker", "worker-cpu"):  # what publishes a port, and what downloads CIFAR-10
-        assert found[name]["networks"] == ["database", "outside"]
+        assert list(found[name]["networks"])[:2] == ["database", "outside"]
+    assert not any("database" in found[name]["networks"] for name in PROXIES)
+
+
+def test_dashboard_believes_the_proxys_own_address_and_no_other() -> None:
+    found = compose(ALEXSEARCH_NAME="studies.example.org")
+    command = found["services"]["dashboard"]["command"]
+    address = command[command.index("--trusted-proxy") + 1]
+    assert command[command.index("--allow-host") + 1] == "studies.example.org"
+    (pool,) = found["networks"]["proxied"]["ipam"]["config"]
+    assert ipaddress.ip_address(address) in ipaddress.ip_network(pool["subnet"])
+    for name, service in found["services"].items():
+        if "proxied" in service.get("networks", []):
+            fixed = service["networks"]["proxied"]["ipv4_address"]
+            assert (fixed == address) == (name in PROXIES), name
 
 
 def test_dashboard_has_a_role_of_its_own_and_no_other_password() -> None:
@@ -305,7 +328,7 @@ class Host:
         service = self.services[name]
         program, *arguments = service["command"]
         assert program == "alexsearch"
-        environ = {key: self.ours(value) for key, value in service["environment"].items()}
+        environ = {key: self.ours(value) for key, value in service.get("environment", {}).items()}
         return subprocess.Popen(
             [sys.executable, "-m", "search.cli.main", *(self.ours(argument) for argument in arguments)],
             env={**os.environ, **environ, "CUDA_VISIBLE_DEVICES": "-1"},
