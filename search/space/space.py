@@ -103,7 +103,9 @@ class SearchSpace(Frozen):
         return self
 
     def _more_disagreements(self) -> list[str]:
-        return []
+        if self.data.image_size is None or isinstance(self, NetworkSpace):
+            return []
+        return ["[data.image_size]: the AlexNet takes 32x32. Leave it out, or name a network of your own in [model]."]
 
     @classmethod
     def _disagreements(
