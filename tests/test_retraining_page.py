@@ -139,7 +139,9 @@ def test_names_from_outside_are_shown_and_not_obeyed() -> None:
 
 
 def test_curves_hold_seeds_search_report_and_test() -> None:
-    traces = {trace.name: trace for trace in curves_figure(document(), "accuracy").data}
+    figure = curves_figure(document(), "accuracy")
+    assert figure.layout.yaxis.tickformat == ".0%"
+    traces = {trace.name: trace for trace in figure.data}
     assert set(traces) == {"training", "validation in the search", "validation in the report, 2022", "test"}
     assert list(traces["test"].y) == [0.7312, 0.7344]
     assert max(traces["validation in the report, 2022"].x) == 12

@@ -82,7 +82,7 @@ def main() -> None:
     type=float,
     metavar="X",
     show_default="the space file's",
-    help="End the study with the first trial that reaches this val_accuracy.",
+    help="End the study with the first trial that reaches this val_accuracy, or value of its own metric.",
 )
 @workers_option
 @gpus_option

@@ -35,7 +35,9 @@ def best(study: str | None, home: Path, storage: str | None, as_json: bool) -> N
 
     JSON keys: study, ours (false: another program made it), number, value (of its last epoch: val_accuracy, or the
     metric that the study names), params (what was sampled), config (all of it), epochs_run, seconds, device,
-    data_fingerprint, versions, git_commit; with a network or a training of your own also trains, metric, direction.
+    data_fingerprint, versions, git_commit.
+
+    With a network or a training of your own also trains, metric and direction ("minimize" or "maximize").
 
     \b
     alexsearch best
@@ -59,8 +61,9 @@ def best(study: str | None, home: Path, storage: str | None, as_json: bool) -> N
 def studies(home: Path, storage: str | None, as_json: bool) -> None:
     """List the studies of a database.
 
-    JSON keys: study, ours, budget, counts, best; with a network or a training of your own also trains, metric,
-    direction ("minimize" or "maximize").
+    JSON keys: study, ours, budget, counts, best.
+
+    With a network or a training of your own also trains, metric and direction ("minimize" or "maximize").
 
     The document is a list of these, oldest study first; their meaning is that of `status`. Where nothing was ever kept
     it is empty, with exit code 0. Without --json, and in commands that need a study with it too, that is one line on
@@ -108,8 +111,9 @@ def status(study: str | None, home: Path, storage: str | None, as_json: bool, wa
     retried), best (number, value, params; null without a complete trial), slots (slot_id, host, pid, device, trial,
     epoch, images_per_second, age_seconds, stale, gone), failures (number, reason; the last 20), stop (null, "after" or
     "now": see `alexsearch stop`), stopped_by (the limit that ended it, in words, or null), cost (device_seconds,
-    saved_seconds; what pruning saved is an estimate), storage; with a network or a training of your own also trains,
-    metric, direction.
+    saved_seconds; what pruning saved is an estimate), storage.
+
+    With a network or a training of your own also trains, metric and direction ("minimize" or "maximize").
 
     \b
     alexsearch status

@@ -32,7 +32,7 @@ class StudySpec(Frozen):
     max_device_hours: Annotated[float, Field(gt=0, le=1e6)] | None = None
     """Device time of all trials in all, over every run and host, to the epoch."""
     target: Annotated[float, Field(gt=0, le=1)] | None = None
-    """The first complete trial with this val_accuracy or a higher one ends the study."""
+    """The first complete trial with this value of its metric (val_accuracy), or a better one, ends the study."""
     repeats: bool = False
     """Whether values that were tried already may be trained again, with another seed. See `choosing.proposing`."""
     seed: Seed = 0

@@ -41,9 +41,7 @@ def retraining_page(document: Document) -> str:
 
 def curves_figure(document: Document, name: str) -> Figure:
     """Each seed's "loss" or "accuracy" over the epochs, the search's, the paper's, and the test's at the end."""
-    figure = new_plot(name, "epoch", LABELS[name])
-    if name == "loss":
-        figure.update_yaxes(tickformat=None)
+    figure = new_plot(name, "epoch", LABELS[name], ".0%" if name == "accuracy" else None)
     seeds = document["seeds"]
     spec = ".2%" if name == "accuracy" else ".4f"
     for key, color, label in ((name, BLUE, "training"), (f"val_{name}", GREEN, "validation")):
