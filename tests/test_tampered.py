@@ -122,6 +122,22 @@ TAMPERED: dict[str, list[str]] = {
     "reports hold texts": [
         "UPDATE trial_intermediate_values SET intermediate_value = 'x' WHERE trial_id IN ({trials})"
     ],
+    "times are no dates": [
+        "UPDATE trials SET datetime_start = 'soon', datetime_complete = 8.5 WHERE study_id = {study}"
+    ],
+    "times at the end of time": [
+        "UPDATE trials SET datetime_start = '0001-01-01 00:00:00', datetime_complete = '9999-12-31 23:59:59' "
+        "WHERE study_id = {study}"
+    ],
+    "two of one number": ["UPDATE trials SET number = 1 WHERE number = 0 AND study_id = {study}"],
+    "a direction that there is not": ["UPDATE study_directions SET direction = 'SIDEWAYS' WHERE study_id = {study}"],
+    "a direction too many": [
+        "INSERT INTO study_directions (direction, study_id, objective) VALUES ('MINIMIZE', {study}, 1)"
+    ],
+    "a distribution that is no JSON": [
+        "UPDATE trial_params SET distribution_json = 'nonsense' WHERE trial_id IN ({trials})"
+    ],
+    "values are infinite": ["UPDATE trial_values SET value = 9e999 WHERE trial_id IN ({trials})"],
     "times are gone": ["UPDATE trials SET datetime_start = NULL, datetime_complete = NULL WHERE study_id = {study}"],
     "a stop that there is not": [
         "INSERT INTO study_system_attributes (study_id, key, value_json) VALUES ({study}, 'alexsearch:stop', '[1]')"
@@ -150,7 +166,14 @@ def storage(home: Path) -> Iterator[Storage]:
     opened.engine.dispose()
 
 
-ONE_OF_A_KIND = ("space is a text", "uid is a path", "config is a text", "epochs hold texts", "a value is a text")
+ONE_OF_A_KIND = (
+    "times are no dates",
+    "space is a text",
+    "uid is a path",
+    "config is a text",
+    "epochs hold texts",
+    "a value is a text",
+)
 EACH = pytest.mark.parametrize(
     "statements",
     [
@@ -195,6 +218,10 @@ def test_page_of_a_tampered_study_is_a_page_and_of_a_sound_one_as_ever(storage: 
             assert b"javascript:" not in body
     status, _, _ = request(app, f"/studies/{study.study_id}/trials/1/recipe")
     assert status in (200, 404)
+    for address in ("", "?after=0", "/param_importances", "/plot/slice", "/plot/timeline"):
+        assert request(app, f"/api/studies/{study.study_id}{address}")[0] < 500, address
+    assert request(app, f"/csv/{study.study_id}")[0] < 500
+    assert request(app, "/api/studies")[0] == 200
     sound_one = find_study(storage, "small")
     assert request(app, f"/studies/{sound_one.study_id}")[0] == 200
     refresh_notes(storage, study)

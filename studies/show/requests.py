@@ -12,11 +12,12 @@ import binascii
 import contextlib
 import io
 import json
+import logging
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 import sqlalchemy as sa
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
     from optuna.artifacts._protocol import ArtifactStore
+
+log = logging.getLogger(__name__)
 
 LARGEST_ID = 2**31 - 1
 """Of a row, in Postgres."""
@@ -67,10 +70,11 @@ def checked(app: WSGIApplication, storage: Storage) -> WSGIApplication:
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         environ.setdefault("HTTP_ACCEPT_ENCODING", "")
         try:
-            _check(environ, storage)
+            with _odd_told():
+                _check(environ, storage)
             answer = _renamed(environ, storage)
             if answer is None:
-                return app(environ, _tidying(environ, storage, start_response))
+                return _answered(app, environ, _tidying(environ, storage, start_response))
             status = "201 Created"
         except RefusedError as refused:
             status, answer = refused.status, {"reason": str(refused)}
@@ -81,6 +85,47 @@ def checked(app: WSGIApplication, storage: Storage) -> WSGIApplication:
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
     return application
+
+
+def _answered(app: WSGIApplication, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """What `app` answers. Raises RefusedError where it can't, or StorageError where the database was away.
+
+    Its last 500s are of rows that Optuna would not have written: a direction too many, a picture that is a number.
+    """
+    started: list[Any] = []
+
+    def start(*given: Any) -> Callable[[bytes], object]:
+        started.append(given)
+        return lambda _: None
+
+    environ["wsgi.errors"] = said = io.StringIO()
+    try:
+        body = app(environ, start)
+    except (LookupError, TypeError, ValueError) as error:  # in what the server is given, Bottle catches the rest
+        raise RefusedError(*_ODD) from error
+    if not started or not str(started[0][0]).startswith("500"):
+        start_response(*started[0])
+        return body
+    text = said.getvalue().strip()
+    log.warning("%s %s: %s", environ["REQUEST_METHOD"], quote(environ["PATH_INFO"]), text.rpartition("\n")[2][:500])
+    if re.search(r"^\S*(StorageError|StorageInternalError|OperationalError)\b", text, re.MULTILINE):
+        raise RefusedError("503 Service Unavailable", "The database does not answer.")
+    raise RefusedError(*_ODD)
+
+
+_ODD = (
+    "409 Conflict",
+    "What is stored of this study is not as Optuna writes it, so it can't be shown here. Our own pages show the rest.",
+)
+
+
+@contextlib.contextmanager
+def _odd_told() -> Iterator[None]:
+    """A row that can't be read is told as that."""
+    try:
+        yield
+    except (LookupError, TypeError) as error:
+        raise RefusedError(*_ODD) from error
 
 
 def _renamed(environ: WSGIEnvironment, storage: Storage) -> dict[str, Any] | None:

@@ -15,10 +15,22 @@ WAL = b"\x02\x02"
 """In an SQLite file's header: it is written ahead, and two files beside it hold what is not in it yet."""
 
 
+class Connection(sqlite3.Connection):
+    """One that reads text which is not UTF-8 too: somebody else wrote it, and the rows beside it are none the worse."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.text_factory = lambda stored: stored.decode(errors="replace")
+
+
 def connect_to_read(file: str, busy_seconds: float) -> sqlite3.Connection:
     """A connection to an SQLite file that writes nothing to it; it waits `busy_seconds` for locks."""
     connection = sqlite3.connect(
-        f"file:{quote(file)}?{_how(Path(file))}", timeout=busy_seconds, check_same_thread=False, uri=True
+        f"file:{quote(file)}?{_how(Path(file))}",
+        timeout=busy_seconds,
+        check_same_thread=False,
+        uri=True,
+        factory=Connection,
     )
     connection.execute("PRAGMA query_only = ON")
     return connection

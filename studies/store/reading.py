@@ -115,4 +115,6 @@ def _attributes(rows: Sequence[Any], known: Mapping[str, shapes.Shape]) -> dict[
 
 def _local(utc: datetime.datetime | None) -> datetime.datetime | None:
     """Stored times are UTC, a trial's are local; neither says so."""
-    return None if utc is None else utc.replace(tzinfo=datetime.UTC).astimezone().replace(tzinfo=None)
+    with contextlib.suppress(OverflowError, ValueError):  # of the year 1 or 9999
+        return None if utc is None else utc.replace(tzinfo=datetime.UTC).astimezone().replace(tzinfo=None)
+    return None

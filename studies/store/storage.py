@@ -25,7 +25,7 @@ from sqlalchemy import orm
 from sqlalchemy.engine import URL
 
 from studies.store.errors import StorageError
-from studies.store.only_reading import connect_to_read
+from studies.store.only_reading import Connection, connect_to_read
 from studies.store.patience import Patience
 from studies.store.reading import read_trials
 from studies.store.tables import STUDIES, TRIALS
@@ -155,6 +155,14 @@ class Storage(RDBStorage):
             raise KeyError(f"there is no trial with the id {trial_id}")
         return trials[0]
 
+    def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
+        """As Optuna's; of two trials with one number, which only somebody else can have written, the first."""
+        which = (TRIALS.c.study_id == study_id, TRIALS.c.number == trial_number)
+        found = self.read(lambda session: session.scalar(sa.select(sa.func.min(TRIALS.c.trial_id)).where(*which)))
+        if found is None:
+            raise KeyError(f"there is no trial {trial_number} in the study with the id {study_id}")
+        return int(found)
+
     @contextmanager
     def _turn(self) -> Iterator[None]:
         """Wait for this process's turn to write to SQLite. A courtesy: who can't, or waits long, goes on without.
@@ -216,7 +224,7 @@ for _name in (
     *("create_new_study", "delete_study", "get_all_studies", "get_study_id_from_name", "get_study_name_from_id"),
     *("set_study_user_attr", "set_study_system_attr", "get_study_user_attrs", "get_study_system_attrs"),
     *("get_study_directions", "_create_new_trial", "get_best_trial", "get_n_trials"),
-    *("set_trial_param", "_set_trial_param", "get_trial_param", "get_trial_id_from_study_id_trial_number"),
+    *("set_trial_param", "_set_trial_param", "get_trial_param"),
     *("set_trial_user_attr", "set_trial_system_attr", "get_trial_user_attrs", "get_trial_system_attrs"),
     *("set_trial_intermediate_value", "_get_best_trial_id"),
 ):
@@ -230,7 +238,7 @@ def engine_arguments(url: URL, *, read_only: bool = False) -> dict[str, Any]:
     if url.get_backend_name() == "sqlite":
         # IMMEDIATE: the first write of a transaction waits its turn for the write lock. The default, DEFERRED, takes
         # a read lock first and fails at once where another process has written in between.
-        return {"connect_args": {"timeout": SQLITE_BUSY_SECONDS, "isolation_level": "IMMEDIATE"}}
+        return {"connect_args": {"timeout": SQLITE_BUSY_SECONDS, "isolation_level": "IMMEDIATE", "factory": Connection}}
     options = (*_texts(url.query.get("options")), "-c default_transaction_read_only=on") if read_only else ()
     return {
         "connect_args": {

@@ -12,8 +12,51 @@ from typing import Any
 
 import sqlalchemy as sa
 from optuna.storages._rdb import models
+from optuna.study import StudyDirection
 from sqlalchemy import orm
 from sqlalchemy.dialects import postgresql, sqlite
+
+
+class _Readable(sa.TypeDecorator[Any]):
+    """A type of which nothing that stands in a row is an error: what it can't read is its `otherwise`.
+
+    SQLite keeps any text in any column, and one row that is no date would have nobody read the others.
+    """
+
+    cache_ok = True
+    otherwise: Any = None
+
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Any:
+        read = super().result_processor(dialect, coltype)
+
+        def readable(stored: Any) -> Any:
+            try:
+                return stored if read is None else read(stored)
+            except (ValueError, TypeError, LookupError):
+                return self.otherwise
+
+        return readable
+
+
+class _Date(_Readable):
+    impl = sa.DateTime
+    cache_ok = True
+
+
+class _Name(_Readable):
+    impl = sa.String
+    cache_ok = True
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> str:
+        del dialect
+        return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+class _Direction(_Readable):
+    impl = sa.Enum
+    cache_ok = True
+    otherwise = StudyDirection.NOT_SET
+
 
 STUDIES: sa.Table = models.StudyModel.__table__
 DIRECTIONS: sa.Table = models.StudyDirectionModel.__table__
@@ -26,6 +69,10 @@ PARAMS: sa.Table = models.TrialParamModel.__table__
 VALUES: sa.Table = models.TrialValueModel.__table__
 REPORTS: sa.Table = models.TrialIntermediateValueModel.__table__
 """Intermediate values, by step"""
+
+TRIALS.c.datetime_start.type, TRIALS.c.datetime_complete.type = _Date(), _Date()
+STUDIES.c.study_name.type = _Name(512)
+DIRECTIONS.c.direction.type = _Direction(StudyDirection)
 
 OPTUNA_REVISION = "v3.2.0.a"
 """Of the tables that this Optuna reads and writes: what its `alembic_version` holds."""
