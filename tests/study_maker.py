@@ -112,7 +112,12 @@ def make_own_study(storage: Storage, name: str = "own") -> StudyRecord:
                 value = distribution.to_internal_repr(chosen[parameter])
                 storage.set_trial_param(taken.trial_id, parameter, value, distribution)
         params = {**chosen, **({} if number % 2 else {"clip": 5}), "rounds": EPOCHS}
-        stored = {"config": {"params": params, "epochs": EPOCHS, "seed": number}, "device": "cpu", "host": "here"}
+        stored: dict[str, Any] = {
+            "config": {"params": params, "epochs": EPOCHS, "seed": number},
+            "device": "cpu",
+            "host": "here",
+        }
+        stored |= {"data_fingerprint": OWN_DATA["fingerprint"], "git_commit": None}
         queue.describe(slot, taken.trial_id, {**stored, "versions": OWN_DATA["versions"]})
         last = outcome if isinstance(outcome, float) else 3.0
         run = EPOCHS if isinstance(outcome, float) else 1

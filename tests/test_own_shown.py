@@ -310,6 +310,11 @@ def test_best_is_a_table_of_what_was_searched(url: str) -> None:
     assert re.search(r"^ *4 +12\.5 +6 s +0\.05 +1 +True +sgd +0\.5$", text, re.MULTILINE)
 
 
+def test_export_says_the_value_by_its_metric(url: str, tmp_path: Path) -> None:
+    said = without_what_is_not_its(command(url, "export", "--study", "own", "-o", str(tmp_path / "best.toml")))
+    assert said.startswith("trial 1 of study own, rmse 0.2501: ")
+
+
 def test_documents_name_metric_and_direction(url: str) -> None:
     measure = {"trains": "train.py:fit", "metric": "rmse", "direction": "minimize"}
     for document in (

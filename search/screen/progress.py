@@ -15,7 +15,7 @@ from search.retraining.view import Candidate, Happening, Job, Trained
 from search.screen.live import PLAIN_EPOCH_SECONDS
 from search.space.own import OwnEpoch
 from search.training.messages import Epoch, Progress, Started
-from studies.record.metric import ACCURACY, Metric
+from studies.record.metric import Metric
 from studies.record.retrained import Verified
 from studies.words import duration, failure_in_words, one_line
 
@@ -84,7 +84,7 @@ class Bars:
         table.add_column("")
         for candidate in candidates:
             one, trial = candidate.retrained, str(candidate.recipe.trial)
-            shown = (one.measure if one else ACCURACY).shown
+            shown = Metric(candidate.recipe.metric).shown
             searched = shown(candidate.recipe.value)
             if one is None:
                 table.add_row(trial, searched, "-", "-", "-", candidate.failure)
