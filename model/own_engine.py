@@ -119,6 +119,8 @@ class OwnEngine(Loop):
 
     def _drop(self) -> None:
         """Forget the network and all that was compiled for it."""
+        if self._network is None:
+            return
         self._network, self._built_for = None, ()
         self._programs, self._accumulators = {}, {}
         self._weights, self._trainable = {}, {}

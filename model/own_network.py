@@ -219,7 +219,7 @@ def build(
         OutOfMemoryError: there is no room for it.
     """
     check_arguments(spec, builder, values)
-    keras.utils.clear_session()  # names of layers begin anew, and what earlier networks left goes
+    keras.utils.clear_session(free_memory=False)  # names of layers begin anew
     keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
     drawn = np.random.SeedSequence(seed, spawn_key=(2,)).generate_state(1)[0]
     keras.utils.set_random_seed(int(drawn))

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from model import augment, forward, program
 from model.data import ImageSet
+from model.fused import fused
 from model.our_keras import keras
 from model.own_network import OwnNetwork, Shape
 
@@ -77,7 +78,7 @@ def training_program(
                 images = augment.move_images(images, step_seed, settings.flip_chance, settings.reach)
             if not network.raw:
                 images = standardised(images, tf.gather(data.moments, chosen))
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
+            with fused(network.model), tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(weights)
                 logits = network.logits(network.model(images, training=True))
                 losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
@@ -114,7 +115,8 @@ def validation_program(network: OwnNetwork, image_shape: Shape, xla: bool) -> Ca
             images = tf.ensure_shape(data.images[start : start + batch], (batch, *image_shape))
             if not network.raw:
                 images = standardised(images, data.moments[start : start + batch])
-            return network.logits(network.model(images, training=False))
+            with fused(network.model):
+                return network.logits(network.model(images, training=False))
 
         return program.score(data.labels, most, infer)
 
