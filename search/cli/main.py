@@ -25,6 +25,7 @@ from search.cli.options import (
     data_option,
     fail,
     gpus_option,
+    mlflow_option,
     open_database,
     skip_unreadable_option,
     storage_options,
@@ -94,6 +95,7 @@ def main() -> None:
 @click.option("--seed", type=int, metavar="N", show_default="the space file's", help="Seed of the study.")
 @click.option("--dashboard", is_flag=True, help="Serve the dashboard, read-only, as long as the run lasts.")
 @tensorboard_option
+@mlflow_option
 @click.option("--dry-run", is_flag=True, help="Only say what would be searched and how long it would take.")
 @verbose_option
 def run(
@@ -116,6 +118,7 @@ def run(
     seed: int | None,
     dashboard: bool,
     tensorboard: Path | None,
+    mlflow: str | None,
     dry_run: bool,
     verbose: bool,
 ) -> None:
@@ -135,11 +138,13 @@ def run(
     alexsearch run quick --trials 20                      raise its total to 20
     alexsearch run quick --dashboard                      watch it in a browser
     alexsearch run my.toml --dry-run                      what would it take?
+    alexsearch run quick --mlflow http://localhost:5000   its trials as runs of an experiment
     alexsearch run quick --tensorboard tb                 then: tensorboard --logdir tb
     alexsearch run my.toml --data cifar10.npz --workers 2
     alexsearch run seed --storage postgresql://me@db/alexsearch
     """
     from search.base.home import Home
+    from search.run.mlflow import Server
     from search.run.request import RunRequest
     from search.space.own_files import own_of
     from search.space.space import fitted, is_preset, load_space
@@ -160,6 +165,7 @@ def run(
         digits_without_download=space == "quick" and not data,
         notes=fitted(asked, loaded, numbers),
         tensorboard=tensorboard,
+        mlflow=Server(mlflow) if mlflow else None,
         own=own_of(loaded, (Path(space).parent,)),
     )
     if dry_run:

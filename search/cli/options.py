@@ -240,6 +240,12 @@ def code_option(default: str) -> Callable[[Command], Command]:
     )
 
 
+mlflow_option = click.option(
+    "--mlflow",
+    metavar="URI",
+    show_default="not told",
+    help="Keep an experiment of this MLflow tracking server up to date with the study.",
+)
 tensorboard_option = click.option(
     "--tensorboard",
     type=click.Path(path_type=Path),

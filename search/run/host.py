@@ -17,6 +17,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from optuna.trial import FrozenTrial
+
 from model.device import available_cores
 from search.base.home import Home
 from search.base.provenance import provenance
@@ -25,6 +27,7 @@ from search.choosing.pruning import build_pruner
 from search.run.events import Event
 from search.run.hooks import Hooks
 from search.run.matching import check_added, existing_study, is_done, open_matching
+from search.run.mlflow import Mirror
 from search.run.preparing import Prepared, prepare
 from search.run.request import RunError, RunOutcome, RunRequest, View
 from search.run.slot import Assignment, Slot
@@ -128,6 +131,9 @@ class _Run:
         self._failures: list[BaseException] = []
         self._ended = threading.Event()
         self._hooks = Hooks(space.hooks, request.storage, study) if space.hooks else None
+        self._mirror: Mirror | None = None
+        if request.mlflow:
+            self._mirror = Mirror(request.mlflow, request.storage, study, self._begun)
         self._curves: Curves | None = None
         if request.tensorboard:
             self._curves = Curves(Home(request.tensorboard).study(study.folder), space.searched())
@@ -186,7 +192,7 @@ class _Run:
             raise self._as_run_error(self._failures[0])
         if not self._stopping.is_set():
             self._view.counted(self.queue.counts())
-        self._end_hooks()
+        self._end_told()
         if self._curves:
             self._curves.close()
         log.info("study %s: the run ends", self._study.name)
@@ -224,18 +230,25 @@ class _Run:
                 self._view.note(self._curves.trouble)
 
     def _show_remarks(self) -> None:
-        with contextlib.suppress(queues.Empty):
-            while self._hooks:
-                self._view.note(self._hooks.remarks.get_nowait())
+        for teller in (self._hooks, self._mirror):
+            with contextlib.suppress(queues.Empty):
+                while teller:
+                    self._view.note(teller.remarks.get_nowait())
 
-    def _end_hooks(self) -> None:
-        """Tell that the study is at its end, if it is, and deliver what waits."""
+    def _begun(self) -> list[FrozenTrial]:
+        """The study's trials but for those that wait."""
+        return self._trials.get_all_trials(self._study.study_id, deepcopy=False)
+
+    def _end_told(self) -> None:
+        """Tell that the study is at its end, if it is, and deliver what waits to hooks and MLflow."""
         if self._hooks:
             counts, limit = self.queue.counts(), self.queue.stopped_by()
             if limit or counts.settled == counts.budget:
                 self._hooks.done(counts, limit)
             self._hooks.close()
-            self._show_remarks()
+        if self._mirror:
+            self._mirror.close()
+        self._show_remarks()
 
     def _thread(self, name: str, call: Callable[[], None]) -> threading.Thread:
         def guarded() -> None:

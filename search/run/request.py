@@ -9,6 +9,7 @@ from typing import Protocol
 
 from search.base.home import Home
 from search.run.events import Event
+from search.run.mlflow import Server
 from search.space.own_files import Own
 from search.space.space import SearchSpace
 from search.training.child import Start
@@ -67,6 +68,8 @@ class RunRequest:
     """What is trained, as it was found on this host (`own_of`), if it is not the AlexNet."""
     tensorboard: Path | None = None
     """Folder in which TensorBoard finds the study; None if nobody wants it."""
+    mlflow: Server | None = None
+    """MLflow's tracking server that is kept up to date with the study; None if nobody wants it."""
     start: Start = start_process
     """Starts the training processes."""
 
