@@ -73,6 +73,7 @@ def export(
     """
     from search.retraining.recipe import recipe_toml
     from search.retraining.recipes import find_recipes, write_recipes
+    from studies.record.metric import Metric
 
     to_stdout = str(output) == "-"
     if trial is not None and top is not None:
@@ -92,7 +93,8 @@ def export(
         return
     paths = write_recipes(recipes, output, several=top is not None, force=force)
     for recipe, path in zip(recipes, paths, strict=True):
-        click.echo(f"trial {recipe.trial} of study {recipe.study}, val_accuracy {recipe.value:.4f}: {path}")
+        score = Metric(recipe.metric).shown(recipe.value)
+        click.echo(f"trial {recipe.trial} of study {recipe.study}, {recipe.metric} {score}: {path}")
     if top and len(paths) < top:
         click.echo(f"study {recipes[0].study} has no more complete trials: {len(paths)} files instead of {top}")
     click.echo(f"next: alexsearch retrain {shlex.quote(str(paths[0]))}{typed_options(home, opened)}")
