@@ -56,11 +56,11 @@ def duration(seconds: float) -> str:
 
 
 def number(value: Any) -> str:
-    """A value as it is read: at most three digits that count, a list as "10, 20", a text on one line."""
+    """A value as it is read: three digits that count, or a whole number, a list as "10, 20", a text on one line."""
     if isinstance(value, bool) or value is None:
         return str(value)
     if isinstance(value, float):
-        return f"{value:.3g}"
+        return f"{value:.0f}" if 999.5 <= abs(value) < 1e6 else f"{value:.3g}"
     if isinstance(value, (list, tuple)):
         return ", ".join(map(number, value))
     return one_line(str(value))

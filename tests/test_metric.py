@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from studies.record.metric import Metric, significant, trains
-from studies.words import settings_in
+from studies.words import number, settings_in
 
 RMSE = Metric("rmse", "minimize")
 
@@ -89,3 +89,12 @@ def test_a_configuration_is_shown_as_one_flat_table() -> None:
     assert settings_in({"batch_size": 32, "network": {"width": 64}}) == {"width": 64, "batch_size": 32}
     assert settings_in({"batch_size": 32, "seed": 1}) == {"batch_size": 32, "seed": 1}
     assert settings_in({"params": {"params": 3, "network": 4}, "seed": 1}) == {"params": 3, "network": 4, "seed": 1}
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.000123456, "0.000123"), (12.0, "12"), (999.4, "999"), (1000.0, "1000"), (12345.6, "12346"), (2.5e7, "2.5e+07")],
+)
+def test_numbers_are_read_without_an_exponent_where_they_can_be(value: float, shown: str) -> None:
+    assert number(value) == shown
+    assert number(-value) == f"-{shown}"

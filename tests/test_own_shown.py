@@ -391,7 +391,7 @@ def test_training_beside_the_queue_shows_whatever_it_reported(tmp_path: Path) ->
         bars.tell(job, Started(trial=0, config=config, history=()))
         bars.tell(job, Epoch(trial=0, metrics=epoch))
         bars.tell(job, Trained("cpu", (epoch,)))
-    assert "seed 1: 1 epochs in 1 s, rmse 0.75, val_accuracy 0.5000" in console.text.getvalue()
+    assert "seed 1: 1 epoch in 1 s, rmse 0.75, val_accuracy 0.5000" in console.text.getvalue()
 
 
 def test_configuration_on_one_line_is_what_the_user_named() -> None:

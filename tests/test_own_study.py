@@ -129,6 +129,15 @@ def test_recipe_names_the_file_and_tells_that_it_was_edited(place: Place) -> Non
     assert read_recipe(place.folder / "best.toml").edited
 
 
+def test_export_tells_the_metric_and_its_recipe_speaks_of_no_images(place: Place) -> None:
+    output = place.type("export", "-o", "again.toml").output
+    text = (place.folder / "again.toml").read_text()
+    recipe = read_recipe(place.folder / "again.toml")
+    assert f"of study mine, rmse {recipe.value:.4g}: " in output
+    assert "accuracy" not in text
+    assert "images" not in text
+
+
 def test_retraining_is_final_and_is_measured_by_the_tests_score(place: Place) -> None:
     recipe = recipe_in(place)
     output = place.type("retrain", "best.toml", "--seeds", "2").output

@@ -31,6 +31,7 @@ _network_option = click.option(
     "--network",
     type=click.Path(path_type=Path),
     metavar="FILE",
+    show_default="none",
     help="Python file that defines the model's own layers, where it has any. It is run.",
 )
 

@@ -46,6 +46,14 @@ _COMMENTS = {
     "data.validation_images": "held out of the training images by the search",
     "data.split_seed": "decides which",
 }
+_OWN_COMMENTS = {
+    **{key: _COMMENTS[key] for key in ("study_uid", "created", "device")},
+    "value": "the metric, as its last report had it",
+    "data_fingerprint": "of the files that [train] names: tells whether they have changed since",
+    "digest": "over [config], [train] and data_fingerprint: tells whether they were edited since",
+    "config.epochs": "planned; 1 if the training has none",
+    "config.seed": "what the training gets as trial.seed",
+}
 
 Text = Annotated[str, Field(min_length=1, max_length=1000)]
 
@@ -227,6 +235,7 @@ def recipe_toml(recipe: Recipe, name: str = "best.toml") -> str:
     if isinstance(recipe, NetworkRecipe):
         tables["config"].pop("dropout")  # the AlexNet's alone
     epochs = values.pop("curve")["epochs"]
+    known = _OWN_COMMENTS if isinstance(recipe, OwnRecipe) else _COMMENTS
     lines = [
         f"# The configuration of trial {recipe.trial} of study {as_toml(recipe.study)}, {_score(recipe)}.",
         "# Run it again with fresh seeds, as its final training:"
@@ -235,10 +244,10 @@ def recipe_toml(recipe: Recipe, name: str = "best.toml") -> str:
         "#",
         f"#   alexsearch retrain {shlex.quote(as_shown(Path(name)))}",
         "",
-        *_assignments(values, ""),
+        *_assignments(values, "", known),
     ]
     for table, inside in tables.items():
-        lines += ["", f"[{table}]", *_assignments(inside, f"{table}.")]
+        lines += ["", f"[{table}]", *_assignments(inside, f"{table}.", known)]
     lines += ["", "# The learning curve of the search, one epoch a line.", "[curve]", "epochs = ["]
     lines += [f"  {as_toml(epoch)}," for epoch in epochs]
     return "\n".join([*lines, "]", ""])
@@ -249,10 +258,10 @@ def _score(recipe: Recipe) -> str:
     return f"validation accuracy {recipe.value:.4f}" if accuracy else f"{recipe.metric} {recipe.value:.6g}"
 
 
-def _assignments(values: Mapping[str, Any], prefix: str) -> list[str]:
+def _assignments(values: Mapping[str, Any], prefix: str, known: Mapping[str, str | None]) -> list[str]:
     """`key = value` lines, their comments lined up."""
     lines = [f"{toml_key(key)} = {as_toml(value)}" for key, value in values.items()]
-    comments = [_COMMENTS.get(prefix + key) for key in values]
+    comments = [known.get(prefix + key) for key in values]
     width = max(
         (len(line) for line, comment in zip(lines, comments, strict=True) if comment and len(line) < 60), default=0
     )

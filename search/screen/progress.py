@@ -102,7 +102,8 @@ class Bars:
             self.note(f"{name} failed: {failure_in_words(failure.kind, failure.text)}", "red")
         else:
             took = duration(sum(metrics.seconds for metrics in history))
-            self.note(f"{name}: {len(history)} epochs in {took}, {_scores(history[-1])}")
+            epochs = "1 epoch" if len(history) == 1 else f"{len(history)} epochs"
+            self.note(f"{name}: {epochs} in {took}, {_scores(history[-1])}")
 
 
 def _scores(metrics: EpochMetrics | OwnEpoch) -> str:

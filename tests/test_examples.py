@@ -1,0 +1,71 @@
+"""The examples in docs/examples, each searched, exported and retrained as its README types it, on a small budget."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from search.cli.main import main
+from search.space.space import load_space
+
+EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
+COMPILER = shutil.which("cc")
+TORCH_PYTHON = os.environ.get("ALEXSEARCH_TEST_TORCH_PYTHON")
+
+
+def copied(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a copy of an example the working folder, so that nothing is written into the clone."""
+    shutil.copytree(EXAMPLES / name, folder / name)
+    monkeypatch.chdir(folder / name)
+
+
+def typed(*words: str) -> str:
+    result = CliRunner().invoke(main, words, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def worked_off(space: str, *options: str, trials: int = 2) -> list[float]:
+    """Search, export and retrain in the working folder; the test scores of two seeds."""
+    typed("run", space, "--trials", str(trials), *options)
+    status = json.loads(typed("status", "--json"))
+    assert status["counts"]["failed"] == 0, status["failures"]
+    assert status["counts"]["complete"] + status["counts"]["pruned"] == trials
+    typed("export", "-o", "best.toml")
+    typed("retrain", "best.toml", "--seeds", "2")
+    (document,) = Path("runs").glob("*/retrain/*/metrics.json")
+    return [seed["value"] for seed in json.loads(document.read_text())["seeds"]]
+
+
+def test_scikit_learn_example_recognises_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copied("scikit_learn", tmp_path, monkeypatch)
+    assert min(worked_off("digits.toml", trials=1)) > 0.8
+
+
+@pytest.mark.skipif(COMPILER is None, reason="there is no C compiler (cc)")
+def test_c_example_minimises_its_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copied("c", tmp_path, monkeypatch)
+    warnings = ["-Wall", "-Wextra", "-Werror"]
+    subprocess.run([str(COMPILER), "-O2", *warnings, "-o", "spirals", "spirals.c", "-lm"], check=True)
+    assert max(worked_off("spirals.toml")) < 0.69, "which is what guessing comes to"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(TORCH_PYTHON is None, reason="ALEXSEARCH_TEST_TORCH_PYTHON names no interpreter with PyTorch")
+def test_pytorch_example_runs_in_its_own_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copied("pytorch", tmp_path, monkeypatch)
+    space = Path("spirals.toml")
+    space.write_text(space.read_text().replace("../torch-env/bin/python", str(TORCH_PYTHON)))
+    assert min(worked_off("spirals.toml")) > 0.5
+
+
+@pytest.mark.parametrize("space", sorted(EXAMPLES.glob("*/*.toml")), ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_example_space_can_be_read_and_its_readme_types_it(space: Path) -> None:
+    load_space(str(space))
+    assert f"alexsearch run {space.name}" in (space.parent / "README.md").read_text(encoding="utf-8")
