@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Precision = Literal["auto", "float32", "bfloat16"]
-Schedule = Literal["constant", "step"]
+Schedule = Literal["constant", "step", "cosine", "linear"]
 Optimizer = Literal["sgd", "nesterov", "adam", "adamw"]
 Augmentation = Literal["none", "flip", "flip_shift"]
 
@@ -79,7 +79,10 @@ class TrainConfig(Frozen):
         Hyperparameter(example={"low": 5, "high": 50}, after="schedule"),
     ]
     """Passes over the training images."""
-    schedule: Annotated[Schedule, Field(description='"constant" or "step"'), Hyperparameter()] = "constant"
+    schedule: Annotated[Schedule, Field(description='"constant", "step", "cosine" or "linear"'), Hyperparameter()] = (
+        "constant"
+    )
+    """How the learning rate falls from epoch to epoch; `model.schedule` has the formulas."""
     step_epochs: Annotated[
         PositiveInt | tuple[PositiveInt, ...] | None,
         AfterValidator(_rising),
@@ -149,8 +152,8 @@ class TrainConfig(Frozen):
         mistakes = []
         if self.schedule == "step" and not has_step:
             mistakes.append('schedule = "step" needs both step_epochs and step_factor, as in [10, 20] and 0.1')
-        if self.schedule == "constant" and (self.step_epochs is not None or self.step_factor is not None):
-            mistakes.append('step_epochs and step_factor belong to schedule = "step"; this one is "constant"')
+        if self.schedule != "step" and (self.step_epochs is not None or self.step_factor is not None):
+            mistakes.append(f'step_epochs and step_factor belong to schedule = "step"; this one is "{self.schedule}"')
         if self.momentum and self.optimizer not in MOMENTUM_OPTIMIZERS:
             mistakes.append(f'momentum belongs to optimizer = "sgd" or "nesterov"; this one is "{self.optimizer}"')
         if self.weight_decay and self.optimizer not in DECAY_OPTIMIZERS:

@@ -108,7 +108,7 @@ BAD: list[tuple[str, str, str]] = [
     ("space.learning_rate", "learning_rate = inf", "[space.learning_rate]: learning_rate must be"),
     ("space.learning_rate", 'learning_rate = "0.1"', 'learning_rate must be a number, but is "0.1".'),
     ("space.learning_rate", f"learning_rate = 1{'0' * 400}", "[space.learning_rate]: learning_rate must be"),
-    ("space.schedule", 'schedule = "cosine"', 'schedule must be "constant" or "step", but is "cosine".'),
+    ("space.schedule", 'schedule = "exponential"', 'schedule must be "constant", "step", "cosine" or "linear", but is'),
     ("space.epochs", "epochs = 0", "[space.epochs]: epochs must be >= 1, but is 0."),
     ("space.step_epochs", "step_epochs = [20, 10]", "must rise, as in [10, 20], but is [20, 10]."),
     ("space.step_epochs", "step_epochs = []", "must not be empty"),
