@@ -12,6 +12,9 @@ from model.config import Augmentation
 REACH: Final = 4
 """Pixels that an image is shifted by at most, up, down, left and right."""
 SIDE: Final = 32
+CUT: Final = 16
+"""Side in pixels of the square that is cut out: DeVries and Taylor's for CIFAR-10 (2017, "Improved Regularization of
+Convolutional Neural Networks with Cutout")."""
 STORED: Final = np.clip(np.arange(SIDE + 2) - 1, 0, SIDE - 1).astype(np.int32)
 """Which row of the image lies in each of the 34 rows of the stored form; columns likewise."""
 
@@ -23,7 +26,12 @@ def flip_chance(augmentation: Augmentation) -> float:
 
 def reach(augmentation: Augmentation) -> int:
     """By how many pixels an image is shifted at most."""
-    return REACH if augmentation == "flip_shift" else 0
+    return REACH if augmentation.startswith("flip_shift") else 0
+
+
+def cuts(augmentation: Augmentation) -> bool:
+    """Whether a square is cut out of each image."""
+    return augmentation.endswith("cutout")
 
 
 def draw(seed: tf.Tensor, images: tf.Tensor, chance: tf.Tensor, reach: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -51,6 +59,29 @@ def move(blocks: tf.Tensor, mirrored: tf.Tensor, down: tf.Tensor, right: tf.Tens
     pixels = tf.gather(pixels, columns + 1, axis=2, batch_dims=1)
     pixels = tf.transpose(tf.reshape(pixels, (-1, 17, 2, 17, 2, 3)), (0, 1, 3, 2, 4, 5))
     return tf.reshape(pixels, (-1, 17, 17, 12))
+
+
+def draw_square(seed: tf.Tensor, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """For each image of a step the row and the column (int32) of the middle of its square: any pixel, as likely.
+
+    `seed` is that of `draw`; what is drawn has a stream of its own, so that with or without it images move alike.
+    """
+    own = seed + tf.constant([2 * 2**32, 0], tf.int64)
+    middles = tf.cast(tf.random.stateless_uniform((2, images), own, alg="philox") * SIDE, tf.int32)
+    return middles[0], middles[1]
+
+
+def cut_out(images: tf.Tensor, row: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
+    """Standardised images in blocks (B, 17, 17, 12) with zeros in the square around each one's pixel (row, column).
+
+    From 8 pixels before it up to 7 behind it, as far as that is in the image. Equals `prepare` of an image that has its
+    mean there: it is standardised by what it was before.
+    """
+    behind = (STORED - at[:, None] for at in (row, column))
+    rows, columns = ((pixels >= -CUT // 2) & (pixels < CUT // 2) for pixels in behind)
+    cut = tf.reshape(rows, (-1, 17, 1, 2, 1, 1)) & tf.reshape(columns, (-1, 1, 17, 1, 2, 1))
+    kept = tf.reshape(tf.repeat(~cut, 3, axis=-1), (-1, 17, 17, 12))
+    return tf.where(kept, images, tf.zeros((), images.dtype))
 
 
 def move_images(images: tf.Tensor, seed: tf.Tensor, chance: tf.Tensor, reach: tf.Tensor) -> tf.Tensor:

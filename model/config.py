@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 Precision = Literal["auto", "float32", "bfloat16"]
 Schedule = Literal["constant", "step", "cosine", "linear"]
 Optimizer = Literal["sgd", "nesterov", "adam", "adamw"]
-Augmentation = Literal["none", "flip", "flip_shift"]
+Augmentation = Literal["none", "flip", "flip_shift", "flip_shift_cutout"]
 
 MOMENTUM_OPTIMIZERS = ("sgd", "nesterov")
 DECAY_OPTIMIZERS = ("sgd", "nesterov", "adamw")
@@ -129,10 +129,13 @@ class TrainConfig(Frozen):
     ] = 0.0
     """What part of each target is spread evenly over all classes. Every loss that is reported is the one without it."""
     augmentation: Annotated[
-        Augmentation, Field(description='"none", "flip" or "flip_shift"'), Hyperparameter(beyond=True)
+        Augmentation,
+        Field(description='"none", "flip", "flip_shift" or "flip_shift_cutout"'),
+        Hyperparameter(beyond=True),
     ] = "none"
-    """What is done to each training image anew in every epoch: mirrored left to right half of the time; and shifted by
-    up to 4 pixels each way, what comes in being the image's own reflection."""
+    """What is done to each training image anew in every epoch: mirrored left to right half of the time; shifted by up
+    to 4 pixels each way, what comes in being the image's own reflection; and a square of 16 pixels cut out of it
+    (DeVries and Taylor 2017), which is zero once the image is standardised: its mean."""
     network: Annotated[dict[str, Scalar] | None, Field(description="what a network of one's own is built with")] = None
     """The keyword arguments of a network of one's own (`NetworkSpec`); None for the AlexNet."""
     seed: Annotated[

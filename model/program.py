@@ -26,14 +26,17 @@ class Variant(NamedTuple):
 
     optimizer: optimizers.Family
     extras: bool
-    """Whether it can decay weights, smooth labels and augment images. Without, it is the report's and nothing more."""
+    """Whether it can decay weights, smooth labels, mirror and shift images. Without, it is the report's and nothing
+    more."""
+    cuts: bool = False
+    """Whether it cuts squares out of images."""
 
     @classmethod
     def of(cls, config: TrainConfig) -> Variant:
         # Only plain SGD has both: a program more to compile for each of the others would save its steps less.
         kind = optimizers.family(config)
         extras = bool(config.weight_decay or config.label_smoothing or config.augmentation != "none")
-        return cls(kind, extras or kind != "sgd")
+        return cls(kind, extras or kind != "sgd", augment.cuts(config.augmentation))
 
 
 _Float32 = Annotated[tf.Tensor, tf.float32]
@@ -164,6 +167,8 @@ def training_program(
                 drawn = augment.draw(step_seed, tf.size(chosen), settings.flip_chance, settings.reach)
                 blocks = augment.move(blocks, *drawn)
             images = forward.prepare(blocks, tf.gather(data.moments, chosen), dtype)
+            if variant.cuts:
+                images = augment.cut_out(images, *augment.draw_square(step_seed, tf.size(chosen)))
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch([variables[name] for name in accumulators])
                 logits, moving = forward.train(variables, images, step_seed, settings.dropout, plain=xla)

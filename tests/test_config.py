@@ -38,7 +38,7 @@ def test_beyond_names_what_is_otherwise() -> None:
         ({"step_factor": 0.5}, 'belong to schedule = "step"'),
         ({"dropout": 1.0}, "less than 1"),
         ({"momentum": -0.1}, "greater than or equal to 0"),
-        ({"augmentation": "crop"}, "'none', 'flip' or 'flip_shift'"),
+        ({"augmentation": "crop"}, "'none', 'flip', 'flip_shift' or 'flip_shift_cutout'"),
     ],
 )
 def test_values_that_do_not_belong_together_are_refused(values: dict[str, Any], said: str) -> None:

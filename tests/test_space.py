@@ -206,7 +206,7 @@ BAD: list[tuple[str, str, str]] = [
     (
         "space.augmentation",
         'augmentation = "crop"',
-        'augmentation must be "none", "flip" or "flip_shift", but is "crop"',
+        'augmentation must be "none", "flip", "flip_shift" or "flip_shift_cutout", but is "crop"',
     ),
     (
         "space.optimizer",

@@ -107,7 +107,14 @@ def test_same_seed_trains_the_same_weights_with_all_that_the_report_had_not(
 
 @pytest.mark.parametrize(
     "other",
-    [{"weight_decay": 0.1}, {"label_smoothing": 0.2}, {"dropout": 0.1}, {"augmentation": "flip"}, {"momentum": 0.5}],
+    [
+        {"weight_decay": 0.1},
+        {"label_smoothing": 0.2},
+        {"dropout": 0.1},
+        {"augmentation": "flip"},
+        {"augmentation": "flip_shift_cutout"},
+        {"momentum": 0.5},
+    ],
     ids=lambda other: next(iter(other)),
 )
 def test_each_of_them_changes_the_training(engine: Engine, other: dict[str, Any]) -> None:
