@@ -84,6 +84,12 @@ def cut_out(images: tf.Tensor, row: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
     return tf.where(kept, images, tf.zeros((), images.dtype))
 
 
+def mirror(images: tf.Tensor) -> tf.Tensor:
+    """Images in blocks (B, 17, 17, 12) mirrored left to right, all of them: `move` for one that is always mirrored."""
+    pixels = tf.reshape(images, (-1, 17, 17, 2, 2, 3))  # rows, columns, and both within a block
+    return tf.reshape(tf.reverse(pixels, (2, 4)), (-1, 17, 17, 12))
+
+
 def move_images(images: tf.Tensor, seed: tf.Tensor, chance: tf.Tensor, reach: tf.Tensor) -> tf.Tensor:
     """Images of any size, uint8 (B, H, W, C), mirrored left to right and shifted as `draw` and `move` do.
 

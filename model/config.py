@@ -136,6 +136,20 @@ class TrainConfig(Frozen):
     """What is done to each training image anew in every epoch: mirrored left to right half of the time; shifted by up
     to 4 pixels each way, what comes in being the image's own reflection; and a square of 16 pixels cut out of it
     (DeVries and Taylor 2017), which is zero once the image is standardised: its mean."""
+    averaging: Annotated[
+        float,
+        Field(ge=0, lt=1, description="decay a step of the average of the weights; 0: the last ones"),
+        Hyperparameter(beyond=True),
+    ] = 0.0
+    """What is validated, and saved as the network, is an exponential moving average of the weights: each step leaves so
+    much of it and takes the rest from the weights (`model.optimizers.average`). 0 takes the last weights themselves."""
+    mirrored: Annotated[
+        bool,
+        Field(strict=True, description="whether an image's mirror image is classified too, and the mean taken"),
+        Hyperparameter(beyond=True),
+    ] = False
+    """Whether the network's answer is the mean of its probabilities for an image and for the image mirrored left to
+    right: in validation, in the saved network and in what is converted from it. Training knows nothing of it."""
     network: Annotated[dict[str, Scalar] | None, Field(description="what a network of one's own is built with")] = None
     """The keyword arguments of a network of one's own (`NetworkSpec`); None for the AlexNet."""
     seed: Annotated[

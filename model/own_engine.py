@@ -23,8 +23,9 @@ from model.loop import Accumulators, Loop, Program, Progress
 from model.our_keras import keras
 from model.own_network import OwnNetwork
 
-DOES_NOT_APPLY: Final = ("dropout",)
-"""What of a `TrainConfig` a network of one's own does not heed: it has its own. All else applies to both."""
+DOES_NOT_APPLY: Final = ("dropout", "averaging", "mirrored")
+"""What of a `TrainConfig` a network of one's own does not heed: its dropout is its own, and its weights are neither
+averaged nor its images mirrored when it is scored. All else applies to both."""
 
 
 class OwnEngine(Loop):
@@ -140,7 +141,7 @@ class OwnEngine(Loop):
             self._own, self._image_shape, trained, accumulators, variant, self._device.xla
         )
 
-    def _compiled_validation(self, _precision: str) -> Program:
+    def _compiled_validation(self, _config: TrainConfig) -> Program:
         return own_program.validation_program(self._own, self._image_shape, self._device.xla)
 
 

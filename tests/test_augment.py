@@ -39,6 +39,11 @@ def test_every_mirroring_and_shift_is_numpys(images: Images) -> None:
     np.testing.assert_array_equal(moved, forward.to_blocks(expected))
 
 
+def test_mirror_mirrors_every_image(images: Images) -> None:
+    blocks = augment.mirror(tf.constant(forward.to_blocks(images)))
+    np.testing.assert_array_equal(blocks, forward.to_blocks(images[:, :, ::-1]))
+
+
 def test_none_moves_nothing(images: Images) -> None:
     blocks = forward.to_blocks(images)
     moves = [tf.constant(each) for each in drawn("none", count=len(images))]

@@ -20,6 +20,8 @@ def test_configuration_without_the_newer_keys_is_the_reports() -> None:
         "dropout": 0.5,
         "label_smoothing": 0.0,
         "augmentation": "none",
+        "averaging": 0.0,
+        "mirrored": False,
     }
     assert beyond(config.model_dump()) == beyond(BASE) == {}
 

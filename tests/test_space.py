@@ -203,6 +203,7 @@ BAD: list[tuple[str, str, str]] = [
         "optimizer = { low = 1, high = 2 }",
         'as in { choices = ["sgd", "nesterov"] }, but is a range.',
     ),
+    ("space.mirrored", "mirrored = 1", "mirrored must be true or false, but is 1."),
     (
         "space.augmentation",
         'augmentation = "crop"',
@@ -420,6 +421,8 @@ weight_decay = { low = 1e-5, high = 0.1, log = true }
 dropout = { low = 0.1, high = 0.6 }
 label_smoothing = 0.1
 augmentation = { choices = ["flip", "flip_shift"] }
+averaging = { low = 0.9, high = 0.999 }
+mirrored = { choices = [false, true] }
 """
 
 
@@ -435,6 +438,7 @@ def test_what_the_report_left_alone_is_asked_where_it_is_opened_and_belongs() ->
         assert ("weight_decay" in trial.params) is (config.optimizer != "adam")
         assert 0.1 <= config.dropout <= 0.6
         assert config.label_smoothing == 0.1
+        assert config.mirrored is trial.params["mirrored"]
         assert 0 <= config.warmup_epochs < config.epochs
     assert seen == {"sgd", "nesterov", "adam", "adamw"}
 

@@ -108,7 +108,7 @@ class NetworkTable(OwnTable):
     """What is searched of a network of one's own: our hyperparameters but for what is the AlexNet's alone, and what
     builds it."""
 
-    ours: ClassVar[frozenset[str]] = frozenset(NAMES) - {"dropout"}
+    ours: ClassVar[frozenset[str]] = frozenset(NAMES) - {"dropout", "averaging", "mirrored"}
     needed: ClassVar[tuple[str, ...]] = ("batch_size", "learning_rate", "epochs")
 
 
