@@ -89,9 +89,6 @@ class Loop(ABC):
         del config
         return {}
 
-    def _settle(self, config: TrainConfig) -> None:
-        """A training has ended: the variables are to be those that are saved as the network."""
-
     def train(
         self,
         config: TrainConfig,
@@ -137,7 +134,8 @@ class Loop(ABC):
                 f"{self._device.name} ran out of memory at batch_size {config.batch_size}. "
                 "Use a smaller batch_size, or fewer trainings at once on this device."
             ) from error
-        self._settle(config)
+        if averages := self._averages_of(config):  # they are the network now
+            self._assign({name: average.numpy() for name, average in averages.items()})
         return TrainResult(config=config, history=tuple(history), stopped=stopped)
 
     def _start(self, config: TrainConfig, checkpoints: Path | None) -> list[EpochMetrics]:

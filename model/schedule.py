@@ -49,6 +49,26 @@ def depends_on_epochs(schedule: str) -> bool:
     return schedule in ("cosine", "linear")
 
 
+def stretched(config: TrainConfig, epochs: int) -> TrainConfig:
+    """The configuration over so many epochs, with its schedule drawn out (or together) to them.
+
+    What is counted in epochs, `step_epochs` and `warmup_epochs`, is scaled alike and rounded; steps stay apart, and an
+    epoch after the warm-up is left. Cosine and linear need nothing: they reach over all epochs as they are. Nothing
+    else changes: `averaging`, which counts steps, does not either.
+    """
+    times = epochs / config.epochs
+    step = config.step_epochs
+    if isinstance(step, int):
+        step = max(1, round(step * times))
+    elif step is not None:
+        rising: list[int] = []
+        for milestone in step:
+            rising.append(max(round(milestone * times), rising[-1] + 1 if rising else 1))
+        step = tuple(rising)
+    warm = min(round(config.warmup_epochs * times), epochs - 1)
+    return TrainConfig(**{**config.model_dump(), "epochs": epochs, "step_epochs": step, "warmup_epochs": warm})
+
+
 def milestones(config: TrainConfig) -> tuple[int, ...]:
     """The epochs after which the learning rate steps down while there is still something to train."""
     if config.step_epochs is None:

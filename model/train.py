@@ -76,7 +76,3 @@ class Engine(Loop):
             copies = {name: tf.Variable(weight, trainable=False) for name, weight in self._variables.items()}
             self._averages = self._averages._replace(weights=copies)
         return self._averages.weights
-
-    def _settle(self, config: TrainConfig) -> None:
-        for name, average in self._averages_of(config).items():
-            self._variables[name].assign(average)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from model.config import TrainConfig
-from model.schedule import depends_on_epochs, learning_rate
+from model.schedule import depends_on_epochs, learning_rate, stretched
 
 BASE = {"batch_size": 32, "learning_rate": 0.001, "epochs": 50}
 
@@ -84,3 +84,29 @@ def test_only_some_schedules_depend_on_how_many_epochs_are_planned(schedule: Any
     step = {"step_epochs": 3, "step_factor": 0.5} if schedule == "step" else {}
     short, long = (TrainConfig(**{**BASE, "epochs": epochs}, schedule=schedule, **step) for epochs in (8, 16))
     assert (rates(long)[:8] != rates(short)) == depends == depends_on_epochs(schedule)
+
+
+@pytest.mark.parametrize(
+    ("values", "epochs", "becomes"),
+    [
+        ({}, 100, {}),
+        ({"step_epochs": 5}, 100, {"step_epochs": 33}),
+        ({"step_epochs": (7, 10), "warmup_epochs": 1}, 100, {"step_epochs": (47, 67), "warmup_epochs": 7}),
+        ({"step_epochs": (1, 2, 30)}, 3, {"step_epochs": (1, 2, 6)}),
+        ({"step_epochs": 2, "warmup_epochs": 14}, 2, {"step_epochs": 1, "warmup_epochs": 1}),
+    ],
+)
+def test_stretched_schedule_is_the_same_shape_over_more_epochs(
+    values: dict[str, Any], epochs: int, becomes: dict[str, Any]
+) -> None:
+    step = {"schedule": "step", "step_factor": 0.5} if "step_epochs" in values else {}
+    config = TrainConfig(**{**BASE, "epochs": 15, **step, **values, "averaging": 0.99})
+    expected = TrainConfig(**{**config.model_dump(), **becomes, "epochs": epochs})
+    assert stretched(config, epochs) == expected
+    assert stretched(config, 15) == config
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear"])
+def test_stretched_cosine_and_linear_reach_over_all_epochs(schedule: Any) -> None:
+    config = TrainConfig(**{**BASE, "epochs": 10}, schedule=schedule, warmup_epochs=2)
+    assert rates(stretched(config, 20))[4::2] == pytest.approx(rates(config)[2:])
