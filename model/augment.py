@@ -61,14 +61,16 @@ def move(blocks: tf.Tensor, mirrored: tf.Tensor, down: tf.Tensor, right: tf.Tens
     return tf.reshape(pixels, (-1, 17, 17, 12))
 
 
-def draw_square(seed: tf.Tensor, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def draw_square(
+    seed: tf.Tensor, images: tf.Tensor, height: int = SIDE, width: int = SIDE
+) -> tuple[tf.Tensor, tf.Tensor]:
     """For each image of a step the row and the column (int32) of the middle of its square: any pixel, as likely.
 
     `seed` is that of `draw`; what is drawn has a stream of its own, so that with or without it images move alike.
     """
     own = seed + tf.constant([2 * 2**32, 0], tf.int64)
-    middles = tf.cast(tf.random.stateless_uniform((2, images), own, alg="philox") * SIDE, tf.int32)
-    return middles[0], middles[1]
+    uniform = tf.random.stateless_uniform((2, images), own, alg="philox")
+    return tf.cast(uniform[0] * height, tf.int32), tf.cast(uniform[1] * width, tf.int32)
 
 
 def cut_out(images: tf.Tensor, row: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
@@ -103,6 +105,19 @@ def move_images(images: tf.Tensor, seed: tf.Tensor, chance: tf.Tensor, reach: tf
     columns = tf.where(mirrored[:, None], width - 1 - columns, columns)
     images = tf.gather(images, rows, axis=1, batch_dims=1)
     return tf.gather(images, columns, axis=2, batch_dims=1)
+
+
+def cut_images(images: tf.Tensor, seed: tf.Tensor, fill: tf.Tensor) -> tf.Tensor:
+    """Images of any size (B, H, W, C) with `fill` in a square of each, as `draw_square` and `cut_out` have it.
+
+    Of an image that is not 32 pixels a side, the same part of its height and width is cut out.
+    """
+    height, width = images.shape[1:3]
+    middles = draw_square(seed, tf.shape(images)[0], height, width)
+    behind = (tf.range(side) - at[:, None] for side, at in zip((height, width), middles, strict=True))
+    halves = (side * CUT // SIDE // 2 for side in (height, width))
+    rows, columns = ((pixels >= -half) & (pixels < half) for pixels, half in zip(behind, halves, strict=True))
+    return tf.where(rows[:, :, None, None] & columns[:, None, :, None], fill, images)
 
 
 def _reflected(index: tf.Tensor, side: int = SIDE) -> tf.Tensor:

@@ -98,3 +98,15 @@ def test_squares_lie_everywhere_as_often_and_images_move_as_without_them() -> No
     assert abs(np.corrcoef([mirrored, down, right, row, column]) - np.eye(5)).max() < 0.05
     for ours, without in zip((mirrored, down, right), drawn("flip_shift", count=count), strict=True):
         np.testing.assert_array_equal(ours, without)
+
+
+@pytest.mark.parametrize("shape", [(32, 32, 3), (48, 20, 1)])
+def test_square_of_an_image_of_any_size_is_the_same_part_of_it(shape: tuple[int, ...]) -> None:
+    height, width, _ = shape
+    some = np.random.default_rng(0).integers(1, 256, (40, *shape), dtype=np.uint8)
+    seed = tf.constant((5, 0), tf.int64)
+    cut = tf.function(augment.cut_images)(tf.constant(some), seed, tf.constant(0, tf.uint8))
+    middles = augment.draw_square(seed, tf.constant(40), height, width)
+    for image, y, x in zip(some, *(each.numpy() for each in middles), strict=True):
+        image[max(0, y - height // 4) : y + height // 4, max(0, x - width // 4) : x + width // 4] = 0
+    np.testing.assert_array_equal(cut, some)

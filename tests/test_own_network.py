@@ -47,7 +47,7 @@ EVERYTHING: dict[str, Any] = {
     "learning_rate": 0.003,
     "weight_decay": 0.01,
     "label_smoothing": 0.1,
-    "augmentation": "flip_shift",
+    "augmentation": "flip_shift_cutout",
     "warmup_epochs": 1,
 }
 PLAIN = """
