@@ -194,6 +194,10 @@ HYPERPARAMETERS: Mapping[str, Hyperparameter] = {
 BEYOND = tuple(name for name, about in HYPERPARAMETERS.items() if about.beyond)
 """What the paper did not choose between. The defaults are its values: without them a configuration trains as there."""
 
+ALEXNETS = ("dropout", "averaging", "mirrored")
+"""What a network of one's own does not heed: its dropout is its own, and neither are its weights averaged nor its
+images mirrored when it is scored. All else applies to both."""
+
 
 def beyond(config: Mapping[str, Any]) -> dict[str, Any]:
     """What of these a configuration's values have otherwise than the paper."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +22,6 @@ from model.device import Device
 from model.loop import Accumulators, Loop, Program, Progress
 from model.our_keras import keras
 from model.own_network import OwnNetwork
-
-DOES_NOT_APPLY: Final = ("dropout", "averaging", "mirrored")
-"""What of a `TrainConfig` a network of one's own does not heed: its dropout is its own, and its weights are neither
-averaged nor its images mirrored when it is scored. All else applies to both."""
 
 
 class OwnEngine(Loop):

@@ -20,8 +20,10 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from model import augment, own_engine, own_network, program
+from model import augment, own_network, program
 from model.config import (
+    ALEXNETS,
+    HYPERPARAMETERS,
     DataError,
     DataSpec,
     EpochMetrics,
@@ -473,7 +475,7 @@ def test_arrays_keep_their_size_and_channels(tmp_path: Path) -> None:
 
 
 def test_what_does_not_apply_to_a_network_of_ones_own_is_a_hyperparameter() -> None:
-    assert set(own_engine.DOES_NOT_APPLY) < set(TrainConfig.model_fields)
+    assert set(ALEXNETS) < set(HYPERPARAMETERS)
 
 
 @pytest.mark.slow
