@@ -25,6 +25,7 @@ from pydantic import Field, ValidationError
 
 from model.config import EpochMetrics, Frozen, TrainConfig
 from model.files import read_regular, written_aside
+from model.schedule import depends_on_epochs
 
 FORMAT = 2
 """1 had no accumulators; what was trained without any goes on from one."""
@@ -100,17 +101,18 @@ def load(
     """The newest whole state of this very training in the folder, or None if there is none.
 
     "This very training" has the same data and the same resolved configuration, except that it may have had fewer or
-    more epochs planned: they decide nothing about the ones before. With `like`, it has float32 arrays of these names
-    and shapes: the weights, and under `ACCUMULATORS` what the optimizer keeps. What is damaged, whatever is wrong with
-    it, or of another training is passed over with a warning in the log.
+    more epochs planned where they decide nothing about the ones before (`model.schedule.depends_on_epochs`). With
+    `like`, it has float32 arrays of these names and shapes: the weights, and under `ACCUMULATORS` what the optimizer
+    keeps. What is damaged, whatever is wrong with it, or of another training is passed over with a warning in the log.
     """
+    planned = {} if depends_on_epochs(config.schedule) else {"epochs": config.epochs}
     for path in _files(folder):
         try:
             state = _read(path, like)
         except _DamagedError as error:
             log.warning("Checkpoint %s is passed over: %s", path, error)
             continue
-        if state.config.model_copy(update={"epochs": config.epochs}) != config:
+        if state.config.model_copy(update=planned) != config:
             log.warning("Checkpoint %s is passed over: it is of another configuration", path)
         elif state.data != data:
             log.warning("Checkpoint %s is passed over: it was trained on other images", path)

@@ -14,9 +14,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Precision = Literal["auto", "float32", "bfloat16"]
-Schedule = Literal["constant", "step"]
+Schedule = Literal["constant", "step", "cosine", "linear"]
 Optimizer = Literal["sgd", "nesterov", "adam", "adamw"]
-Augmentation = Literal["none", "flip", "flip_shift"]
+Augmentation = Literal["none", "flip", "flip_shift", "flip_shift_cutout"]
 
 MOMENTUM_OPTIMIZERS = ("sgd", "nesterov")
 DECAY_OPTIMIZERS = ("sgd", "nesterov", "adamw")
@@ -79,7 +79,10 @@ class TrainConfig(Frozen):
         Hyperparameter(example={"low": 5, "high": 50}, after="schedule"),
     ]
     """Passes over the training images."""
-    schedule: Annotated[Schedule, Field(description='"constant" or "step"'), Hyperparameter()] = "constant"
+    schedule: Annotated[Schedule, Field(description='"constant", "step", "cosine" or "linear"'), Hyperparameter()] = (
+        "constant"
+    )
+    """How the learning rate falls from epoch to epoch; `model.schedule` has the formulas."""
     step_epochs: Annotated[
         PositiveInt | tuple[PositiveInt, ...] | None,
         AfterValidator(_rising),
@@ -126,10 +129,27 @@ class TrainConfig(Frozen):
     ] = 0.0
     """What part of each target is spread evenly over all classes. Every loss that is reported is the one without it."""
     augmentation: Annotated[
-        Augmentation, Field(description='"none", "flip" or "flip_shift"'), Hyperparameter(beyond=True)
+        Augmentation,
+        Field(description='"none", "flip", "flip_shift" or "flip_shift_cutout"'),
+        Hyperparameter(beyond=True),
     ] = "none"
-    """What is done to each training image anew in every epoch: mirrored left to right half of the time; and shifted by
-    up to 4 pixels each way, what comes in being the image's own reflection."""
+    """What is done to each training image anew in every epoch: mirrored left to right half of the time; shifted by up
+    to 4 pixels each way, what comes in being the image's own reflection; and a square of 16 pixels cut out of it
+    (DeVries and Taylor 2017), which is zero once the image is standardised: its mean."""
+    averaging: Annotated[
+        float,
+        Field(ge=0, lt=1, description="decay a step of the average of the weights; 0: the last ones"),
+        Hyperparameter(beyond=True),
+    ] = 0.0
+    """What is validated, and saved as the network, is an exponential moving average of the weights: each step leaves so
+    much of it and takes the rest from the weights (`model.optimizers.average`). 0 takes the last weights themselves."""
+    mirrored: Annotated[
+        bool,
+        Field(strict=True, description="whether an image's mirror image is classified too, and the mean taken"),
+        Hyperparameter(beyond=True),
+    ] = False
+    """Whether the network's answer is the mean of its probabilities for an image and for the image mirrored left to
+    right: in validation, in the saved network and in what is converted from it. Training knows nothing of it."""
     network: Annotated[dict[str, Scalar] | None, Field(description="what a network of one's own is built with")] = None
     """The keyword arguments of a network of one's own (`NetworkSpec`); None for the AlexNet."""
     seed: Annotated[
@@ -149,8 +169,8 @@ class TrainConfig(Frozen):
         mistakes = []
         if self.schedule == "step" and not has_step:
             mistakes.append('schedule = "step" needs both step_epochs and step_factor, as in [10, 20] and 0.1')
-        if self.schedule == "constant" and (self.step_epochs is not None or self.step_factor is not None):
-            mistakes.append('step_epochs and step_factor belong to schedule = "step"; this one is "constant"')
+        if self.schedule != "step" and (self.step_epochs is not None or self.step_factor is not None):
+            mistakes.append(f'step_epochs and step_factor belong to schedule = "step"; this one is "{self.schedule}"')
         if self.momentum and self.optimizer not in MOMENTUM_OPTIMIZERS:
             mistakes.append(f'momentum belongs to optimizer = "sgd" or "nesterov"; this one is "{self.optimizer}"')
         if self.weight_decay and self.optimizer not in DECAY_OPTIMIZERS:
@@ -173,6 +193,10 @@ HYPERPARAMETERS: Mapping[str, Hyperparameter] = {
 """All that a search may choose, as the fields say it."""
 BEYOND = tuple(name for name, about in HYPERPARAMETERS.items() if about.beyond)
 """What the paper did not choose between. The defaults are its values: without them a configuration trains as there."""
+
+ALEXNETS = ("dropout", "averaging", "mirrored")
+"""What a network of one's own does not heed: its dropout is its own, and neither are its weights averaged nor its
+images mirrored when it is scored. All else applies to both."""
 
 
 def beyond(config: Mapping[str, Any]) -> dict[str, Any]:

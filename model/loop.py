@@ -61,7 +61,7 @@ class Loop(ABC):
         self._validation = validation
         self._trainable: Mapping[str, tf.Variable] = {}
         self._accumulators: dict[str, dict[str, tf.Variable]] = {}
-        self._programs: dict[tuple[str, program.Variant | None], Program] = {}
+        self._programs: dict[tuple[Any, ...], Program] = {}
         self._fingerprint: str | None = None
 
     @abstractmethod
@@ -81,8 +81,13 @@ class Loop(ABC):
         """As `program.training_program` makes it."""
 
     @abstractmethod
-    def _compiled_validation(self, precision: str) -> Program:
-        """As `program.validation_program` makes it."""
+    def _compiled_validation(self, config: TrainConfig) -> Program:
+        """As `program.validation_program` makes it for all configurations with these precision, averaging, mirrored."""
+
+    def _averages_of(self, config: TrainConfig) -> Mapping[str, tf.Variable]:
+        """The moving averages of the variables, by the names of `_read`; none if there are none."""
+        del config
+        return {}
 
     def train(
         self,
@@ -114,6 +119,7 @@ class Loop(ABC):
         history = self._start(config, checkpoints)
         if on_start is not None:
             on_start(tuple(history))
+        stopped = False
         try:
             for epoch in range(len(history) + 1, config.epochs + 1):
                 metrics = self._epoch(config, epoch, on_progress)
@@ -121,17 +127,20 @@ class Loop(ABC):
                 if checkpoints is not None:
                     self._save(checkpoints, config, history)
                 if not on_epoch(metrics) and epoch < config.epochs:
-                    return TrainResult(config=config, history=tuple(history), stopped=True)
+                    stopped = True
+                    break
         except tf.errors.ResourceExhaustedError as error:
             raise OutOfMemoryError(
                 f"{self._device.name} ran out of memory at batch_size {config.batch_size}. "
                 "Use a smaller batch_size, or fewer trainings at once on this device."
             ) from error
-        return TrainResult(config=config, history=tuple(history), stopped=False)
+        if averages := self._averages_of(config):  # they are the network now
+            self._assign({name: average.numpy() for name, average in averages.items()})
+        return TrainResult(config=config, history=tuple(history), stopped=stopped)
 
     def _start(self, config: TrainConfig, checkpoints: Path | None) -> list[EpochMetrics]:
         initial = self._prepare(config)
-        accumulators = self._accumulators_of(config)
+        accumulators = self._kept(config)
         state = None
         if checkpoints is not None:
             like = {name: value.shape for name, value in initial.items()}
@@ -139,8 +148,10 @@ class Loop(ABC):
             state = checkpoint.load(checkpoints, config, self._data_fingerprint(), like=like)
         if state is None:
             self._assign(initial)
-            for accumulator in accumulators.values():
+            for accumulator in self._accumulators_of(config).values():
                 accumulator.assign(tf.zeros_like(accumulator))
+            for name, average in self._averages_of(config).items():
+                average.assign(initial[name])
             return []
         self._assign(state.weights)
         for name, accumulator in accumulators.items():
@@ -159,13 +170,18 @@ class Loop(ABC):
             kept |= {f"{accumulator}/{name}": variable for name, variable in self._accumulators[accumulator].items()}
         return kept
 
+    def _kept(self, config: TrainConfig) -> dict[str, tf.Variable]:
+        """What a checkpoint has beside the weights: what the optimizer keeps, and as in `average/conv1/kernel`."""
+        averages = {f"average/{name}": average for name, average in self._averages_of(config).items()}
+        return self._accumulators_of(config) | averages
+
     def _save(self, folder: Path, config: TrainConfig, history: list[EpochMetrics]) -> None:
         state = checkpoint.State(
             config=config,
             data=self._data_fingerprint(),
             history=tuple(history),
             weights=self._read(),
-            accumulators={name: accumulator.numpy() for name, accumulator in self._accumulators_of(config).items()},
+            accumulators={name: accumulator.numpy() for name, accumulator in self._kept(config).items()},
         )
         try:
             checkpoint.save(folder, state)
@@ -213,7 +229,7 @@ class Loop(ABC):
     def _validate(self, config: TrainConfig, epoch: int, rate: float) -> tuple[float | None, float | None]:
         if self._validation is None:
             return None, None
-        loss, correct = self._validation_program(config.precision)(self._validation)
+        loss, correct = self._validation_program(config)(self._validation)
         size = self._validation.labels.shape[0]
         # The last step's update may overflow when all the losses before it were finite.
         if not math.isfinite(float(loss)):
@@ -233,10 +249,11 @@ class Loop(ABC):
             self._programs[config.precision, variant] = self._compiled_training(variant, config.precision, accumulators)
         return self._programs[config.precision, variant]
 
-    def _validation_program(self, precision: str) -> Program:
-        if (precision, None) not in self._programs:
-            self._programs[precision, None] = self._compiled_validation(precision)
-        return self._programs[precision, None]
+    def _validation_program(self, config: TrainConfig) -> Program:
+        key = config.precision, bool(config.averaging), config.mirrored
+        if key not in self._programs:
+            self._programs[key] = self._compiled_validation(config)
+        return self._programs[key]
 
     def _data_fingerprint(self) -> str:
         if self._fingerprint is None:

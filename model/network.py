@@ -83,6 +83,23 @@ def build_alexnet(classes: int = 10) -> keras.Model:
     return keras.Model(image, x, name="alexnet")
 
 
+def with_mirror_image(network: keras.Model) -> keras.Model:
+    """The network whose probabilities are the mean of those for an image and for the image mirrored left to right.
+
+    It shares its layers, weights and all. Mirroring is a product with the identity read backwards, which is exact:
+    there is no layer of Keras' own that always mirrors.
+    """
+    pixels = network.get_layer("as_float").output
+    mirror = keras.layers.Dense(IMAGE_SHAPE[1], use_bias=False, trainable=False, name="mirror")
+    x = keras.layers.Permute((1, 3, 2), name="columns_last")(pixels)
+    x = keras.layers.Permute((1, 3, 2), name="mirror_image")(mirror(x))
+    mirror.set_weights([np.eye(IMAGE_SHAPE[1])[::-1]])
+    for layer in network.layers[network.layers.index(network.get_layer("as_float")) + 1 :]:
+        x = layer(x)
+    mean = keras.layers.Average(name="mean")([network.output, x])
+    return keras.Model(network.input, mean, name=f"{network.name}_mirrored")
+
+
 def set_dropout(network: keras.Model, rate: float) -> None:
     """Have the network say, and a saved file of it too, that it was trained with this rate of dropout."""
     for name in HIDDEN:

@@ -2,7 +2,8 @@
 
 Whatever of a configuration is a number is an argument here, so that a program serves all configurations of its family.
 A family's accumulators (the momentum; Adam's two moments) are variables that start at zero and belong into the
-checkpoint. The number of steps done needs none: it follows from the epoch.
+checkpoint. So do the averages of the weights, if there are any, which start as the weights. The number of steps done
+needs none: it follows from the epoch.
 """
 
 from __future__ import annotations
@@ -42,6 +43,17 @@ def family(config: TrainConfig) -> Family:
 def decay(variable: tf.Variable, rate: tf.Tensor, weight_decay: tf.Tensor) -> None:
     """Weight decay as Keras has it: before the update, and apart from the gradient."""
     variable.assign(variable * (1.0 - rate * weight_decay))
+
+
+def average(kept: tf.Variable, value: tf.Tensor, decay: tf.Tensor, step: tf.Tensor) -> None:
+    """Take a step's weights into their exponential moving average; `step` counts from 1 over the whole training.
+
+    Early on the decay is (1 + step) / (10 + step), as in TensorFlow's ExponentialMovingAverage, so that what the
+    weights began with is soon forgotten: the average then is over the last tenth of the steps.
+    """
+    decay = tf.minimum(decay, (1.0 + step) / (10.0 + step))
+    # kept -= (1 - decay) (kept - value), as one pass over memory less than an assignment takes.
+    tf.raw_ops.ResourceApplyGradientDescent(var=kept.handle, alpha=1.0 - decay, delta=kept - value)
 
 
 def update(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +22,6 @@ from model.device import Device
 from model.loop import Accumulators, Loop, Program, Progress
 from model.our_keras import keras
 from model.own_network import OwnNetwork
-
-DOES_NOT_APPLY: Final = ("dropout",)
-"""What of a `TrainConfig` a network of one's own does not heed: it has its own. All else applies to both."""
 
 
 class OwnEngine(Loop):
@@ -142,7 +139,7 @@ class OwnEngine(Loop):
             self._own, self._image_shape, trained, accumulators, variant, self._device.xla
         )
 
-    def _compiled_validation(self, _precision: str) -> Program:
+    def _compiled_validation(self, _config: TrainConfig) -> Program:
         return own_program.validation_program(self._own, self._image_shape, self._device.xla)
 
 

@@ -76,8 +76,12 @@ def training_program(
             if variant.extras:
                 step_seed = tf.stack([settings.seed, settings.epoch * 2**32 + 2 * tf.cast(step, tf.int64)])
                 images = augment.move_images(images, step_seed, settings.flip_chance, settings.reach)
+            moments = tf.gather(data.moments, chosen)
             if not network.raw:
-                images = standardised(images, tf.gather(data.moments, chosen))
+                images = standardised(images, moments)
+            if variant.cuts:
+                mean = tf.round(moments[:, 0, None, None, None])  # which is zero once an image is standardised
+                images = augment.cut_images(images, step_seed, tf.cast(mean * int(network.raw), images.dtype))
             with fused(network.model), tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(weights)
                 logits = network.logits(network.model(images, training=True))

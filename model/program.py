@@ -8,6 +8,7 @@ batch size).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, NamedTuple, get_type_hints
 
@@ -26,14 +27,27 @@ class Variant(NamedTuple):
 
     optimizer: optimizers.Family
     extras: bool
-    """Whether it can decay weights, smooth labels and augment images. Without, it is the report's and nothing more."""
+    """Whether it can decay weights, smooth labels, mirror and shift images. Without, it is the report's and nothing
+    more."""
+    cuts: bool = False
+    """Whether it cuts squares out of images."""
+    averages: bool = False
+    """Whether it keeps a moving average of the weights."""
 
     @classmethod
     def of(cls, config: TrainConfig) -> Variant:
         # Only plain SGD has both: a program more to compile for each of the others would save its steps less.
         kind = optimizers.family(config)
         extras = bool(config.weight_decay or config.label_smoothing or config.augmentation != "none")
-        return cls(kind, extras or kind != "sgd")
+        return cls(kind, extras or kind != "sgd", augment.cuts(config.augmentation), bool(config.averaging))
+
+
+class Averages(NamedTuple):
+    """The moving averages of all weights, BatchNormalization's moving statistics included."""
+
+    weights: Mapping[str, tf.Variable]
+    decay: tf.Variable
+    """float32, a scalar: of a step. A variable, since `Settings` are those of every program."""
 
 
 _Float32 = Annotated[tf.Tensor, tf.float32]
@@ -133,10 +147,12 @@ def training_program(
     variant: Variant,
     precision: str,
     xla: bool,
+    averages: Averages | None = None,
 ) -> Callable[..., Any]:
     """The program `(data, order, position, last, settings) -> position`.
 
-    `accumulators` has the weights that are trained, with what the optimizer keeps of each.
+    `accumulators` has the weights that are trained, with what the optimizer keeps of each; `averages` is what a variant
+    that averages keeps of all.
 
     It trains up to step `last` of an epoch, of which `order` (int32, steps x batch) holds the images. Sums go on from
     one call to the next, so that where an epoch is cut changes no bit of them. It stops after the first step whose
@@ -164,6 +180,8 @@ def training_program(
                 drawn = augment.draw(step_seed, tf.size(chosen), settings.flip_chance, settings.reach)
                 blocks = augment.move(blocks, *drawn)
             images = forward.prepare(blocks, tf.gather(data.moments, chosen), dtype)
+            if variant.cuts:
+                images = augment.cut_out(images, *augment.draw_square(step_seed, tf.size(chosen)))
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch([variables[name] for name in accumulators])
                 logits, moving = forward.train(variables, images, step_seed, settings.dropout, plain=xla)
@@ -178,6 +196,9 @@ def training_program(
                 descend(variant, variables[name], accumulators[name], gradient, settings, done, decays=decays)
             for name, value in moving.items():
                 variables[name].assign(value)
+            if averages is not None:
+                for name, kept in averages.weights.items():
+                    optimizers.average(kept, variables[name], averages.decay, done)
             return (Position(step + 1, loss + mean_loss, correct + correct_of(logits, labels)),)
 
         return tf.while_loop(unfinished, one_step, (position,), parallel_iterations=1)[0]
@@ -185,15 +206,24 @@ def training_program(
     return compiled(program, xla, None if xla else TRAINING_SIGNATURE)
 
 
-def validation_program(variables: Mapping[str, tf.Variable], precision: str, xla: bool) -> Callable[..., Any]:
-    """The program `(data) -> (loss, correct)`: summed loss and number of correct answers over all images of `data`."""
+def validation_program(
+    variables: Mapping[str, tf.Variable], precision: str, xla: bool, *, mirrored: bool = False
+) -> Callable[..., Any]:
+    """The program `(data) -> (loss, correct)`: summed loss and number of correct answers over all images of `data`.
+
+    With `mirrored`, of the mean of the probabilities for an image and for its mirror image.
+    """
     dtype = tf.as_dtype(precision)
 
     def program(data: DeviceData) -> Any:
         def infer(start: tf.Tensor, batch: int) -> tf.Tensor:
             blocks, moments = (tensor[start : start + batch] for tensor in (data.blocks, data.moments))
             blocks = tf.ensure_shape(blocks, (batch, *forward.BLOCKS))
-            return forward.infer(variables, forward.prepare(blocks, moments, dtype), plain=xla)
+            images = forward.prepare(blocks, moments, dtype)
+            logits = forward.infer(variables, images, plain=xla)
+            if not mirrored:
+                return logits
+            return _log_mean(logits, forward.infer(variables, augment.mirror(images), plain=xla))
 
         return score(data.labels, VALIDATION_BATCH, infer)
 
@@ -263,6 +293,12 @@ def smoothing(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """
     own = tf.gather(logits, labels, axis=1, batch_dims=1)
     return tf.reduce_mean(own) - tf.reduce_mean(logits)
+
+
+def _log_mean(logits: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
+    """The logarithm of the mean of both ones' probabilities: logits of that mean."""
+    both = tf.stack([tf.nn.log_softmax(logits), tf.nn.log_softmax(others)])
+    return tf.reduce_logsumexp(both, axis=0) - math.log(2)
 
 
 def correct_of(logits: tf.Tensor, labels: tf.Tensor, counted: tf.Tensor | None = None) -> tf.Tensor:

@@ -217,6 +217,7 @@ def retrain(
     *,
     seeds: int = 1,
     validate: bool = False,
+    epochs: int | None = None,
     out: str | Path | None = None,
     data: str | None = None,
     workers: int | None = None,
@@ -230,9 +231,10 @@ def retrain(
 ) -> Mapping[str, Any]:
     """Train a recipe, or the one in a file, on all training images, then open the test set; as `alexsearch retrain`.
 
-    With `validate` the search's split is kept and the test set stays closed. The score is written to the recipe's
-    study where the database has it. `code` is the folder of the file of a network or a training of one's own, by
-    default the recipe's, then this one. `force` lets `out` hold other things. `quiet` prints nothing. Returns what is
+    With `validate` the search's split is kept and the test set stays closed. With `epochs` its schedule and warm-up are
+    stretched to so many. The score is written to the recipe's study where the database has it. `code` is the folder of
+    the file of a network or a training of one's own, by default the recipe's, then this one. `force` lets `out` hold
+    other things. `quiet` prints nothing. Returns what is
     written to metrics.json: searched, mean, spread, interval ...
 
     Raises:
@@ -262,7 +264,9 @@ def retrain(
     folders = (Path(code),) if code else folders
     means = Means(Home(home), data, workers, gpus, trials_per_gpu, opened, folders=folders)
     out = Path(out) if out else None
-    asked = partial(retrain_recipe, found, seeds=seeds, out=out, means=means, validate=validate, force=force)
+    asked = partial(
+        retrain_recipe, found, seeds=seeds, out=out, means=means, validate=validate, epochs=epochs, force=force
+    )
     return shown(Output(quiet=quiet), lambda view: asked(view=view), print_retrained).document
 
 
@@ -271,6 +275,7 @@ def verify(
     *,
     top: int = 5,
     seeds: int = 3,
+    epochs: int | None = None,
     out: str | Path | None = None,
     data: str | None = None,
     workers: int | None = None,
@@ -282,8 +287,8 @@ def verify(
 ) -> Verification:
     """Compare a study's best trials on fresh seeds, and retrain the best of them; as `alexsearch verify`.
 
-    `code` is the folder of the file of a network or a training of one's own, by default this one. `force` lets `out`
-    hold other things. `quiet` prints nothing.
+    With `epochs` their schedules and warm-ups are stretched to so many. `code` is the folder of the file of a network
+    or a training of one's own, by default this one. `force` lets `out` hold other things. `quiet` prints nothing.
 
     Raises:
         StudyError: no trial is complete yet.
@@ -299,7 +304,9 @@ def verify(
     folders = (Path(code) if code else Path(),)
     means = Means(Home(study.home), data, workers, gpus, trials_per_gpu, study.storage, folders=folders)
     out = Path(out) if out else None
-    asked = partial(verify_study, study.storage, study.name, top=top, seeds=seeds, out=out, means=means, force=force)
+    asked = partial(
+        verify_study, study.storage, study.name, top=top, seeds=seeds, out=out, means=means, epochs=epochs, force=force
+    )
     return shown(Output(quiet=quiet), lambda view: asked(view=view), print_verified)
 
 

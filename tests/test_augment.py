@@ -39,6 +39,11 @@ def test_every_mirroring_and_shift_is_numpys(images: Images) -> None:
     np.testing.assert_array_equal(moved, forward.to_blocks(expected))
 
 
+def test_mirror_mirrors_every_image(images: Images) -> None:
+    blocks = augment.mirror(tf.constant(forward.to_blocks(images)))
+    np.testing.assert_array_equal(blocks, forward.to_blocks(images[:, :, ::-1]))
+
+
 def test_none_moves_nothing(images: Images) -> None:
     blocks = forward.to_blocks(images)
     moves = [tf.constant(each) for each in drawn("none", count=len(images))]
@@ -68,3 +73,40 @@ def test_what_is_drawn_depends_on_the_seed_alone_and_differs_from_step_to_step()
         np.testing.assert_array_equal(one, same)
     for different in (next_step, other):
         assert any(not np.array_equal(one, new) for one, new in zip(first, different, strict=True))
+
+
+def test_square_is_cut_out_as_numpy_cuts_it(images: Images) -> None:
+    """In every place that matters: at the middle, over each edge and corner."""
+    middles = [(row, column) for row in (0, 3, 7, 8, 16, 24, 25, 31) for column in (0, 8, 9, 17, 31)]
+    some = images[: len(middles)]
+    moments = forward.standardization(some)
+    row, column = (tf.constant([middle[i] for middle in middles]) for i in range(2))
+    prepared = forward.prepare(forward.to_blocks(some), moments, tf.float32)
+    standard: Any = (some - moments[:, 0, None, None, None]) * moments[:, 1, None, None, None]
+    for image, (y, x) in zip(standard, middles, strict=True):
+        image[max(0, y - 8) : y + 8, max(0, x - 8) : x + 8] = 0
+    np.testing.assert_allclose(tf.function(augment.cut_out)(prepared, row, column), forward.to_blocks(standard))
+
+
+def test_squares_lie_everywhere_as_often_and_images_move_as_without_them() -> None:
+    seed, count = tf.constant((5, 0), tf.int64), 9000
+    row, column = (each.numpy() for each in augment.draw_square(seed, tf.constant(count)))
+    for middles in (row, column):
+        assert list(np.unique(middles)) == list(range(32))
+        assert np.bincount(middles).min() > 200
+    mirrored, down, right = drawn("flip_shift_cutout", count=count)
+    assert abs(np.corrcoef([mirrored, down, right, row, column]) - np.eye(5)).max() < 0.05
+    for ours, without in zip((mirrored, down, right), drawn("flip_shift", count=count), strict=True):
+        np.testing.assert_array_equal(ours, without)
+
+
+@pytest.mark.parametrize("shape", [(32, 32, 3), (48, 20, 1)])
+def test_square_of_an_image_of_any_size_is_the_same_part_of_it(shape: tuple[int, ...]) -> None:
+    height, width, _ = shape
+    some = np.random.default_rng(0).integers(1, 256, (40, *shape), dtype=np.uint8)
+    seed = tf.constant((5, 0), tf.int64)
+    cut = tf.function(augment.cut_images)(tf.constant(some), seed, tf.constant(0, tf.uint8))
+    middles = augment.draw_square(seed, tf.constant(40), height, width)
+    for image, y, x in zip(some, *(each.numpy() for each in middles), strict=True):
+        image[max(0, y - height // 4) : y + height // 4, max(0, x - width // 4) : x + width // 4] = 0
+    np.testing.assert_array_equal(cut, some)

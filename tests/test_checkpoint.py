@@ -135,6 +135,14 @@ def test_more_epochs_than_were_planned_continue_the_same_training(tmp_path: Path
     assert_same(load(tmp_path, CONFIG.model_copy(update={"epochs": 50}), DATA), state(2))
 
 
+@pytest.mark.parametrize("schedule", ["cosine", "linear"])
+def test_with_a_schedule_over_all_epochs_other_ones_are_another_training(tmp_path: Path, schedule: str) -> None:
+    config = CONFIG.model_copy(update={"schedule": schedule})
+    save(tmp_path, state(2, config))
+    assert_same(load(tmp_path, config, DATA), state(2, config))
+    assert load(tmp_path, config.model_copy(update={"epochs": 50}), DATA) is None
+
+
 def rewritten(path: Path, payload: bytes | None = None, **changes: Any) -> None:
     """The file with another payload under a right checksum, or with changes to its header."""
     line, _, old = path.read_bytes().partition(b"\n")

@@ -20,6 +20,8 @@ def test_configuration_without_the_newer_keys_is_the_reports() -> None:
         "dropout": 0.5,
         "label_smoothing": 0.0,
         "augmentation": "none",
+        "averaging": 0.0,
+        "mirrored": False,
     }
     assert beyond(config.model_dump()) == beyond(BASE) == {}
 
@@ -38,7 +40,7 @@ def test_beyond_names_what_is_otherwise() -> None:
         ({"step_factor": 0.5}, 'belong to schedule = "step"'),
         ({"dropout": 1.0}, "less than 1"),
         ({"momentum": -0.1}, "greater than or equal to 0"),
-        ({"augmentation": "crop"}, "'none', 'flip' or 'flip_shift'"),
+        ({"augmentation": "crop"}, "'none', 'flip', 'flip_shift' or 'flip_shift_cutout'"),
     ],
 )
 def test_values_that_do_not_belong_together_are_refused(values: dict[str, Any], said: str) -> None:

@@ -60,6 +60,20 @@ def test_made_up_images_are_the_same_every_time_and_all_different(images: export
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", export.FORMATS)
+def test_mean_over_the_mirror_image_is_part_of_what_is_written(
+    net: keras.Model, images: export.Images, tmp_path: Path, kind: str
+) -> None:
+    if missing := export.missing_packages(kind):
+        pytest.skip(f"not installed: {missing}")
+    path = tmp_path / f"net{export.FORMATS[kind].suffix}"
+    both = network.with_mirror_image(net)
+    assert export.export(both, NAMES, path, kind, images).largest_difference < 1e-5
+    mean = (probabilities_of(net, images) + probabilities_of(net, images[:, :, ::-1])) / 2
+    np.testing.assert_allclose(export._RUNNERS[kind](path)(images), mean, atol=1e-5)
+
+
+@pytest.mark.slow
 def test_onnx_takes_any_number_of_raw_images(net: keras.Model, images: export.Images, written: dict[str, Path]) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     session = onnxruntime.InferenceSession(written["onnx"])

@@ -216,3 +216,43 @@ def test_few_trials_do_not_make_a_parameter_look_as_if_its_smallest_change_matte
     inputs = rng.random((8, 6))
     process = CurveSampler(space_of(ONE), 2, 0, 0, 4)._fitted(inputs, rng.random(8))
     assert process.kernel_.k1.k2.length_scale.min() > 0.3
+
+
+def test_epoch_under_cosine_is_a_part_of_its_own_trial_and_no_shorter_one() -> None:
+    searched = {name: SPACE[name] for name in ("batch_size", "learning_rate", "epochs", "dropout")}
+    space = space_of({**searched, "schedule": {"choices": ["constant", "cosine"]}})
+    sampler = CurveSampler(space, 2, 0, 0, 4)
+    params = {"batch_size": 8, "learning_rate": 0.01, "dropout": 0.1}
+
+    def point(schedule: str, planned: int, epoch: int) -> list[float]:
+        return list(sampler._point({**params, "schedule": schedule, "epochs": planned}, epoch))
+
+    assert point("constant", 8, 4) == point("constant", 4, 4)
+    assert point("cosine", 8, 4) != point("cosine", 4, 4)
+    assert point("cosine", 8, 4)[:2] == [point("cosine", 8, 8)[0], 0.5]
+    assert point("cosine", 4, 4)[:2] == point("constant", 4, 4)[:2]
+
+
+def test_space_without_such_a_schedule_has_no_input_for_it() -> None:
+    plain, cosine = ({**ONE, "schedule": schedule} for schedule in ("constant", "cosine"))
+    sampler = CurveSampler(space_of(plain), 2, 0, 0, 4)
+    assert len(sampler._point({"learning_rate": 0.1}, 4)) == 2
+    assert len(CurveSampler(space_of(cosine), 2, 0, 0, 4)._point({"learning_rate": 0.1}, 4)) == 3
+
+
+def test_trial_that_was_pruned_under_cosine_is_not_taken_for_a_bad_short_one() -> None:
+    """Half-way through eight epochs they all have 0.2; those of four end with 0.8, those of eight with 0.7."""
+    space, study = space_of({**ONE, "schedule": "cosine", "epochs": {"choices": [4, 8]}}), study_of()
+
+    def late(params: Mapping[str, Any], epoch: int) -> float:
+        left = 0.8 if params["epochs"] == 4 else 0.7
+        return left if epoch == params["epochs"] else 0.2
+
+    for rate in (0.001, 0.01, 0.1):
+        told(study, space, late, {"learning_rate": rate, "epochs": 8}, pruned_after=4)
+        told(study, space, late, {"learning_rate": rate, "epochs": 8})
+        told(study, space, late, {"learning_rate": rate / 2, "epochs": 4})
+    sampler = CurveSampler(space, 9, 0, 0, 4)
+    process = sampler._fitted(*sampler._observations(study.trials, study.direction))
+    short, long = (process.predict([sampler._point({"learning_rate": 0.02, "epochs": n}, n)])[0] for n in (4, 8))
+    assert short > long > 0.6

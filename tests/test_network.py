@@ -117,10 +117,20 @@ def test_weights_of_another_network_are_refused(net: keras.Model) -> None:
         network.assign_weights(net, weights)
 
 
+def test_network_with_the_mirror_image_gives_the_mean_of_both_probabilities(net: keras.Model, images: Images) -> None:
+    both = network.with_mirror_image(net)
+    mean = (net(images) + net(images[:, :, ::-1])) / 2
+    np.testing.assert_allclose(both(images), mean, rtol=1e-5, atol=1e-7)
+    assert not np.allclose(both(images), net(images), atol=1e-3)
+    np.testing.assert_allclose(both(images), both(images[:, :, ::-1]), rtol=1e-5, atol=1e-7)
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("mirrored", [False, True])
 def test_saved_model_loads_in_plain_keras_without_this_package(
-    net: keras.Model, images: Images, tmp_path: Path
+    net: keras.Model, images: Images, tmp_path: Path, mirrored: bool
 ) -> None:
+    net = network.with_mirror_image(net) if mirrored else net
     save_model(net, tmp_path / "net.keras", [str(number) for number in range(10)])
     np.save(tmp_path / "images.npy", images)
     code = """

@@ -67,6 +67,19 @@ def test_thirty_steps_are_those_of_keras(name: str) -> None:
         np.testing.assert_allclose(ours, theirs.numpy(), rtol=0, atol=1e-6 * float(tf.reduce_max(tf.abs(theirs))))
 
 
+@pytest.mark.parametrize("decay", [0.0, 0.5, 0.999])
+def test_average_is_tensorflows_exponential_moving_average(decay: float) -> None:
+    random = np.random.default_rng(1)
+    kept = tf.Variable(random.standard_normal((4, 3)), dtype=tf.float32)
+    expected = kept.numpy().astype(np.float64)
+    for step in range(1, 40):
+        value = random.standard_normal((4, 3)).astype(np.float32)
+        optimizers.average(kept, tf.constant(value), tf.constant(decay), tf.constant(float(step)))
+        own = min(decay, (1 + step) / (10 + step))
+        expected = own * expected + (1 - own) * value
+        np.testing.assert_allclose(kept, expected, rtol=1e-4, atol=1e-6)
+
+
 @pytest.fixture(scope="module")
 def images() -> Split:
     spec = DataSpec(source="synthetic", train_images=50, validation_images=150)

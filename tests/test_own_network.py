@@ -20,8 +20,10 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from model import augment, own_engine, own_network, program
+from model import augment, own_network, program
 from model.config import (
+    ALEXNETS,
+    HYPERPARAMETERS,
     DataError,
     DataSpec,
     EpochMetrics,
@@ -47,7 +49,7 @@ EVERYTHING: dict[str, Any] = {
     "learning_rate": 0.003,
     "weight_decay": 0.01,
     "label_smoothing": 0.1,
-    "augmentation": "flip_shift",
+    "augmentation": "flip_shift_cutout",
     "warmup_epochs": 1,
 }
 PLAIN = """
@@ -473,7 +475,7 @@ def test_arrays_keep_their_size_and_channels(tmp_path: Path) -> None:
 
 
 def test_what_does_not_apply_to_a_network_of_ones_own_is_a_hyperparameter() -> None:
-    assert set(own_engine.DOES_NOT_APPLY) < set(TrainConfig.model_fields)
+    assert set(ALEXNETS) < set(HYPERPARAMETERS)
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from typing import Any
 import optuna
 import pytest
 from optuna import pruners
-from optuna.distributions import IntDistribution
+from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.trial import TrialState
 from pydantic import TypeAdapter, ValidationError
 
@@ -174,6 +174,42 @@ def test_reach_counts_what_still_runs_and_not_what_failed() -> None:
     assert pruned_at(study, [0.1], planned=2) is None
 
 
+@pytest.mark.parametrize(
+    ("schedule", "planned", "pruned"),
+    [("cosine", 4, 2), ("cosine", 3, None), ("linear", 4, None), ("constant", 4, None)],
+)
+def test_reach_counts_gains_of_as_many_epochs_under_a_schedule_that_depends_on_them(
+    schedule: str, planned: int, pruned: int | None
+) -> None:
+    """FAST, of 4 epochs, tells nothing about those that planned 3, nor about those of another schedule."""
+    distributions: dict[str, Any] = {
+        "epochs": IntDistribution(1, 100),
+        "schedule": CategoricalDistribution(["constant", "cosine", "linear"]),
+    }
+    pruner = ReachPruner(
+        lambda params: params["epochs"],
+        0.0,
+        confidence=0.0,
+        over_all=lambda params: params["schedule"].replace("constant", ""),
+    )
+    study = optuna.create_study(direction="maximize", pruner=pruner)
+    study.add_trial(
+        optuna.trial.create_trial(
+            value=0.6,
+            params={"epochs": 4, "schedule": "cosine"},
+            distributions=distributions,
+            intermediate_values=dict(enumerate(FAST, start=1)),
+        )
+    )
+    study.enqueue_trial({"epochs": planned, "schedule": schedule})
+    trial = study.ask(distributions)
+    found = None
+    for epoch, accuracy in enumerate([0.31, 0.31, 0.31], start=1):
+        trial.report(accuracy, epoch)
+        found = found or (epoch if trial.should_prune() else None)
+    assert found == pruned
+
+
 @pytest.mark.parametrize("name", ["median", "percentile", "patient", "successive_halving", "hyperband", "wilcoxon"])
 def test_trial_that_is_to_be_shorter_is_not_pruned_for_it(name: str) -> None:
     """It follows the curve of those that went on to twice its epochs and three times its accuracy."""
@@ -197,6 +233,9 @@ def config_of(**values: Any) -> TrainConfig:
         ({"schedule": "step", "step_epochs": 4, "step_factor": 0.1}, 2, [3, 4, 7, 8]),
         ({"schedule": "step", "step_epochs": 1, "step_factor": 0.1}, 2, []),
         ({"warmup_epochs": 2}, 2, [1, 2]),
+        ({"schedule": "cosine"}, 2, [11, 12]),
+        ({"schedule": "linear", "warmup_epochs": 1}, 3, [1, 10, 11, 12]),
+        ({"schedule": "cosine"}, 20, [7, 8, 9, 10, 11, 12]),
     ],
 )
 def test_no_trial_is_judged_when_a_step_is_near_or_while_it_warms_up(

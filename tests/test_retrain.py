@@ -37,6 +37,7 @@ from search.screen.outcomes import print_retrained
 from search.screen.progress import Bars
 from studies.record.catalog import StudyRecord, find_study, rename_study
 from studies.record.retrained import Retrained, read, record, reproduced, summarised, verified
+from studies.record.retrained import stretched as stretched_records
 from studies.store.attributes import TRIAL_USER
 from studies.store.opening import open_storage
 from studies.store.storage import Storage
@@ -633,3 +634,46 @@ def test_retraining_of_a_renamed_study_is_found_again_by_a_recipe_of_either_name
         assert again.scores == before.scores
     assert len(played.trained) == trained
     assert not home.study("b").exists()
+
+
+def test_recipe_stretched_to_more_epochs_says_so_and_is_kept_apart(
+    retrain: Retrain, home: Home, storage: Storage, played: Played, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = find_recipes(storage, None)[0]
+    asked: dict[str, Any] = {"out": None, "seeds": 1}
+    plain, stretched = retrain(**asked), retrain(**asked, epochs=2 * recipe.config.epochs)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert [config["epochs"] for _, config in played.trained] == [recipe.config.epochs, 2 * recipe.config.epochs]
+    assert (plain.stretched, stretched.stretched) == (None, 2 * recipe.config.epochs)
+    assert f"from {recipe.config.epochs} to {2 * recipe.config.epochs} epochs" in printed
+    assert "apart from what its trials came to as they were searched" in printed
+    folder = home.retrain(recipe.study, recipe.trial)
+    long = folder.with_name(f"{folder.name}-{stretched.stretched}-epochs")
+    document = json.loads((long / "metrics.json").read_text())
+    assert document["config"]["epochs"] == stretched.stretched
+    assert document["stretched_from"] == recipe.config.epochs
+    assert "Stretched from" in (long / "index.html").read_text()
+    assert json.loads((folder / "metrics.json").read_text())["stretched_from"] is None
+    study = find_study(storage, None)
+    assert read(study) == {recipe.trial: plain}
+    assert stretched_records(study) == [stretched]
+    with pytest.raises(InputError, match="holds trainings on another configuration"):
+        retrain(**{**asked, "out": long})
+
+
+def test_stretched_to_its_own_epochs_is_the_same_retraining(retrain: Retrain, storage: Storage) -> None:
+    epochs = find_recipes(storage, None)[0].config.epochs
+    assert retrain(seeds=1, epochs=epochs).stretched is None
+    assert stretched_records(find_study(storage, None)) == []
+
+
+def test_trials_stretched_alike_are_compared_and_conclude_nothing_about_the_search(
+    verify: Callable[..., Verification], storage: Storage, study: StudyRecord, played: Played
+) -> None:
+    found = verify(top=2, seeds=2, epochs=8)
+    assert {config["epochs"] for _, config in played.trained} == {8}
+    assert found.outcome.retrained.stretched == 8
+    after = find_study(storage, study.name)
+    assert verified(after) is None
+    assert read(after) == {}
+    assert sorted(one.split for one in stretched_records(after)) == ["test", "validation", "validation"]

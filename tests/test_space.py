@@ -108,7 +108,7 @@ BAD: list[tuple[str, str, str]] = [
     ("space.learning_rate", "learning_rate = inf", "[space.learning_rate]: learning_rate must be"),
     ("space.learning_rate", 'learning_rate = "0.1"', 'learning_rate must be a number, but is "0.1".'),
     ("space.learning_rate", f"learning_rate = 1{'0' * 400}", "[space.learning_rate]: learning_rate must be"),
-    ("space.schedule", 'schedule = "cosine"', 'schedule must be "constant" or "step", but is "cosine".'),
+    ("space.schedule", 'schedule = "exponential"', 'schedule must be "constant", "step", "cosine" or "linear", but is'),
     ("space.epochs", "epochs = 0", "[space.epochs]: epochs must be >= 1, but is 0."),
     ("space.step_epochs", "step_epochs = [20, 10]", "must rise, as in [10, 20], but is [20, 10]."),
     ("space.step_epochs", "step_epochs = []", "must not be empty"),
@@ -203,10 +203,11 @@ BAD: list[tuple[str, str, str]] = [
         "optimizer = { low = 1, high = 2 }",
         'as in { choices = ["sgd", "nesterov"] }, but is a range.',
     ),
+    ("space.mirrored", "mirrored = 1", "mirrored must be true or false, but is 1."),
     (
         "space.augmentation",
         'augmentation = "crop"',
-        'augmentation must be "none", "flip" or "flip_shift", but is "crop"',
+        'augmentation must be "none", "flip", "flip_shift" or "flip_shift_cutout", but is "crop"',
     ),
     (
         "space.optimizer",
@@ -420,6 +421,8 @@ weight_decay = { low = 1e-5, high = 0.1, log = true }
 dropout = { low = 0.1, high = 0.6 }
 label_smoothing = 0.1
 augmentation = { choices = ["flip", "flip_shift"] }
+averaging = { low = 0.9, high = 0.999 }
+mirrored = { choices = [false, true] }
 """
 
 
@@ -435,6 +438,7 @@ def test_what_the_report_left_alone_is_asked_where_it_is_opened_and_belongs() ->
         assert ("weight_decay" in trial.params) is (config.optimizer != "adam")
         assert 0.1 <= config.dropout <= 0.6
         assert config.label_smoothing == 0.1
+        assert config.mirrored is trial.params["mirrored"]
         assert 0 <= config.warmup_epochs < config.epochs
     assert seen == {"sgd", "nesterov", "adam", "adamw"}
 

@@ -63,8 +63,10 @@ EVERYTHING: dict[str, Any] = {
     "weight_decay": 0.01,
     "dropout": 0.3,
     "label_smoothing": 0.1,
-    "augmentation": "flip_shift",
+    "augmentation": "flip_shift_cutout",
     "warmup_epochs": 1,
+    "averaging": 0.9,
+    "mirrored": True,
 }
 NESTEROV: dict[str, Any] = {"optimizer": "nesterov", "momentum": 0.9, "augmentation": "flip"}
 
@@ -107,7 +109,14 @@ def test_same_seed_trains_the_same_weights_with_all_that_the_report_had_not(
 
 @pytest.mark.parametrize(
     "other",
-    [{"weight_decay": 0.1}, {"label_smoothing": 0.2}, {"dropout": 0.1}, {"augmentation": "flip"}, {"momentum": 0.5}],
+    [
+        {"weight_decay": 0.1},
+        {"label_smoothing": 0.2},
+        {"dropout": 0.1},
+        {"augmentation": "flip"},
+        {"augmentation": "flip_shift_cutout"},
+        {"momentum": 0.5},
+    ],
     ids=lambda other: next(iter(other)),
 )
 def test_each_of_them_changes_the_training(engine: Engine, other: dict[str, Any]) -> None:
@@ -124,6 +133,32 @@ def test_what_a_configuration_does_not_use_changes_no_bit(engine: Engine, monkey
     monkeypatch.setattr(program.Variant, "of", lambda _config: program.Variant("sgd", extras=True))
     engine.train(CONFIG, go_on)
     assert_bit_equal(plain, weights(engine))
+
+
+def test_average_of_the_weights_is_what_is_scored_and_kept_and_trains_nothing(engine: Engine, images: Split) -> None:
+    """BatchNormalization's statistics are averaged along. An epoch is one step here."""
+    config = changed(epochs=4, batch_size=300, averaging=0.3, mirrored=True)
+    expected = network.initial_weights(engine.network, config.seed)
+    seen: list[dict[str, npt.NDArray[np.float32]]] = []
+
+    def on_epoch(metrics: EpochMetrics) -> bool:
+        seen.append(weights(engine))
+        decay = min(0.3, (1 + metrics.epoch) / (10 + metrics.epoch))
+        for name in expected:
+            expected[name] = decay * expected[name] + (1 - decay) * seen[-1][name]
+        return True
+
+    result = engine.train(config, on_epoch)
+    found = weights(engine)
+    assert any(name.endswith("moving_variance") for name in expected)
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
+    scored = evaluate(engine.network, images.validation)
+    assert scored.accuracy == pytest.approx(result.history[-1].val_accuracy, abs=1.5 / scored.count)
+    assert scored.loss == pytest.approx(result.history[-1].val_loss, rel=1e-4)
+    plain = engine.train(changed(epochs=4, batch_size=300), go_on)
+    assert_bit_equal(weights(engine), seen[-1])
+    assert [epoch.loss for epoch in plain.history] == [epoch.loss for epoch in result.history]
 
 
 def test_smoothed_labels_are_trained_on_but_losses_are_reported_without(engine: Engine) -> None:
@@ -257,7 +292,8 @@ def test_diverging_training_ends_at_once_and_leaves_the_engine_usable(engine: En
 def test_update_that_overflows_in_the_very_last_step_is_noticed_by_validation(
     images: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(program, "validation_program", lambda *_: lambda _data: (tf.constant(np.nan), tf.constant(0)))
+    nothing = tf.constant(np.nan), tf.constant(0)
+    monkeypatch.setattr(program, "validation_program", lambda *_, **__: lambda _data: nothing)
     engine = Engine(images.train, images.validation, CPU)
     with pytest.raises(DivergedError, match="validation loss became nan after epoch 1"):
         engine.train(changed(epochs=1), lambda _metrics: pytest.fail("reported"))

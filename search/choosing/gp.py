@@ -4,6 +4,10 @@ Other samplers see one value a trial, and of a pruned one next to nothing. Here 
 hyperparameters: since the learning rate of an epoch does not depend on how many are to follow, the first epochs of a
 long trial are what a shorter one with the same values would have been. So a trial of 24 epochs tells what 6 and 12
 would have come to, one that was pruned after 3 tells what it came to after 3, and both tell something about 24.
+
+Not so under a schedule that depends on the planned epochs (`search.choosing.comparable`). If a space has one, the part
+of its epochs that a trial has done is an input too: epoch 6 of 24 is then a quarter of the way through a trial of 24,
+and tells nothing about one of 6. Of any other trial each epoch is the end of one that is so long.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from search.choosing.comparable import over_all_epochs, over_no_epochs
 from search.choosing.designs import quasi_random
 from search.space.space import SearchSpace
 
@@ -64,6 +69,7 @@ class CurveSampler(BaseSampler):
         self._attempt = attempt
         self._n_startup_trials = n_startup_trials
         self._start = quasi_random(space, number, attempt, "sobol")
+        self._over_all = over_all_epochs(space)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """All that is searched, whether this trial will have it or not."""
@@ -175,7 +181,10 @@ class CurveSampler(BaseSampler):
 
     def _point(self, params: Mapping[str, Any], epochs: int) -> Floats:
         """Hyperparameters and epochs as numbers from 0 to 1. What a trial lacks lies in the middle."""
-        point = [math.log(epochs) / math.log(max(2, self._space.max_epochs))]
+        planned = self._space.epochs_of(params) if self._over_all(params) else epochs
+        point = [math.log(planned) / math.log(max(2, self._space.max_epochs))]
+        if self._over_all is not over_no_epochs:
+            point.append(epochs / planned)
         for name, distribution in self._distributions.items():
             if name != self._epochs_name:
                 point += _coordinates(distribution, params.get(name))

@@ -8,7 +8,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from model.config import TrainConfig
-from model.schedule import milestones
+from model.schedule import depends_on_epochs, milestones
+from search.choosing.comparable import OverAll, over_no_epochs
 from search.space.own import OwnConfig
 from search.space.pruners import (
     HyperbandSpec,
@@ -32,12 +33,14 @@ def build_pruner(
     *,
     accuracy: bool = True,
     epochs_of: Callable[[Mapping[str, Any]], int] | None = None,
+    over_all: OverAll = over_no_epochs,
 ) -> BasePruner:
     """The pruner of `spec`, which follows the study's direction; `max_epochs` is the largest number a trial can have.
 
     `accuracy` says whether the metric is one, from 0 to 1 and maximised. Of any other, reach's margin is a share of the
     spread seen, unless it is given. `epochs_of` gives the planned epochs of a trial with these Optuna params; without
-    it they are the parameter "epochs", or `max_epochs` where that is not searched.
+    it they are the parameter "epochs", or `max_epochs` where that is not searched. `over_all` says which trials'
+    schedules depend on them.
     """
     from optuna import pruners
 
@@ -48,7 +51,7 @@ def build_pruner(
             return pruners.NopPruner()
         case ReachSpec():
             planned = epochs_of or (lambda params: int(params.get("epochs", max_epochs)))
-            return _reach(spec.for_metric(accuracy=accuracy), planned, bounded=accuracy)
+            return _reach(spec.for_metric(accuracy=accuracy), planned, over_all, bounded=accuracy)
         case MedianSpec() | PercentileSpec() | PatientSpec():
             return _comparing(spec)
         case SuccessiveHalvingSpec():
@@ -65,7 +68,9 @@ def build_pruner(
             return pruners.HyperbandPruner(spec.min_resource, max_epochs, spec.reduction_factor, spec.bootstrap_count)
 
 
-def _reach(spec: ReachSpec, epochs_of: Callable[[Mapping[str, Any]], int], *, bounded: bool) -> BasePruner:
+def _reach(
+    spec: ReachSpec, epochs_of: Callable[[Mapping[str, Any]], int], over_all: OverAll, *, bounded: bool
+) -> BasePruner:
     from search.choosing.reach import ReachPruner
 
     return ReachPruner(
@@ -76,6 +81,7 @@ def _reach(spec: ReachSpec, epochs_of: Callable[[Mapping[str, Any]], int], *, bo
         confidence=spec.confidence,
         n_warmup_steps=spec.n_warmup_steps,
         n_min_trials=spec.n_min_trials,
+        over_all=over_all,
     )
 
 
@@ -94,10 +100,11 @@ def _comparing(spec: MedianSpec | PercentileSpec | PatientSpec) -> BasePruner:
 
 
 def is_spared(spec: PrunerSpec, config: TrainConfig | OwnConfig, epoch: int) -> bool:
-    """Whether a trial is not judged after this epoch: it warms up, or a step that will lift it is near."""
+    """Whether a trial is not judged after this epoch: it warms up, or what will lift it is near: a step, or the end of
+    a schedule that falls to zero by then."""
     if isinstance(spec, NoPruningSpec) or isinstance(config, OwnConfig):
         return False  # whose schedule, if it has one, nobody here knows
-    steps = milestones(config)
+    steps = (config.epochs,) if depends_on_epochs(config.schedule) else milestones(config)
     near = any(
         step - min(spec.step_grace, (step - before) // 2) < epoch <= step for before, step in pairwise((0, *steps))
     )

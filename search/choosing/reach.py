@@ -12,6 +12,8 @@ from optuna.pruners import BasePruner
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from search.choosing.comparable import OverAll, over_no_epochs
+
 _COUNTED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
 DEEP = 10.0
 """See `bounded`."""
@@ -34,6 +36,9 @@ class ReachPruner(BasePruner):
     one with many. Of accuracies nothing else is compared: neither a trial's rank, which gets worse for everybody once a
     sampler has found the good values, nor what trials of another length came to.
 
+    Under a schedule that depends on the planned epochs, gains are those of trials with the same schedule and as many
+    planned epochs, and no other's: what a longer one gained meanwhile is not what this one can.
+
     Args:
         epochs_of: the planned epochs of a trial with these Optuna params.
         margin: how far below the best a trial may be expected to end, in the metric's own unit; None for a share of the
@@ -46,6 +51,7 @@ class ReachPruner(BasePruner):
         confidence: from 0 (the largest gain seen is the largest possible) to below 1.
         n_warmup_steps: no trial is pruned before this epoch.
         n_min_trials: no trial is pruned before so many others, n, were trained as long as it is to be.
+        over_all: which schedules depend on the planned epochs (`search.choosing.comparable`).
     """
 
     def __init__(
@@ -57,6 +63,7 @@ class ReachPruner(BasePruner):
         confidence: float = 0.95,
         n_warmup_steps: int = 1,
         n_min_trials: int = 1,
+        over_all: OverAll = over_no_epochs,
     ) -> None:
         self._epochs_of = epochs_of
         self._margin = margin
@@ -65,6 +72,7 @@ class ReachPruner(BasePruner):
         self._confidence = confidence
         self._n_warmup_steps = n_warmup_steps
         self._n_min_trials = n_min_trials
+        self._over_all = over_all
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
         """Whether the best is out of reach for `trial`."""
@@ -72,13 +80,15 @@ class ReachPruner(BasePruner):
         if epoch is None or epoch < self._n_warmup_steps or epoch >= planned:
             return False
         sign = -1.0 if study.direction == StudyDirection.MINIMIZE else 1.0
-        others = [
-            course
+        found = [
+            (other, course)
             for other in study.get_trials(deepcopy=False, states=_COUNTED)
             if other.number != trial.number and (course := _course(other, sign))
         ]
+        others = [course for _, course in found]
         mine = _course(trial, sign)
-        long = [course for course in others if max(course) >= planned and min(course) <= epoch]
+        compared = [course for other, course in found if self._compares(trial, other)]
+        long = [course for course in compared if max(course) >= planned and min(course) <= epoch]
         if len(long) < self._n_min_trials or not mine:
             return False
         so_far = _highest(mine, epoch)
@@ -91,6 +101,12 @@ class ReachPruner(BasePruner):
         possible: float = max(gains) * (1 - self._confidence) ** (-1 / len(gains))
         margin = self._margin_share * spread if self._margin is None else self._margin
         return max(least, so_far) + possible < max(ends) - margin
+
+    def _compares(self, trial: FrozenTrial, other: FrozenTrial) -> bool:
+        schedule = self._over_all(trial.params)
+        if schedule != self._over_all(other.params):
+            return False
+        return not schedule or self._epochs_of(trial.params) == self._epochs_of(other.params)
 
 
 def _course(trial: FrozenTrial, sign: float) -> dict[int, float]:

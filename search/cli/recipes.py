@@ -111,6 +111,15 @@ def _out_option(default: str) -> Callable[[Command], Command]:
     return click.option("--out", type=path, metavar="DIR", show_default=default, help="Folder to write to.")
 
 
+_epochs_option = click.option(
+    "--epochs",
+    type=click.IntRange(1, 100_000),
+    metavar="N",
+    show_default="as searched",
+    help="Stretch schedule and warm-up to so many.",
+)
+
+
 @contextmanager
 def _going_on_later() -> Iterator[None]:
     try:
@@ -127,6 +136,7 @@ def _going_on_later() -> Iterator[None]:
     is_flag=True,
     help="Keep the search's split and leave the test set closed: does the search's score reproduce?",
 )
+@_epochs_option
 @_out_option("HOME/STUDY/retrain/trial-N, or reproduce/trial-N with --validate")
 @workers_option
 @gpus_option
@@ -139,6 +149,7 @@ def retrain(
     recipe: Path,
     seeds: int,
     validate: bool,
+    epochs: int | None,
     out: Path | None,
     workers: int | None,
     gpus: str,
@@ -155,10 +166,14 @@ def retrain(
     matrix, and one page with all of it. Interrupted, it goes on where it was. The score is written to the recipe's
     study, where the database has it.
 
+    With --epochs, a recipe of a short search is trained long: the epochs of its steps and of its warm-up are scaled
+    alike, cosine and linear reach over all. Its folder ends in -N-epochs, and its score is kept apart.
+
     \b
     alexsearch retrain best.toml
     alexsearch retrain best.toml --seeds 5 --out verified
     alexsearch retrain best.toml --seeds 5 --validate
+    alexsearch retrain best.toml --epochs 100
     """
     from search.base.home import Home
     from search.retraining.jobs import Means
@@ -176,7 +191,9 @@ def retrain(
         _database_if_there(home, storage),
         folders=(code,) if code else (recipe.parent, Path()),
     )
-    asked = partial(retrain_recipe, found, seeds=seeds, out=out, means=means, validate=validate, force=force)
+    asked = partial(
+        retrain_recipe, found, seeds=seeds, out=out, means=means, validate=validate, epochs=epochs, force=force
+    )
     with _going_on_later():
         shown(console(), lambda view: asked(view=view), partial(print_retrained, where=typed_options(home)))
 
@@ -200,6 +217,7 @@ def _database_if_there(home: Path, storage: str | None) -> Storage | None:
     "--top", type=click.IntRange(1, 100), default=5, metavar="K", show_default=True, help="How many trials to compare."
 )
 @_seeds_option(3, "Fresh seeds of each, and of the picked one on all images.")
+@_epochs_option
 @_out_option("HOME/STUDY/verify/...")
 @workers_option
 @gpus_option
@@ -213,6 +231,7 @@ def verify(
     storage: str | None,
     top: int,
     seeds: int,
+    epochs: int | None,
     out: Path | None,
     workers: int | None,
     gpus: str,
@@ -227,6 +246,8 @@ def verify(
     the best mean is picked, and Welch's t-test says whether it can be told from the second. Only the picked one is
     trained on all training images and meets the test set, once. Interrupted, it goes on where it was.
 
+    With --epochs, all are compared and retrained with their schedules stretched to so many, as `retrain` has it.
+
     \b
     alexsearch verify --study quick
     alexsearch verify --study quick --top 3 --seeds 5
@@ -238,7 +259,7 @@ def verify(
 
     opened = open_database(home, storage)
     means = Means(Home(home), data, workers, gpus, trials_per_gpu, opened, folders=(code or Path(),))
-    asked = partial(verify_study, opened, study, top=top, seeds=seeds, out=out, means=means, force=force)
+    asked = partial(verify_study, opened, study, top=top, seeds=seeds, out=out, means=means, epochs=epochs, force=force)
     with _going_on_later():
         shown(console(), lambda view: asked(view=view), partial(print_verified, where=typed_options(home)))
 

@@ -23,7 +23,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, field_validator
 
-from model.config import DataSpec, EpochMetrics, Frozen, TrainConfig
+from model.config import ALEXNETS, DataSpec, EpochMetrics, Frozen, TrainConfig
 from model.files import write_text
 from search.base.mistakes import InputError, explain, read_json, read_toml
 from search.base.overwriting import check_file
@@ -233,7 +233,8 @@ def recipe_toml(recipe: Recipe, name: str = "best.toml") -> str:
     values = recipe.model_dump(exclude_none=True)
     tables = {key: values.pop(key) for key in ("train", "model", "config", "data", "versions") if key in values}
     if isinstance(recipe, NetworkRecipe):
-        tables["config"].pop("dropout")  # the AlexNet's alone
+        for alone in ALEXNETS:
+            tables["config"].pop(alone)
     epochs = values.pop("curve")["epochs"]
     known = _OWN_COMMENTS if isinstance(recipe, OwnRecipe) else _COMMENTS
     lines = [

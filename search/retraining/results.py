@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from model.config import EpochMetrics
 from model.files import write_text, written_aside
+from model.schedule import depends_on_epochs, stretched
 from search.base.provenance import provenance, utc
-from search.base.toml import as_shown
+from search.base.toml import as_shown, as_toml
 from search.retraining.recipe import Recipe
 from search.retraining.records import Record, Split
 from studies.record.metric import Metric
@@ -103,7 +104,26 @@ def summed_up(
         folder=str(out.resolve()),
         is_cifar10=images.is_cifar10,
         metric=metric,
+        stretched=stretched_to(recipe, networks[0].record.config.epochs),
     )
+
+
+def stretched_to(recipe: Recipe, epochs: int) -> int | None:
+    """The epochs of a training if they are not the recipe's, None if they are."""
+    return epochs if epochs != recipe.config.epochs else None
+
+
+def stretching(recipe: Recipe, epochs: int) -> str:
+    """What was stretched of a recipe: "from 15 to 100 epochs: step_epochs 5 to 33, warmup_epochs 1 to 7"."""
+    before, after = recipe.config.model_dump(), stretched(recipe.config, epochs).model_dump()
+    scaled = [
+        f"{name} {as_toml(before[name])} to {as_toml(after[name])}"
+        for name in ("step_epochs", "warmup_epochs")
+        if before[name] != after[name]
+    ]
+    if depends_on_epochs(recipe.config.schedule):
+        scaled.append(f"the {recipe.config.schedule} schedule reaches over all of them")
+    return f"from {recipe.config.epochs} to {epochs} epochs" + (f": {', '.join(scaled)}" if scaled else "")
 
 
 def told_of(recipe: Recipe, retrained: Retrained, images: Images, comparison: Mapping[str, Any] | None) -> list[str]:
@@ -111,11 +131,16 @@ def told_of(recipe: Recipe, retrained: Retrained, images: Images, comparison: Ma
     told = []
     if images.network_changed:
         told.append("The file of the network has changed since the search: its score was measured with another one.")
+    if retrained.stretched:
+        told.append(
+            f"Stretched {stretching(recipe, retrained.stretched)}. The searched score was measured with "
+            f"{recipe.config.epochs}: what lies between both is no optimism of the search's."
+        )
     if recipe.edited:
         told.append("The recipe was edited since its export: its searched score was measured with other values.")
     if images.fingerprint != recipe.data_fingerprint:
         told.append(f"{images.source} is not the data of the search: other pixels or labels.")
-    if retrained.split == "test" and images.train > MANY_MORE * images.searched:
+    if retrained.split == "test" and not retrained.stretched and images.train > MANY_MORE * images.searched:
         there = "`alexsearch retrain --validate` measures it on the search's own images."
         if comparison:
             mean = next(row["mean"] for row in comparison["candidates"] if row["trial"] == recipe.trial)
@@ -136,7 +161,8 @@ def metrics_document(
 ) -> dict[str, Any]:
     """What metrics.json holds. `comparison` is what `search.retraining.verify` found, if it picked this trial."""
     ours, best = provenance(), max(networks, key=lambda network: network.score)
-    reproduced, answer = reproduces(retrained) if retrained.split == "validation" else (None, "")
+    asked = retrained.split == "validation" and not retrained.stretched
+    reproduced, answer = reproduces(retrained) if asked else (None, "")
     return {
         "study": recipe.study,
         "trial": recipe.trial,
@@ -161,7 +187,8 @@ def metrics_document(
         "seeds": [_seed_document(network) for network in networks],
         "search_history": [metrics.model_dump(exclude_none=True) for metrics in recipe.history],
         "comparison": comparison,
-        "config": recipe.config.model_dump(exclude_none=True, exclude={"seed"}),
+        "config": best.record.config.model_dump(exclude_none=True, exclude={"seed"}),
+        "stretched_from": recipe.config.epochs if retrained.stretched else None,
         "data": {"source": images.source, "fingerprint": images.fingerprint},
         "device": ", ".join(sorted({network.record.device for network in networks})),
         "search_device": recipe.device,

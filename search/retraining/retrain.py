@@ -8,6 +8,9 @@
 What is there already is not made again, so an interrupted retraining goes on where it was. On all training images seed
 0 is the recipe's own, and the others count up from it. With `validate` the search's split is kept: the networks are
 measured on its validation images, with seeds that no trial of the search had, and the test set stays closed.
+
+Over other `epochs` than the recipe's, its schedule and warm-up are stretched to them (`model.schedule.stretched`): what
+was searched short is trained long. What that came to is kept apart, in a folder and an entry of the study's of its own.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from model.config import ModelError, NetworkSpec, TrainError
+from model.schedule import stretched
 from search.base.artifacts import keep_retrained
 from search.base.configs import short
 from search.base.home import Home
@@ -37,7 +41,7 @@ from search.retraining.own import (
 )
 from search.retraining.recipe import OwnRecipe, Recipe, read_recipe, write_recipe
 from search.retraining.records import KeptJob, Record, RecordingWorkshop, Split, claimed
-from search.retraining.results import Images, Network, metrics_document, summed_up, write_results
+from search.retraining.results import Images, Network, metrics_document, stretching, summed_up, write_results
 from search.retraining.view import SILENT, View
 from studies.record.catalog import study_by_uid
 from studies.record.retrained import Retrained, record
@@ -53,10 +57,11 @@ def retrain_recipe(
     out: Path | None,
     means: Means,
     validate: bool = False,
+    epochs: int | None = None,
     force: bool = False,
     view: View = SILENT,
 ) -> Outcome:
-    """Retrain a recipe, and keep its score with its study if the database has it.
+    """Retrain a recipe, and keep its score with its study if the database has it. `epochs` are its own unless given.
 
     Raises:
         InputError: `out` holds another retraining or, without `force`, something else; or a setting is wrong.
@@ -66,13 +71,19 @@ def retrain_recipe(
     """
     means.home.check_writable()
     split: Split = "validation" if validate else "test"
-    out = out or (means.home.reproduce if validate else means.home.retrain)(_folder(recipe, means), recipe.trial)
+    epochs = None if epochs == recipe.config.epochs else epochs
+    check_stretches(recipe, epochs)
+    kept = (means.home.reproduce if validate else means.home.retrain)(_folder(recipe, means), recipe.trial)
+    out = out or apart(kept, epochs)
     with claimed(out, force=force):
         shop, images = open_workshop(recipe, split, means, view)
         for found in images.notes:
             view.note(found)
-        jobs = seed_jobs(recipe, seeds, out, fresh_from=0 if validate else None)
-        view.note(f"training trial {recipe.trial} of study {recipe.study} again: {short(recipe.config.model_dump())}")
+        jobs = seed_jobs(recipe, seeds, out, fresh_from=0 if validate else None, epochs=epochs)
+        config = jobs[0].config.model_dump()
+        view.note(f"training trial {recipe.trial} of study {recipe.study} again: {short(config)}")
+        if epochs:
+            view.note(f"stretched {stretching(recipe, epochs)}")
         what = f"{images.train:,} training images of {images.source}" if images.train else images.source
         view.note(f"{what}, {seeds} seed{'s' * (seeds > 1)}")
         outcome = retrain(recipe, jobs, shop, images)
@@ -101,6 +112,20 @@ class Outcome:
     """Whether the images were those of the search."""
     written: str = ""
     """In words, whether its score was written to the recipe's study."""
+
+
+def apart(folder: Path, epochs: int | None) -> Path:
+    """Where a retraining that is stretched to so many epochs lies if `folder` is that of one that is not."""
+    return folder if epochs is None else folder.with_name(f"{folder.name}-{epochs}-epochs")
+
+
+def check_stretches(recipe: Recipe, epochs: int | None) -> None:
+    """Raises InputError if other epochs are asked of training whose schedule is not known here."""
+    if epochs is not None and isinstance(recipe, OwnRecipe):
+        raise InputError(
+            "--epochs stretches the schedules that alexsearch trains by: those of training of one's own are its "
+            "own matter. Leave it out, or edit the recipe."
+        )
 
 
 def open_workshop(recipe: Recipe, split: Split, means: Means, view: View) -> tuple[RecordingWorkshop, Images]:
@@ -152,9 +177,15 @@ def open_workshop(recipe: Recipe, split: Split, means: Means, view: View) -> tup
 
 
 def seed_jobs(
-    recipe: Recipe, seeds: int, out: Path, *, fresh_from: int | None, keeps_models: bool = True
+    recipe: Recipe,
+    seeds: int,
+    out: Path,
+    *,
+    fresh_from: int | None,
+    keeps_models: bool = True,
+    epochs: int | None = None,
 ) -> list[KeptJob]:
-    """A training for each seed, in `out`, which is taken for this recipe.
+    """A training for each seed, in `out`, which is taken for this recipe; stretched to `epochs` unless that is None.
 
     The seeds count up from the recipe's own; or, from `fresh_from` on, are those that no trial of the search had.
 
@@ -162,7 +193,8 @@ def seed_jobs(
         InputError: `out` holds the retraining of another recipe, or can't be written.
     """
     _keep_recipe(out, recipe)
-    own, places = recipe.config.seed, range(seeds)
+    config = recipe.config if epochs is None else stretched(recipe.config, epochs)
+    own, places = config.seed, range(seeds)
     if fresh_from is None:
         wanted = [(own + place) % 2**32 for place in places]
     else:
@@ -170,7 +202,7 @@ def seed_jobs(
     return [
         KeptJob(
             f"trial {recipe.trial}, seed {seed}",
-            type(recipe.config)(**{**recipe.config.model_dump(), "seed": seed}),
+            type(config)(**{**config.model_dump(), "seed": seed}),
             out,
             f"seed-{index}",
             keeps_models,
@@ -291,6 +323,8 @@ def _write_back(recipe: Recipe, outcome: Outcome, storage: Storage | None, home:
     except StorageError as error:
         return f"not written to a study: {error}"
     written = f"written to study {study.shown} in {storage.name}"
+    if outcome.retrained.stretched:
+        return f"{written}, apart from what its trials came to as they were searched"
     try:
         keep_retrained(storage, study, home.artifacts, outcome.retrained, outcome.folder)
     except (OSError, StorageError) as error:

@@ -19,7 +19,8 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from model.config import TrainError
+from model.config import TrainConfig, TrainError
+from model.schedule import stretched
 from search.base.mistakes import InputError
 from search.base.provenance import utc
 from search.retraining.jobs import Means
@@ -27,11 +28,12 @@ from search.retraining.own import metric_of, refuse_changed, score_of
 from search.retraining.recipe import OwnRecipe, Recipe
 from search.retraining.recipes import recipe_of
 from search.retraining.records import KeptJob, Record, RecordingWorkshop, claimed
-from search.retraining.results import Images
-from search.retraining.retrain import Outcome, open_workshop, retrain, seed_jobs, written_back
+from search.retraining.results import Images, stretched_to, stretching
+from search.retraining.retrain import Outcome, apart, check_stretches, open_workshop, retrain, seed_jobs, written_back
 from search.retraining.view import SILENT, Candidate, View
 from studies.record.catalog import StudyRecord, best_trial, find_study, top_trials
 from studies.record.retrained import SIGNIFICANT, Verified, read, record, record_verified, summarised, welch
+from studies.record.retrained import stretched as stretched_records
 from studies.store.storage import Storage
 from studies.words import duration
 
@@ -60,10 +62,14 @@ def verify_study(
     seeds: int,
     out: Path | None,
     means: Means,
+    epochs: int | None = None,
     force: bool = False,
     view: View = SILENT,
 ) -> Verification:
     """Compare the best `top` trials of a study on `seeds` fresh seeds each, and retrain the best of them.
+
+    With `epochs`, all of them are stretched to so many: which is the best then may be another. What is concluded is
+    then not kept as the study's.
 
     Raises:
         StudyError: no such study, or no complete trial in it.
@@ -79,10 +85,11 @@ def verify_study(
             f"study {study.shown!r} {study.not_ours}, so it has no trials to train again. "
             "Name one of ours with --study: `alexsearch studies` lists them."
         )
-    trials = _distinct(storage, study, top)
+    trials = _distinct(storage, study, top, epochs)
     recipes = [recipe_of(storage, study, trial) for trial in trials]
+    check_stretches(recipes[0], epochs)
     means.home.check_writable()
-    out = out or means.home.verify(study.folder, study.attributes["uid"])
+    out = out or apart(means.home.verify(study.folder, study.attributes["uid"]), epochs)
     with claimed(out, force=force):
         shop, images = open_workshop(recipes[0], "validation", means, view)
         if isinstance(recipes[0], OwnRecipe):
@@ -92,10 +99,11 @@ def verify_study(
             _check_images(study, recipes, images)
         for found in images.notes:
             view.note(found)
-        view.note(
-            _plan(study, trials, seeds, "once more" if isinstance(recipes[0], OwnRecipe) else "on all training images")
-        )
-        compared = _compare(recipes, seeds, out, shop, images)
+        finally_ = "once more" if isinstance(recipes[0], OwnRecipe) else "on all training images"
+        view.note(_plan(study, trials, seeds, epochs, finally_))
+        for recipe in recipes if epochs else ():
+            view.note(f"trial {recipe.trial}: stretched {stretching(recipe, epochs or recipe.config.epochs)}")
+        compared = _compare(recipes, seeds, out, shop, images, epochs)
         for candidate in compared:
             if candidate.retrained:
                 record(storage, study, candidate.retrained)
@@ -106,19 +114,23 @@ def verify_study(
         picked = compared[0].recipe
         shop, images = open_workshop(picked, "test", means, view)
         # Not the seeds it was picked by, and not the search's own; the same ones for any number of seeds.
-        jobs = seed_jobs(picked, seeds, out / f"picked-{picked.trial:05d}", fresh_from=PICKED_FROM)
+        jobs = seed_jobs(picked, seeds, out / f"picked-{picked.trial:05d}", fresh_from=PICKED_FROM, epochs=epochs)
         comparison = {**asdict(verified), "text": text, "candidates": [_row(candidate) for candidate in compared]}
         outcome = retrain(picked, jobs, shop, images, comparison)
-    record_verified(storage, study, verified)
+    if epochs is None:
+        record_verified(storage, study, verified)
     return Verification(compared, verified, text, written_back(picked, outcome, means))
 
 
-def _distinct(storage: Storage, study: StudyRecord, top: int) -> list[FrozenTrial]:
+def _distinct(storage: Storage, study: StudyRecord, top: int, epochs: int | None) -> list[FrozenTrial]:
     """The best `top` complete trials, of those that differ in nothing but the seed the best one."""
     best_trial(storage, study)  # says what is missing if there is none
     chosen: dict[str, FrozenTrial] = {}
     for trial in top_trials(storage, study, 4 * top):
-        config = {key: value for key, value in trial.user_attrs.get("config", {}).items() if key != "seed"}
+        values = trial.user_attrs.get("config", {})
+        if epochs and "schedule" in values:
+            values = stretched(TrainConfig.model_validate(values), epochs).model_dump()
+        config = {key: value for key, value in values.items() if key != "seed"}
         chosen.setdefault(repr(sorted(config.items())), trial)
     return list(chosen.values())[:top]
 
@@ -135,9 +147,11 @@ def _check_images(study: StudyRecord, recipes: Sequence[Recipe], images: Images)
         )
 
 
-def _plan(study: StudyRecord, trials: Sequence[FrozenTrial], seeds: int, finally_: str) -> str:
+def _plan(study: StudyRecord, trials: Sequence[FrozenTrial], seeds: int, epochs: int | None, finally_: str) -> str:
     numbers = ", ".join(str(trial.number) for trial in trials)
-    took = sum(float(trial.user_attrs.get("seconds", 0.0)) for trial in trials) * seeds
+    times = [epochs / trial.user_attrs["config"]["epochs"] if epochs else 1 for trial in trials]
+    seconds = [float(trial.user_attrs.get("seconds", 0.0)) for trial in trials]
+    took = sum(each * more for each, more in zip(seconds, times, strict=True)) * seeds
     return (
         f"study {study.shown}: trials {numbers} on {seeds} fresh seed{'s' * (seeds > 1)} each, about {duration(took)} "
         f"of training if it goes as in the search; then the best {finally_}"
@@ -145,11 +159,16 @@ def _plan(study: StudyRecord, trials: Sequence[FrozenTrial], seeds: int, finally
 
 
 def _compare(
-    recipes: Sequence[Recipe], seeds: int, out: Path, shop: RecordingWorkshop, images: Images
+    recipes: Sequence[Recipe],
+    seeds: int,
+    out: Path,
+    shop: RecordingWorkshop,
+    images: Images,
+    epochs: int | None,
 ) -> tuple[Candidate, ...]:
     """Train all candidates on the search's split; the best mean first. Raises TrainError if all diverged."""
     jobs: list[list[KeptJob]] = [
-        seed_jobs(recipe, seeds, out / f"trial-{recipe.trial:05d}", fresh_from=0, keeps_models=False)
+        seed_jobs(recipe, seeds, out / f"trial-{recipe.trial:05d}", fresh_from=0, keeps_models=False, epochs=epochs)
         for recipe in recipes
     ]
     records = iter(shop.train_kept([job for of_one in jobs for job in of_one]))
@@ -180,6 +199,7 @@ def _candidate(recipe: Recipe, records: Sequence[Record], jobs: Sequence[KeptJob
             finished=utc(),
             folder=str(jobs[0].folder.resolve()),
             metric=metric if isinstance(recipe, OwnRecipe) else None,
+            stretched=stretched_to(recipe, jobs[0].config.epochs),
         ),
     )
 
@@ -218,10 +238,11 @@ def _conclusion(candidates: Sequence[Candidate], out: Path) -> tuple[Verified, s
 
 def _opened_before(study: StudyRecord, picked: int) -> str:
     """What must be said if the test set was opened for another trial before: it is no fresh judge any more."""
-    others = [str(one.trial) for one in read(study).values() if one.split == "test" and one.trial != picked]
+    retrained = [*read(study).values(), *stretched_records(study)]
+    others = sorted({one.trial for one in retrained if one.split == "test" and one.trial != picked})
     if not others:
         return ""
-    trials = f"trial{'s' * (len(others) > 1)} {', '.join(others)}"
+    trials = f"trial{'s' * (len(others) > 1)} {', '.join(map(str, others))}"
     return f" The test set was opened for {trials} of this study before: do not choose between them by its scores."
 
 

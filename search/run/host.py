@@ -22,6 +22,7 @@ from optuna.trial import FrozenTrial
 from model.device import available_cores
 from search.base.home import Home
 from search.base.provenance import provenance
+from search.choosing.comparable import over_all_epochs
 from search.choosing.designs import most_trials
 from search.choosing.pruning import build_pruner
 from search.run.events import Event
@@ -152,7 +153,11 @@ class _Run:
             queue=self.queue,
             storage=self._trials,
             pruner=build_pruner(
-                space.pruner, space.max_epochs, accuracy=not space.trains_own, epochs_of=space.epochs_of
+                space.pruner,
+                space.max_epochs,
+                accuracy=not space.trains_own,
+                epochs_of=space.epochs_of,
+                over_all=over_all_epochs(space),
             ),
             tell=self._events.put,
             stopping=stopping,

@@ -49,10 +49,12 @@ NAMES = _asked_in_order()
 """The parameters in the order in which a trial is asked for them: each before what depends on it."""
 FIELDS = {name: TrainConfig.model_fields[name] for name in NAMES}
 _KINDS = {name: (field.annotation, *get_args(field.annotation)) for name, field in FIELDS.items()}
-WORDS: Mapping[str, tuple[str, ...]] = {
-    name: get_args(field.annotation) for name, field in FIELDS.items() if get_origin(field.annotation) is Literal
+WORDS: Mapping[str, tuple[str | bool, ...]] = {
+    name: (True, False) if field.annotation is bool else get_args(field.annotation)
+    for name, field in FIELDS.items()
+    if field.annotation is bool or get_origin(field.annotation) is Literal
 }
-"""Those whose values are words, and these."""
+"""Those whose values are words, true and false among them, and these."""
 WHOLE = frozenset(name for name in NAMES if float not in _KINDS[name] and name not in WORDS)
 """Those whose values are whole numbers."""
 _LISTS = frozenset(name for name in NAMES if any(get_origin(kind) is tuple for kind in _KINDS[name]))

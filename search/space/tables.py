@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, create_model, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from model.config import HYPERPARAMETERS, Frozen
+from model.config import ALEXNETS, HYPERPARAMETERS, Frozen
 from search.base.mistakes import sentences
 from search.base.toml import as_toml
 from search.space.own import is_name
@@ -108,7 +108,7 @@ class NetworkTable(OwnTable):
     """What is searched of a network of one's own: our hyperparameters but for what is the AlexNet's alone, and what
     builds it."""
 
-    ours: ClassVar[frozenset[str]] = frozenset(NAMES) - {"dropout"}
+    ours: ClassVar[frozenset[str]] = frozenset(NAMES) - set(ALEXNETS)
     needed: ClassVar[tuple[str, ...]] = ("batch_size", "learning_rate", "epochs")
 
 

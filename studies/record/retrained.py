@@ -1,10 +1,11 @@
 """What became of a study's trials when they were trained again: kept with the study, so that all its pages can say it.
 
 A search's best value is the highest of many noisy ones, so it is too good; how much too good, fresh trainings tell.
-Three user attributes of the study hold it:
+Four user attributes of the study hold it:
 
 retrained   {trial number: record}, measured on the test images by networks trained on all training images
 reproduced  {trial number: record}, measured on the search's validation images by networks trained on its split
+stretched   {"7, test, 100 epochs": record}, either of both over other epochs than the trial's: it says nothing of it
 verified    what `alexsearch verify` concluded from its last comparison of the study's best trials
 """
 
@@ -27,6 +28,7 @@ from studies.store.tables import hold_study
 
 CONFIDENCE = 0.95
 SIGNIFICANT = 0.05
+SPARSE = ("metric", "stretched")
 
 Split = Literal["test", "validation"]
 T = TypeVar("T")
@@ -61,6 +63,8 @@ class Retrained:
     """The report's score, where the images are CIFAR-10's test images; None otherwise."""
     metric: Metric | None = None
     """What was measured; None for the accuracy of a network on images."""
+    stretched: int | None = None
+    """To how many epochs the trial's schedule was stretched; None if it was trained as in the search."""
 
     @property
     def measure(self) -> Metric:
@@ -83,7 +87,9 @@ class Retrained:
         spread = "" if self.spread is None else f" +- {shown(self.spread)}"
         seeds = f"{len(self.seeds)} seed{'s' * (len(self.seeds) > 1)}"
         words = [f"searched {shown(self.searched)}", f"retrained {shown(self.mean)}{spread} ({seeds})"]
-        words.append(f"optimism {shown(self.optimism)}")
+        # The search never trained it so long: what lies between both is no optimism of the search's.
+        stretched = f"stretched to {self.stretched} epochs"
+        words.append(stretched if self.stretched else f"optimism {shown(self.optimism)}")
         if self.report is not None:
             words += [f"report {self.report:.4f}", f"gain {self.gain:.4f}"]
         return ", ".join(words)
@@ -118,6 +124,7 @@ def summarised(
     folder: str | None = None,
     is_cifar10: bool = False,
     metric: Metric | None = None,
+    stretched: int | None = None,
 ) -> Retrained:
     """The record of one retraining; `scores` are the values by seed. Raises ValueError without any.
 
@@ -140,6 +147,7 @@ def summarised(
         folder=folder,
         report=PAPER_SCORE if is_cifar10 and split == "test" else None,
         metric=metric,
+        stretched=stretched,
     )
 
 
@@ -210,19 +218,17 @@ def reproduces(one: Retrained) -> tuple[bool | None, str]:
 
 
 def record(storage: Storage, study: StudyRecord, retrained: Retrained) -> None:
-    """Keep a trial's retraining with its study, in place of an earlier one on the same split.
+    """Keep a trial's retraining with its study, in place of an earlier one on the same split, as far stretched.
 
     Raises:
         StorageError: the database stayed away.
     """
-    key = "retrained" if retrained.split == "test" else "reproduced"
-    stored = {name: value for name, value in asdict(retrained).items() if name != "metric" or value is not None}
-    _update(
-        storage,
-        study,
-        key,
-        lambda old: {**(old if isinstance(old, Mapping) else {}), str(retrained.trial): stored},
-    )
+    key, name = "retrained" if retrained.split == "test" else "reproduced", str(retrained.trial)
+    if retrained.stretched is not None:
+        key, name = "stretched", f"{retrained.trial}, {retrained.split}, {retrained.stretched} epochs"
+    # What most retrainings lack is not kept, as it was before there was any.
+    kept = {field: each for field, each in asdict(retrained).items() if field not in SPARSE or each is not None}
+    _update(storage, study, key, lambda old: {**(old if isinstance(old, Mapping) else {}), name: kept})
 
 
 def record_verified(storage: Storage, study: StudyRecord, verified: Verified) -> None:
@@ -243,18 +249,27 @@ def reproduced(study: StudyRecord) -> dict[int, Retrained]:
     return _records(study, "reproduced")
 
 
+def stretched(study: StudyRecord) -> list[Retrained]:
+    """What retraining over other epochs than the trials' came to."""
+    return _checked_all(study, "stretched")
+
+
 def verified(study: StudyRecord) -> Verified | None:
     """What the last `alexsearch verify` concluded; None if there was none."""
     return _checked(study.attributes.get("verified"), Verified)
 
 
 def _records(study: StudyRecord, key: str) -> dict[int, Retrained]:
+    return {one.trial: one for one in _checked_all(study, key)}
+
+
+def _checked_all(study: StudyRecord, key: str) -> list[Retrained]:
     stored = study.attributes.get(key)
     records = stored.values() if isinstance(stored, Mapping) else []
     found = [one for each in records if (one := _checked(each, Retrained)) is not None]
     if trains(study.attributes).kind != "alexnet":  # the paper's score is nothing that another network has to beat
         found = [replace(one, report=None) for one in found]
-    return {one.trial: one for one in sorted(found, key=lambda one: one.trial)}
+    return sorted(found, key=lambda one: one.trial)
 
 
 def _checked(stored: object, kind: type[T]) -> T | None:

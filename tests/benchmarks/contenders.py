@@ -3,7 +3,8 @@
     python tests/benchmarks/contenders.py KIND --data cifar10.npz --images 20000
 
 reads a batch size a line, trains one epoch with it, validates, and answers with a line of JSON: its seconds. With
-"warm" before it, a few steps are enough. "matmul" is answered with the rate of a matrix product.
+"warm" before it, a few steps are enough. "matmul" is answered with the rate of a matrix product, "memory" with the most
+that the process took so far.
 """
 
 from __future__ import annotations
@@ -168,6 +169,17 @@ def matmul_rate(precision: str) -> float:
     return best
 
 
+def most_memory() -> float:
+    """The most MB that this process had at a time: of the GPU's memory by TensorFlow's count, else of its own."""
+    import resource
+
+    import tensorflow as tf
+
+    if tf.config.list_physical_devices("GPU"):
+        return float(tf.config.experimental.get_memory_info("GPU:0")["peak"]) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kind", choices=["ours", "ours-float32", "report", "pytorch"])
@@ -188,6 +200,9 @@ def main() -> None:
     for line in sys.stdin:
         if line.strip() == "matmul":
             print(json.dumps({"flops": matmul_rate(about["precision"])}), file=answers, flush=True)
+            continue
+        if line.strip() == "memory":
+            print(json.dumps({"megabytes": most_memory()}), file=answers, flush=True)
             continue
         begun = time.perf_counter()
         *warm, batch_size = line.split()
