@@ -25,6 +25,7 @@ from search.run.events import Begun, Completed, Event, FailedForGood
 from search.run.hooks import HookError, Hooks, deliver
 from search.run.host import run_search
 from search.run.request import RunRequest
+from search.screen.reporting import space_toml
 from search.space.hooks import HooksSpec
 from search.space.space import SearchSpace, load_space
 from search.training.places import Place
@@ -241,6 +242,7 @@ def test_hooks_come_from_a_file_alone_and_are_no_part_of_the_question(tmp_path: 
     assert hooked.with_overrides(trials=9).over("synthetic").with_data(plain.data).hooks == hooked.hooks
     stored = {**plain.to_dict(), "hooks": {"best": ["touch", "owned"]}}  # as somebody else may write it
     assert SearchSpace.from_dict(stored).hooks is None
+    assert "owned" not in space_toml(stored)
     storage = open_storage(f"sqlite:///{tmp_path / 'study.db'}")
     study = make_study(storage)
     space = {**study.attributes["space"], "hooks": {"best": ["touch", str(tmp_path / "owned")]}}

@@ -109,9 +109,14 @@ def write_figure(figure: Figure, output: Path, kind: str, *, force: bool = False
 
 
 def space_toml(space: Mapping[str, Any]) -> str:
-    """A stored space as the file that it came from, or might have: `alexsearch run` takes it."""
+    """A stored space as the file that it came from, or might have: `alexsearch run` takes it.
+
+    Without hooks: a study stores none, and what somebody else has written there is not to be run.
+    """
     lines: list[str] = []
     for table, values in space.items():
+        if table == "hooks":
+            continue
         lines += [f"[{table}]", *(f"{toml_key(key)} = {as_toml(_short(value))}" for key, value in values.items()), ""]
     return "\n".join(lines)
 
