@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[1]
 COMPOSE = ROOT / "docker-compose.yml"
 OURS = ["tables", "dashboard", "worker", "worker-cpu"]
 PROXIES = ["caddy", "nginx"]
-ROLE_SCRIPT = ROOT / "deploy" / "dashboard-role.sh"
+ROLE_SCRIPT = ROOT / "docs" / "deploy" / "dashboard-role.sh"
 
 TINY_SPACE = """
 [study]
@@ -190,7 +190,7 @@ def test_dashboard_has_a_role_of_its_own_and_no_other_password() -> None:
     assert "--allow-edits" not in dashboard["command"]
     assert dashboard["depends_on"]["tables"] == {"condition": "service_completed_successfully"}
     assert "dashboard_password" not in json.dumps([found[name] for name in ("tables", "worker", "worker-cpu")])
-    mount = "./deploy/dashboard-role.sh:/docker-entrypoint-initdb.d/dashboard-role.sh:ro"
+    mount = "./docs/deploy/dashboard-role.sh:/docker-entrypoint-initdb.d/dashboard-role.sh:ro"
     assert mount in found["postgres"]["volumes"]
     assert os.access(ROLE_SCRIPT, os.X_OK)
 

@@ -1,4 +1,4 @@
-"""nginx and Caddy in front of a dashboard, as deploy/ has them: real servers and real TLS, on free ports."""
+"""nginx and Caddy in front of a dashboard, as docs/deploy/ has them: real servers and real TLS, on free ports."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from study_maker import make_study
 
 from studies.store.opening import open_storage
 
-DEPLOY = Path(__file__).parents[1] / "deploy"
+DEPLOY = Path(__file__).parents[1] / "docs" / "deploy"
 NAME = "studies.example.org"
 PASSWORD = "a password for the test"
 
