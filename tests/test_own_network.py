@@ -40,6 +40,8 @@ from model.own_engine import OwnEngine
 from model.saved import load_model, save_model
 from search.base.home import Home
 from search.retraining import using
+from search.space.own_files import own_of
+from search.space.space import load_space
 
 CPU = Device("cpu", "this CPU", "float32", xla=False, threads=2)
 OWN = (None, None, None)
@@ -476,6 +478,17 @@ def test_arrays_keep_their_size_and_channels(tmp_path: Path) -> None:
 
 def test_what_does_not_apply_to_a_network_of_ones_own_is_a_hyperparameter() -> None:
     assert set(ALEXNETS) < set(HYPERPARAMETERS)
+
+
+@pytest.mark.slow
+def test_the_example_learns_and_its_space_names_it(images: Split) -> None:
+    folder = Path(__file__).parent.parent / "docs" / "examples" / "own_network"
+    space = load_space(str(folder / "resnet.toml"))
+    spec = own_of(space, (folder,))
+    assert isinstance(spec, NetworkSpec)
+    values = {"width": 8, "depth": 2, "dropout": 0.1}
+    result = engine_of(images, spec).train(changed(network=values, epochs=8, learning_rate=0.2), go_on)
+    assert result.history[-1].loss < result.history[0].loss / 2
 
 
 @pytest.mark.slow
