@@ -583,7 +583,7 @@ def test_what_is_quiet_prints_nothing_and_gives_the_same(
 @pytest.fixture
 def untested(tmp_path: Path, played: Played) -> str:
     """A `.npz` with training and validation images of synthetic and no test set."""
-    images = SYNTHETIC("train", tmp_path)
+    images = model.data.load_training("synthetic", tmp_path)
     path = tmp_path / "untested.npz"
     np.savez(
         path,
