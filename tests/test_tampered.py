@@ -129,6 +129,8 @@ TAMPERED: dict[str, list[str]] = {
         "UPDATE trials SET datetime_start = '0001-01-01 00:00:00', datetime_complete = '9999-12-31 23:59:59' "
         "WHERE study_id = {study}"
     ],
+    "a number is gone": ["UPDATE trials SET number = NULL WHERE number = 1 AND study_id = {study}"],
+    "a number is a text": ["UPDATE trials SET number = 'one' WHERE number = 1 AND study_id = {study}"],
     "two of one number": ["UPDATE trials SET number = 1 WHERE number = 0 AND study_id = {study}"],
     "a direction that there is not": ["UPDATE study_directions SET direction = 'SIDEWAYS' WHERE study_id = {study}"],
     "a direction too many": [

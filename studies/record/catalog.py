@@ -37,6 +37,8 @@ from studies.words import FOREIGN, check_study_name, failure_of
 MAXIMIZED = (StudyDirection.MAXIMIZE,)
 LARGEST = 1e308
 """No finite value is larger; in SQLite every text is, and in Postgres NaN."""
+LARGEST_NUMBER = 2**31 - 1
+"""Of a trial: the largest that the column has in Postgres."""
 LISTED = 20
 """How many studies an error message names."""
 
@@ -333,7 +335,9 @@ def trial_by_number(storage: Storage, study: StudyRecord, number: int) -> Frozen
 
 def last_number(storage: Storage, study: StudyRecord) -> int | None:
     """The highest number of a trial of the study; None if it has none."""
-    query = sa.select(sa.func.max(TRIALS.c.number)).where(TRIALS.c.study_id == study.study_id)
+    # In SQLite every text is larger than any number.
+    number = TRIALS.c.number
+    query = sa.select(sa.func.max(number)).where(TRIALS.c.study_id == study.study_id, number <= LARGEST_NUMBER)
     found: int | None = storage.read(lambda session: session.scalar(query))
     return found
 

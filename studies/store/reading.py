@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import json
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -20,11 +21,24 @@ from typing import Any
 
 import sqlalchemy as sa
 from optuna.distributions import BaseDistribution, json_to_distribution
+from optuna.study import StudyDirection
+from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import orm
 
 from studies.store import shapes
-from studies.store.tables import PARAMS, REPORTS, STUDY_USER, TRIAL_SYSTEM, TRIAL_USER, TRIALS, VALUES
+from studies.store.tables import (
+    DIRECTIONS,
+    PARAMS,
+    REPORTS,
+    STUDIES,
+    STUDY_SYSTEM,
+    STUDY_USER,
+    TRIAL_SYSTEM,
+    TRIAL_USER,
+    TRIALS,
+    VALUES,
+)
 
 TRIAL, PARAM, VALUE, REPORT = TRIALS.c, PARAMS.c, VALUES.c, REPORTS.c
 USER, SYSTEM, STUDY = TRIAL_USER.c, TRIAL_SYSTEM.c, STUDY_USER.c
@@ -81,7 +95,8 @@ def read_trials(session: orm.Session, which: sa.ColumnElement[bool]) -> list[Fro
         came_to = [_value(value, kind) for _, value, kind in values.get(trial_id, ())]
         came_to = came_to[:1] if is_ours else came_to  # which has one objective
         return FrozenTrial(
-            number=trial.number,
+            # One that is none gets one that no trial has: it is shown, and is nobody's.
+            number=trial.number if shapes.is_whole(trial.number) else -trial_id,
             state=trial.state,
             value=None,
             values=None if None in came_to else came_to or None,  # type: ignore[arg-type]
@@ -96,6 +111,31 @@ def read_trials(session: orm.Session, which: sa.ColumnElement[bool]) -> list[Fro
         )
 
     return [built(trial) for trial in trials]
+
+
+def read_studies(session: orm.Session) -> list[FrozenStudy]:
+    """All studies, by their ids; of their attributes, those that hold JSON."""
+    directions: dict[int, list[Any]] = defaultdict(list)
+    kept = sa.select(DIRECTIONS.c.study_id, DIRECTIONS.c.direction).order_by(DIRECTIONS.c.objective)
+    for study_id, direction in session.execute(kept.where(DIRECTIONS.c.direction.in_(list(StudyDirection)))):
+        directions[study_id].append(direction)
+
+    def attributes(table: Any) -> dict[int, dict[str, Any]]:
+        found: dict[int, dict[str, Any]] = defaultdict(dict)
+        for study_id, key, text in session.execute(sa.select(table.study_id, table.key, table.value_json)):
+            with contextlib.suppress(ValueError, RecursionError, TypeError):
+                found[study_id][key] = json.loads(text)
+        return found
+
+    user_attrs, system_attrs = attributes(STUDY), attributes(STUDY_SYSTEM.c)
+    return [
+        FrozenStudy(
+            str(name), None, user_attrs[study_id], system_attrs[study_id], study_id, directions=directions[study_id]
+        )
+        for study_id, name in session.execute(
+            sa.select(STUDIES.c.study_id, STUDIES.c.study_name).order_by(STUDIES.c.study_id)
+        )
+    ]
 
 
 def _value(stored: Any, kind: str) -> float | None:
