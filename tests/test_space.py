@@ -270,7 +270,8 @@ def test_all_mistakes_are_told_at_once() -> None:
         ("", "space is missing. Add a table [space]; its keys are: batch_size, learning_rate, schedule"),
         (
             "spaces = 1",
-            "unknown key spaces. Did you mean space? Known keys: study, data, space, sampler, pruner, baseline, hooks.",
+            "unknown key spaces. Did you mean space? Known keys: study, data, space, sampler, pruner, baseline, "
+            "constraints, hooks.",
         ),
         ("study = 1\nspace = [1]\nbaseline = 'x'\npruner = 3\ndata = []", "study must be a table, but is 1."),
         ("study = 1\nspace = [1]\nbaseline = 'x'\npruner = 3\ndata = []", "space must be a table, but is [1]."),

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from model.config import HYPERPARAMETERS, DataSpec
 from search.base.mistakes import closest
 from search.base.toml import as_toml
+from search.space.constraints import ConstraintsSpec, mistaken
 from search.space.parameters import (
     DEFAULTS,
     DEPENDENT,
@@ -41,11 +42,12 @@ def disagreements(
     pruner: PrunerSpec | None,
     sampler: SamplerSpec | None,
     baseline: Mapping[str, Value] | None,
+    constraints: ConstraintsSpec | None,
 ) -> list[str]:
     """What is wrong between the tables, a sentence each, with its place in square brackets in front."""
     if parameters.circle:
         return [f"[space]: {', '.join(parameters.circle)} depend on each other in a circle, by when. Break it."]
-    return [
+    lines = [
         *_dependents_alone(parameters),
         *_conditions_never_met(parameters),
         *_warm_up_without_end(parameters),
@@ -55,6 +57,10 @@ def disagreements(
         *_grid_without_end(parameters, sampler),
         *([] if baseline is None else _baseline_elsewhere(parameters, baseline)),
     ]
+    if lines or constraints is None:  # what is asked of whole configurations waits until there are some
+        return lines
+    whole = {} if baseline is None else {"[baseline]": completed(baseline, parameters)}
+    return mistaken(constraints, parameters, sampler, whole)
 
 
 def completed(baseline: Mapping[str, Value], parameters: Parameters) -> dict[str, Value]:

@@ -3,11 +3,12 @@
     space = load_space("quick")                  # a preset's name, or the path of a TOML file
     config = space.config(trial.params, seed=7)  # what this Optuna trial trains
 
-A file has seven tables: `[study]` name, seed, number of trials and other limits (see `space.budget`); `[data]` as in
+A file has eight tables: `[study]` name, seed, number of trials and other limits (see `space.budget`); `[data]` as in
 `model.config.DataSpec`; `[space]` with a fixed value, choices or a range for each hyperparameter (see
 `space.parameters`); `[sampler]` and `[pruner]` (see `space.samplers` and `space.pruners`); `[baseline]`, a
-configuration that is tried first and must be a point of the space: its fixed values may be left out; and `[hooks]`
-(see `space.hooks`), which alone is never stored with a study.
+configuration that is tried first and must be a point of the space: its fixed values may be left out; `[constraints]`,
+what of the space is left out (see `space.constraints`); and `[hooks]` (see `space.hooks`), which alone is never stored
+with a study.
 
 With a table `[model]` it searches a Keras network of one's own, and `[space]` may have what builds it as well: then it
 is a `NetworkSpace`. With a table `[train]` it searches training of one's own, on data of its own, and `[space]` has
@@ -23,7 +24,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -41,6 +42,7 @@ from search.base.mistakes import InputError, closest, explain, read_toml, senten
 from search.base.toml import as_toml, with_tuples
 from search.space.agreement import completed, disagreements
 from search.space.budget import OwnStudySpec, StudySpec
+from search.space.constraints import ConstraintsSpec, points
 from search.space.hooks import HooksSpec
 from search.space.own import Direction, ModelSpec, OwnConfig, TrainSpec
 from search.space.parameters import (
@@ -86,6 +88,7 @@ class SearchSpace(Frozen):
     sampler: SamplerSpec = GpSpec()
     pruner: PrunerSpec = ReachSpec()
     baseline: Baseline | None = None
+    constraints: ConstraintsSpec | None = None
     hooks: HooksSpec | None = None
     """Run on the host that was given the file, and no other: neither stored nor read from what is stored."""
 
@@ -97,7 +100,7 @@ class SearchSpace(Frozen):
     @model_validator(mode="after")
     def _tables_agree(self) -> Self:
         baseline = None if self.baseline is None else self.baseline.given()
-        lines = self._disagreements(self.parameters(), self.data, self.pruner, self.sampler, baseline)
+        lines = self._disagreements(self.parameters(), self.data, self.pruner, self.sampler, baseline, self.constraints)
         if lines := self._more_disagreements() + lines:
             raise sentences(lines)
         return self
@@ -115,8 +118,9 @@ class SearchSpace(Frozen):
         pruner: PrunerSpec | None,
         sampler: SamplerSpec | None,
         baseline: Mapping[str, Value] | None,
+        constraints: ConstraintsSpec | None,
     ) -> list[str]:
-        return disagreements(parameters, data, pruner, sampler, baseline)
+        return disagreements(parameters, data, pruner, sampler, baseline, constraints)
 
     def __hash__(self) -> int:
         return hash(self.digest())
@@ -190,6 +194,16 @@ class SearchSpace(Frozen):
 
     def _config_of(self, values: Mapping[str, Any], seed: int) -> TrainConfig | OwnConfig:
         return TrainConfig(**values, seed=seed)
+
+    def broken(self, params: Mapping[str, Any]) -> list[str]:
+        """The constraints that a trial with these `params` does not meet. Raises KeyError as `config` does."""
+        return self.constraints.broken(self._chosen(params.__getitem__)[1]) if self.constraints else []
+
+    def allowed(self) -> Iterator[dict[str, Any]]:
+        """Params all over the space that meet the constraints, as far as a search without an end is not needed."""
+        for values in points(self.parameters()):
+            if self.constraints is None or not self.constraints.broken(values):
+                yield {name: encode(each, values[name]) for name, each in self.searched().items() if name in values}
 
     def _chosen(self, choose: Callable[[str], Any]) -> tuple[dict[str, Any], dict[str, Value]]:
         """What `choose` gave, and the values of all parameters that apply."""
@@ -446,9 +460,10 @@ class OwnSpace(SearchSpace):
         pruner: PrunerSpec | None,
         sampler: SamplerSpec | None,
         baseline: Mapping[str, Value] | None,
+        constraints: ConstraintsSpec | None,
     ) -> list[str]:
         del data
-        return disagreements(parameters, None, pruner, sampler, baseline)
+        return disagreements(parameters, None, pruner, sampler, baseline, constraints)
 
     @property
     def trains_own(self) -> bool:
@@ -579,4 +594,6 @@ def _disagreements_of_the_readable(
     sampler = TypeAdapter(SamplerSpec).validate_python(sound["sampler"], strict=True) if "sampler" in sound else None
     baseline_kind: Any = kind.model_fields["baseline"].annotation.__args__[0]  # type: ignore[union-attr]
     baseline = baseline_kind.model_validate(sound["baseline"], strict=True).given() if "baseline" in sound else None
-    return kind._disagreements(Parameters(entries, ours), data, pruner, sampler, baseline)
+    whole = "constraints" in sound and not any(place[0] == "space" for place in wrong)
+    constraints = ConstraintsSpec.model_validate(sound["constraints"], strict=True) if whole else None
+    return kind._disagreements(Parameters(entries, ours), data, pruner, sampler, baseline, constraints)
