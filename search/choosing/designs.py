@@ -124,7 +124,7 @@ _allowed = lru_cache(maxsize=16)(_Allowed)
 def on_grid(space: SearchSpace, number: int) -> PlannedSampler:
     """The combination of trial `number`; where there are more trials than combinations, they begin anew."""
     points = grid(space)
-    point = points[(number - (space.baseline is not None)) % len(points)] if points else {}
+    point = points[(number - len(space.baseline or ())) % len(points)] if points else {}
 
     def plan(name: str, distribution: BaseDistribution) -> Any:
         if name in point:
@@ -137,16 +137,17 @@ def on_grid(space: SearchSpace, number: int) -> PlannedSampler:
 
 @lru_cache(maxsize=4)
 def grid(space: SearchSpace) -> tuple[Mapping[str, int | float | str], ...]:
-    """The searched parameters of every combination but the baseline, in the order of the trials."""
+    """The searched parameters of every combination but the baselines, in the order of the trials."""
     assert isinstance(space.sampler, GridSpec)  # noqa: S101 - for the type checker
     points = [
         {name: encode(parameter, point[name]) for name, parameter in space.searched().items() if name in point}
         for point in combinations(space.parameters(), space.sampler.points)
     ]
-    left = [point for point in points if point != space.baseline_params() and not space.broken(point)]
+    first = space.baseline_params()
+    left = [point for point in points if point not in first and not space.broken(point)]
     return tuple(left[index] for index in grid_order(space.study.seed, len(left)))
 
 
 def most_trials(space: SearchSpace) -> int | None:
     """How many trials the sampler has different values for; None if there is no such number."""
-    return len(grid(space)) + (space.baseline is not None) if isinstance(space.sampler, GridSpec) else None
+    return len(grid(space)) + len(space.baseline or ()) if isinstance(space.sampler, GridSpec) else None

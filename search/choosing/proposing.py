@@ -129,7 +129,7 @@ def propose(
             break
     assert chosen is not None  # noqa: S101 - for the type checker
     params, proposal = chosen
-    if not begun.params and enqueued != space.baseline_params():
+    if not begun.params and enqueued not in space.baseline_params():
         proposal = replace(proposal, remark=_remark(space, enqueued, params))
     for name, param in params.items():
         if name not in begun.params:

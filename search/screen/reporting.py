@@ -111,8 +111,10 @@ def write_figure(figure: Figure, output: Path, kind: str, *, force: bool = False
 def space_toml(space: Mapping[str, Any]) -> str:
     """A stored space as the file that it came from, or might have: `alexsearch run` takes it."""
     lines: list[str] = []
-    for table, values in space.items():
-        lines += [f"[{table}]", *(f"{toml_key(key)} = {as_toml(_short(value))}" for key, value in values.items()), ""]
+    for name, given in space.items():
+        for table in given if isinstance(given, list) else [given]:
+            lines.append(f"[[{name}]]" if isinstance(given, list) else f"[{name}]")
+            lines += [*(f"{toml_key(key)} = {as_toml(_short(value))}" for key, value in table.items()), ""]
     return "\n".join(lines)
 
 
