@@ -34,7 +34,7 @@ def test_preset_fits_itself_to_a_small_folder_and_says_so(data: str) -> None:
     assert (small.data.train_images, small.data.validation_images) == (None, 7)
     assert small.parameters()["batch_size"] == 16
     assert small.baseline is not None
-    assert small.baseline.given()["batch_size"] == 16
+    assert small.baseline[0].given()["batch_size"] == 16
     said = "all that are left are trained on, 7 are held out, batch_size is 16, the baseline's is 16"
     assert fitted(quick, small, NONE) == (f"{data} has fewer images than the space asks for: {said}",)
 
@@ -104,7 +104,7 @@ def test_no_batch_is_larger_than_what_is_left(batch_size: object, baseline: int,
     small = with_batches(batch_size, baseline).over(data, fit_batches=True)
     assert small.parameters()["batch_size"] == fits
     assert small.baseline is not None
-    assert int(str(small.baseline.given()["batch_size"])) <= min(baseline, 29)
+    assert int(str(small.baseline[0].given()["batch_size"])) <= min(baseline, 29)
 
 
 def test_batches_of_a_users_own_file_are_left_alone(data: str) -> None:

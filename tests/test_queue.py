@@ -56,14 +56,17 @@ def test_fill_reaches_the_total_once_and_a_larger_one_adds(queue: Queue) -> None
     assert queue.counts().budget == 7
 
 
-def test_baseline_is_trial_0_and_its_values_are_what_optuna_suggests(queue: Queue, study: optuna.Study) -> None:
-    queue.fill(2, {"x": 0.25})
-    slot = queue.join("cpu")
-    taken = queue.take(slot)
-    assert taken is not None
-    assert taken.number == 0
-    study.get_trials()
-    assert optuna.Trial(study, taken.trial_id).suggest_float("x", 0, 1) == 0.25
+def test_baselines_are_the_first_trials_and_their_values_are_what_optuna_suggests(
+    queue: Queue, study: optuna.Study
+) -> None:
+    queue.fill(3, [{"x": 0.25}, {"x": 0.5}])
+    for number, value in enumerate((0.25, 0.5)):
+        taken = queue.take(queue.join("cpu"))
+        assert taken is not None
+        assert taken.number == number
+        study.get_trials()
+        assert optuna.Trial(study, taken.trial_id).suggest_float("x", 0, 1) == value
+    assert queue.fill(1, [{"x": 0.75}]) == 0
 
 
 def test_trials_are_taken_in_order_until_none_waits(queue: Queue) -> None:

@@ -270,7 +270,8 @@ def test_all_mistakes_are_told_at_once() -> None:
         ("", "space is missing. Add a table [space]; its keys are: batch_size, learning_rate, schedule"),
         (
             "spaces = 1",
-            "unknown key spaces. Did you mean space? Known keys: study, data, space, sampler, pruner, baseline, hooks.",
+            "unknown key spaces. Did you mean space? Known keys: study, data, space, sampler, pruner, baseline, "
+            "constraints, hooks.",
         ),
         ("study = 1\nspace = [1]\nbaseline = 'x'\npruner = 3\ndata = []", "study must be a table, but is 1."),
         ("study = 1\nspace = [1]\nbaseline = 'x'\npruner = 3\ndata = []", "space must be a table, but is [1]."),
@@ -338,7 +339,7 @@ def test_preset_loads_with_a_question_and_a_baseline_inside_it(name: str) -> Non
     space = load_space(name)
     assert space.study.name == name
     baseline = space.baseline_config(seed=5)
-    params = space.baseline_params()
+    (params,) = space.baseline_params()
     assert baseline is not None
     assert params is not None
     assert space.config(params, seed=5) == baseline
@@ -379,7 +380,7 @@ def test_suggested_configs_are_points_of_the_space_with_steps_only_where_they_be
 
 def test_an_enqueued_baseline_is_what_the_first_trial_trains() -> None:
     space = space_of()
-    params = space.baseline_params()
+    (params,) = space.baseline_params()
     assert params is not None
     assert params["step_epochs"] == "10,"
     study = optuna.create_study()
@@ -394,13 +395,13 @@ def test_fixed_values_are_not_asked_of_the_trial() -> None:
     trial = optuna.create_study().ask()
     assert suggested(space, trial).batch_size == 32
     assert "batch_size" not in trial.params
-    assert "batch_size" not in (space.baseline_params() or {})
+    assert "batch_size" not in space.baseline_params()[0]
 
 
 def test_a_space_without_step_and_baseline_is_enough() -> None:
     text = '[study]\nname = "a"\ntrials = 1\n[space]\nbatch_size = 8\nlearning_rate = 1\nepochs = 3\n'
     space = space_of(text)
-    assert space.baseline_params() is None
+    assert space.baseline_params() == []
     assert space.baseline_config(seed=0) is None
     config = suggested(space, optuna.create_study().ask(), seed=9)
     assert config == TrainConfig(batch_size=8, learning_rate=1.0, epochs=3, seed=9)

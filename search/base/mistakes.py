@@ -221,6 +221,8 @@ class _Place:
         owner: type[BaseModel] | None = None
         kinds: tuple[Any, ...] = (model,)
         for part in path:
+            if isinstance(part, str) and len(kinds) == 1 and get_origin(kinds[0]) is tuple:
+                kinds = get_args(kinds[0])[:1]  # one table may stand for a list of them
             models = [kind for kind in kinds if _is_model(kind)]
             if isinstance(part, int):
                 keys.append(part)

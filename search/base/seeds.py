@@ -40,9 +40,10 @@ def audit_order(study_seed: int, trials: int) -> list[int]:
     return _order(study_seed, _AUDIT, trials)
 
 
-def scrambling(study_seed: int) -> np.random.Generator:
-    """What scrambles the quasi-random sequence of a study."""
-    return np.random.default_rng(np.random.SeedSequence(study_seed, spawn_key=(_SEQUENCE,)))
+def scrambling(study_seed: int, attempt: int = 0) -> np.random.Generator:
+    """What scrambles the quasi-random sequence of a study, or that of a later attempt."""
+    key = (_SEQUENCE, attempt) if attempt else (_SEQUENCE,)
+    return np.random.default_rng(np.random.SeedSequence(study_seed, spawn_key=key))
 
 
 def _order(seed: int, stream: int, count: int) -> list[int]:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from search.base.mistakes import InputError, closest
 from search.base.toml import as_toml, with_tuples
+from search.space.constraints import parsed
 from search.space.parameters import (
     Choices,
     Parameter,
@@ -27,8 +28,8 @@ from search.space.space import SearchSpace
 def given_params(space: SearchSpace, words: Sequence[str], *, outside: bool = False) -> dict[str, Any]:
     """What `words`, each NAME=VALUE, make of a trial's params, as Optuna holds them; what they leave out is not in it.
 
-    With `outside`, a value may lie beyond its range, as long as something can be trained with it. A choice may not:
-    what was chosen from is part of the question.
+    With `outside`, a value may lie beyond its range, and all of them where constraints leave them out, as long as
+    something can be trained with them. A choice may not: what was chosen from is part of the question.
 
     Raises:
         InputError: with everything that is wrong.
@@ -49,7 +50,7 @@ def given_params(space: SearchSpace, words: Sequence[str], *, outside: bool = Fa
         mistakes += wrong
         if not wrong and name in searched:
             given[name] = encode(searched[name], value)
-    mistakes = mistakes or _together(space, given)
+    mistakes = mistakes or _together(space, given) or ([] if outside else _left_out(space, given))
     if mistakes:
         raise InputError(mistakes)
     return given
@@ -136,3 +137,14 @@ def _together(space: SearchSpace, given: Mapping[str, Any]) -> list[str]:
         else:
             return []
     return [f"nothing can be trained so: {each}." for each in dict.fromkeys(told)]
+
+
+def _left_out(space: SearchSpace, given: Mapping[str, Any]) -> list[str]:
+    """Which constraints are not met, whatever the sampler makes of the rest."""
+    tries, open_ones = _tries(space, given), space.searched().keys() - given.keys()
+    everywhere = [text for text in space.broken(tries[0]) if all(text in space.broken(params) for params in tries)]
+    return [
+        f"{as_toml(text, 80)} of [constraints] is not met. Take other values, or allow it by --outside."
+        for text in everywhere
+        if not open_ones.intersection(parsed(text).names)
+    ]

@@ -12,6 +12,7 @@ and tells nothing about one of 6. Of any other trial each epoch is the end of on
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 from collections.abc import Mapping, Sequence
@@ -20,13 +21,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from search.choosing.comparable import over_all_epochs, over_no_epochs
 from search.choosing.designs import quasi_random
+from search.choosing.drawing import coordinates, draw
 from search.space.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -39,8 +41,8 @@ CANDIDATES = 500
 NEIGHBOURS = 50
 """... and how many around each of the best `BEST` trials."""
 BEST = 5
-NEAR = 0.1
-"""How far these lie from it: the standard deviation, in parts of a parameter's range; also the odds of a new choice."""
+OVERDRAWN = 8
+"""So many times as many are drawn at most, where constraints leave some out."""
 MOST_POINTS = 300
 """More observations are not fitted, since that takes their number cubed: the best half and the latest half remain."""
 SHARES = (1.0, 0.5, 0.25)
@@ -97,8 +99,11 @@ class CurveSampler(BaseSampler):
             pending = np.array([self._point(t.params, self._space.epochs_of(t.params)) for t in running])
             process = self._refitted(process, np.vstack([inputs, pending]), np.append(values, process.predict(pending)))
         best = sorted(range(len(seen)), key=lambda index: -means[index])[:BEST]
-        draws = [self._drawn({}) for _ in range(CANDIDATES)]
-        draws += [self._drawn(seen[index].params) for index in best for _ in range(NEIGHBOURS)]
+        draws = self._drawn({}, CANDIDATES)
+        for index in best:
+            draws += self._drawn(seen[index].params, NEIGHBOURS)
+        if not draws:
+            return {}
         if not self._space.study.repeats:
             tried = [t.params for t in trials]
             draws = [params for params in draws if params not in tried] or draws
@@ -113,9 +118,16 @@ class CurveSampler(BaseSampler):
         """A point of the sequence that the study begins with."""
         return self._start.sample_independent(study, trial, param_name, param_distribution)
 
-    def _drawn(self, near: Mapping[str, Any]) -> dict[str, Any]:
-        """A point of the space by chance: near to these params, as far as there are any, else anywhere."""
-        return self._space.params(lambda name: _draw(self._rng, self._distributions[name], near.get(name)))
+    def _drawn(self, near: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
+        """Points of the space by chance: near to these params, as far as there are any, else anywhere.
+
+        They are fewer than `count` where constraints leave out more than `OVERDRAWN` times as many.
+        """
+        tries = (
+            self._space.params(lambda name: draw(self._rng, self._distributions[name], near.get(name)))
+            for _ in range(OVERDRAWN * count)
+        )
+        return list(itertools.islice((params for params in tries if not self._space.broken(params)), count))
 
     def _observations(self, trials: Sequence[FrozenTrial], direction: StudyDirection) -> tuple[Floats, Floats]:
         """Points, and how good what was observed there is: the larger, the better, whatever the study's direction."""
@@ -187,57 +199,8 @@ class CurveSampler(BaseSampler):
             point.append(epochs / planned)
         for name, distribution in self._distributions.items():
             if name != self._epochs_name:
-                point += _coordinates(distribution, params.get(name))
+                point += coordinates(distribution, params.get(name))
         return np.array(point)
-
-
-def _draw(rng: np.random.Generator, distribution: BaseDistribution, near: Any) -> Any:
-    """A value by chance: about `NEAR` away from `near`, or anywhere if that is None."""
-    match distribution:
-        case CategoricalDistribution(choices=choices):
-            keep = near is not None and rng.random() > NEAR
-            return near if keep else choices[int(rng.integers(len(choices)))]
-        case IntDistribution(log=False, low=low, high=high, step=step):  # every whole number as likely
-            drawn = int(rng.integers((high - low) // step + 1)) * step + low
-            if near is None:
-                return drawn
-            moved = round(near + rng.standard_normal() * max(step, NEAR * (high - low)))
-            return low + step * round((min(high, max(low, moved)) - low) / step)
-        case IntDistribution():
-            return round(_draw_between(rng, distribution, near))
-        case FloatDistribution():
-            return _draw_between(rng, distribution, near)
-    raise TypeError(distribution)
-
-
-def _draw_between(rng: np.random.Generator, distribution: IntDistribution | FloatDistribution, near: Any) -> float:
-    low, high, step = distribution.low, distribution.high, distribution.step
-    share = float(rng.random())
-    if near is not None:
-        share = float(np.clip(_share(distribution, near) + NEAR * rng.standard_normal(), 0, 1))
-    value = low * (high / low) ** share if distribution.log else low + (high - low) * share
-    if step and not distribution.log:
-        value = low + step * round((value - low) / step)
-    return min(high, max(low, value))
-
-
-def _coordinates(distribution: BaseDistribution, value: Any) -> list[float]:
-    if isinstance(distribution, (IntDistribution, FloatDistribution)):
-        return [0.5 if value is None else _share(distribution, value)]
-    assert isinstance(distribution, CategoricalDistribution)  # noqa: S101 - for the type checker
-    choices: Sequence[Any] = distribution.choices
-    if all(isinstance(choice, (int, float)) for choice in choices):  # numbers have an order
-        return [0.5 if value is None else sorted(choices).index(value) / max(1, len(choices) - 1)]
-    return [1 / len(choices) if value is None else float(choice == value) for choice in choices]
-
-
-def _share(distribution: IntDistribution | FloatDistribution, value: float) -> float:
-    low, high = float(distribution.low), float(distribution.high)
-    if low == high:
-        return 0.5
-    if distribution.log:
-        return math.log(value / low) / math.log(high / low)
-    return (value - low) / (high - low)
 
 
 def _worst(seen: Floats) -> float:

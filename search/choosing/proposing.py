@@ -7,6 +7,10 @@ Values that were tried already are not trained again: the sampler is asked anew,
 has nothing else to say, the result of a complete trial with these values is taken over; where there is none (the
 others were pruned, failed or still run), they are trained. `repeats = true` in `[study]` trains whatever comes, and so
 do spaces in which nothing is searched, and values that somebody put into the queue.
+
+Values that the space's constraints leave out are not trained either. `gp`, `qmc` and `grid` know the constraints; `tpe`
+and `random` are asked anew in the same way, and if nothing allowed comes of it, the trial gets allowed values drawn by
+chance: of some, those nearest to what `tpe` said.
 """
 
 from __future__ import annotations
@@ -17,22 +21,23 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from model.config import TrainConfig
 from search.base.seeds import sampler_seed, training_seed
 from search.choosing.asking import asking, without_dust
+from search.choosing.drawing import allowed_near
 from search.choosing.samplers import build_sampler
 from search.space.own import OwnConfig
+from search.space.samplers import GridSpec
 from search.space.space import SearchSpace
 from studies.words import listed, one_line, settings
 
 LESSONS = ("diverged", "out-of-memory")
 """Kinds of failure that the same values would bring about again."""
 ATTEMPTS = 10
-"""How often the sampler is asked for values that were not tried yet."""
+"""How often the sampler is asked for values that are allowed and were not tried yet."""
 
 
 class StudyOfLessons(optuna.Study):
@@ -95,12 +100,21 @@ def propose(
     trials = storage.get_all_trials(study._study_id, deepcopy=False)
     begun = copy.deepcopy(storage.get_trial(trial_id))  # some storages hand out their own
     seed = _seed_of(begun, number, space)
-    given = bool(begun.params or begun.system_attrs.get("fixed_params"))
+    enqueued = begun.system_attrs.get("fixed_params", {})
+    fixed = begun.params.keys() | enqueued.keys()
+    given = bool(fixed)
     chosen: tuple[dict[str, Any], Proposal] | None = None
-    for attempt in range(ATTEMPTS):
+    rank = (False, False, False)
+    for attempt in range(ATTEMPTS + 1):
         sampler = sampler_of(space, number, sampler_seed(space.study.seed, number, attempt), attempt)
         try:
-            params = space.params(asking(sampler, study, copy.deepcopy(begun), distributions))
+            if chosen is None or attempt < ATTEMPTS:
+                params = space.params(asking(sampler, study, copy.deepcopy(begun), distributions))
+            elif rank[0] and (space.constraints is None or isinstance(space.sampler, GridSpec)):
+                break
+            else:  # the sampler has nothing that the constraints allow, or nothing new of it
+                tried = [] if space.study.repeats else [trial.params for trial in trials]
+                params = allowed_near(space, chosen[0], sampler_seed(space.study.seed, number, attempt), tried, fixed)
             config = space.config(params, seed)
         except ValueError as error:
             if given:
@@ -108,15 +122,15 @@ def propose(
             raise
         twins = [] if given or space.study.repeats else _twins(trials, number, params)
         complete = next((twin for twin in twins if twin.state == TrialState.COMPLETE), None)
-        if not twins or chosen is None or (complete and not chosen[1].twin):
-            chosen = params, Proposal(config, complete)
-        if not twins:
+        this = (not space.broken(params), not twins, complete is not None)
+        if chosen is None or this > rank:
+            chosen, rank = (params, Proposal(config, complete)), this
+        if (this[0] and not twins) or params.keys() <= fixed:
             break
     assert chosen is not None  # noqa: S101 - for the type checker
     params, proposal = chosen
-    enqueued = begun.system_attrs.get("fixed_params", {})
-    if not begun.params and enqueued != space.baseline_params():
-        proposal = replace(proposal, remark=_remark(enqueued, params, distributions))
+    if not begun.params and enqueued not in space.baseline_params():
+        proposal = replace(proposal, remark=_remark(space, enqueued, params))
     for name, param in params.items():
         if name not in begun.params:
             distribution = distributions[name]
@@ -124,18 +138,19 @@ def propose(
     return proposal
 
 
-def _remark(
-    enqueued: Mapping[str, Any], params: Mapping[str, Any], distributions: Mapping[str, BaseDistribution]
-) -> str:
+def _remark(space: SearchSpace, enqueued: Mapping[str, Any], params: Mapping[str, Any]) -> str:
     """That somebody enqueued the trial, and with what; empty if nobody did."""
     if not enqueued:
         return ""
+    distributions = space.distributions()
     unknown = sorted(enqueued.keys() - distributions.keys())
     known = {name: value for name, value in params.items() if name in enqueued}
     inner = {name: distributions[name].to_internal_repr(value) for name, value in known.items()}
     outside = [name for name in known if not distributions[name]._contains(inner[name])]
     told = f"somebody enqueued it with {settings(known) or 'no value'}: one trial more than were asked for"
     told += f"; {listed(outside)}: outside of the space, and trained all the same" if outside else ""
+    broken = listed(space.broken(params))
+    told += f"; left out by the constraints ({broken}), and trained all the same" if broken else ""
     return told + (f"; {one_line(listed(unknown))}: not searched, and passed over" if unknown else "")
 
 

@@ -73,7 +73,9 @@ def trials(
 @study_option
 @storage_options
 @click.option(
-    "--outside", is_flag=True, help="Allow values beyond the ranges of the space, if they can be trained with."
+    "--outside",
+    is_flag=True,
+    help="Allow values beyond the ranges or constraints of the space, if they can be trained with.",
 )
 def enqueue(values: tuple[str, ...], study: str | None, home: Path, storage: str | None, outside: bool) -> None:
     """Put a point that you know into a study's queue.

@@ -114,10 +114,12 @@ def space_toml(space: Mapping[str, Any]) -> str:
     Without hooks: a study stores none, and what somebody else has written there is not to be run.
     """
     lines: list[str] = []
-    for table, values in space.items():
-        if table == "hooks":
+    for name, given in space.items():
+        if name == "hooks":
             continue
-        lines += [f"[{table}]", *(f"{toml_key(key)} = {as_toml(_short(value))}" for key, value in values.items()), ""]
+        for table in given if isinstance(given, list) else [given]:
+            lines.append(f"[[{name}]]" if isinstance(given, list) else f"[{name}]")
+            lines += [*(f"{toml_key(key)} = {as_toml(_short(value))}" for key, value in table.items()), ""]
     return "\n".join(lines)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from model.config import HYPERPARAMETERS, DataSpec
 from search.base.mistakes import closest
 from search.base.toml import as_toml
+from search.space.constraints import ConstraintsSpec, mistaken
 from search.space.parameters import (
     DEFAULTS,
     DEPENDENT,
@@ -40,12 +41,16 @@ def disagreements(
     data: DataSpec | None,
     pruner: PrunerSpec | None,
     sampler: SamplerSpec | None,
-    baseline: Mapping[str, Value] | None,
+    baselines: Sequence[Mapping[str, Value]],
+    constraints: ConstraintsSpec | None,
 ) -> list[str]:
     """What is wrong between the tables, a sentence each, with its place in square brackets in front."""
     if parameters.circle:
         return [f"[space]: {', '.join(parameters.circle)} depend on each other in a circle, by when. Break it."]
-    return [
+    places = [
+        (f"baseline, item {n}" if len(baselines) > 1 else "baseline", each) for n, each in enumerate(baselines, 1)
+    ]
+    lines = [
         *_dependents_alone(parameters),
         *_conditions_never_met(parameters),
         *_warm_up_without_end(parameters),
@@ -53,8 +58,13 @@ def disagreements(
         *_rungs_without_epochs(parameters, pruner),
         *_margin_beyond_accuracies(parameters, pruner),
         *_grid_without_end(parameters, sampler),
-        *([] if baseline is None else _baseline_elsewhere(parameters, baseline)),
+        *(line for place, baseline in places for line in _baseline_elsewhere(parameters, baseline, place)),
+        *_baseline_twice(parameters, places),
     ]
+    if lines or constraints is None:  # what is asked of whole configurations waits until there are some
+        return lines
+    whole = {f"[{place}]": completed(baseline, parameters) for place, baseline in places}
+    return mistaken(constraints, parameters, sampler, whole)
 
 
 def completed(baseline: Mapping[str, Value], parameters: Parameters) -> dict[str, Value]:
@@ -195,9 +205,18 @@ def _grid_without_end(parameters: Parameters, sampler: SamplerSpec | None) -> li
     return []
 
 
-def _baseline_elsewhere(parameters: Parameters, baseline: Mapping[str, Value]) -> list[str]:
+def _baseline_twice(parameters: Parameters, places: Sequence[tuple[str, Mapping[str, Value]]]) -> list[str]:
+    whole = [completed(baseline, parameters) for _, baseline in places]
+    return [
+        f"[{place}]: is the same as item {whole.index(values) + 1}. Leave one of them out."
+        for index, ((place, _), values) in enumerate(zip(places, whole, strict=True))
+        if whole.index(values) < index
+    ]
+
+
+def _baseline_elsewhere(parameters: Parameters, baseline: Mapping[str, Value], place: str) -> list[str]:
     lines = [
-        f"[baseline.{name}]: is not in [space].{closest(name, list(parameters))}"
+        f"[{place}.{name}]: is not in [space].{closest(name, list(parameters))}"
         for name in baseline
         if name not in parameters and name not in parameters.ours
     ]
@@ -210,7 +229,7 @@ def _baseline_elsewhere(parameters: Parameters, baseline: Mapping[str, Value]) -
                 absent = True
                 if value is not None and above is not None and not isinstance(above, (Choices, Range)):
                     lines.append(
-                        f"[baseline.{name}]: belongs to {_one_of(parent, allowed)}, but the baseline's is "
+                        f"[{place}.{name}]: belongs to {_one_of(parent, allowed)}, but the baseline's is "
                         f"{as_toml(above)}. Leave it out."
                     )
         if absent:
@@ -219,10 +238,10 @@ def _baseline_elsewhere(parameters: Parameters, baseline: Mapping[str, Value]) -
         if inside is None:
             continue  # [space] lacks it, and is told so there
         if value is not None and not contains(inside, value):
-            lines.append(f"[baseline.{name}]: {_way_in(name, inside, value)}")
+            lines.append(f"[{place}.{name}]: {_way_in(name, inside, value)}")
         elif value is None and isinstance(inside, (Choices, Range)):
             example = inside.choices[0] if isinstance(inside, Choices) else inside.low
-            lines.append(f"[baseline]: {name} is missing, but is searched. Add it, e.g. {name} = {as_toml(example)}.")
+            lines.append(f"[{place}]: {name} is missing, but is searched. Add it, e.g. {name} = {as_toml(example)}.")
     return lines
 
 

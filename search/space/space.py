@@ -3,11 +3,12 @@
     space = load_space("quick")                  # a preset's name, or the path of a TOML file
     config = space.config(trial.params, seed=7)  # what this Optuna trial trains
 
-A file has seven tables: `[study]` name, seed, number of trials and other limits (see `space.budget`); `[data]` as in
+A file has eight tables: `[study]` name, seed, number of trials and other limits (see `space.budget`); `[data]` as in
 `model.config.DataSpec`; `[space]` with a fixed value, choices or a range for each hyperparameter (see
-`space.parameters`); `[sampler]` and `[pruner]` (see `space.samplers` and `space.pruners`); `[baseline]`, a
-configuration that is tried first and must be a point of the space: its fixed values may be left out; and `[hooks]`
-(see `space.hooks`), which alone is never stored with a study.
+`space.parameters`); `[sampler]` and `[pruner]` (see `space.samplers` and `space.pruners`); `[baseline]`, or
+several `[[baseline]]`, configurations that are tried first and must be points of the space: what it fixes may be left
+out; `[constraints]`, what of the space is left out (see `space.constraints`); and `[hooks]` (see `space.hooks`), which
+alone is never stored with a study.
 
 With a table `[model]` it searches a Keras network of one's own, and `[space]` may have what builds it as well: then it
 is a `NetworkSpace`. With a table `[train]` it searches training of one's own, on data of its own, and `[space]` has
@@ -23,15 +24,16 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, get_args
 
 from pydantic import (
     TypeAdapter,
     ValidationError,
+    ValidatorFunctionWrapHandler,
     field_validator,
     model_validator,
 )
@@ -41,6 +43,7 @@ from search.base.mistakes import InputError, closest, explain, read_toml, senten
 from search.base.toml import as_toml, with_tuples
 from search.space.agreement import completed, disagreements
 from search.space.budget import OwnStudySpec, StudySpec
+from search.space.constraints import ConstraintsSpec, points
 from search.space.hooks import HooksSpec
 from search.space.own import Direction, ModelSpec, OwnConfig, TrainSpec
 from search.space.parameters import (
@@ -85,19 +88,35 @@ class SearchSpace(Frozen):
     space: SpaceTable
     sampler: SamplerSpec = GpSpec()
     pruner: PrunerSpec = ReachSpec()
-    baseline: Baseline | None = None
+    baseline: tuple[Baseline, ...] | None = None
+    """One or more; the first is what is called the baseline of the study."""
+    constraints: ConstraintsSpec | None = None
     hooks: HooksSpec | None = None
     """Run on the host that was given the file, and no other: neither stored nor read from what is stored."""
+
+    _not_stored: ClassVar[set[str]] = {"hooks"}
 
     @field_validator("sampler", mode="before")
     @classmethod
     def _nothing_is_unpickled(cls, raw: object) -> object:
         return refuse_pickling(raw)
 
+    @field_validator("baseline", mode="wrap")
+    @classmethod
+    def _one_table_or_several(cls, raw: object, several: ValidatorFunctionWrapHandler) -> Any:
+        if raw is None or isinstance(raw, tuple):
+            return several(raw or None)
+        return (cls._baseline_kind().model_validate(raw, strict=True),)
+
+    @classmethod
+    def _baseline_kind(cls) -> Any:
+        several, _ = get_args(cls.model_fields["baseline"].annotation)
+        return get_args(several)[0]
+
     @model_validator(mode="after")
     def _tables_agree(self) -> Self:
-        baseline = None if self.baseline is None else self.baseline.given()
-        lines = self._disagreements(self.parameters(), self.data, self.pruner, self.sampler, baseline)
+        given = [each.given() for each in self.baseline or ()]
+        lines = self._disagreements(self.parameters(), self.data, self.pruner, self.sampler, given, self.constraints)
         if lines := self._more_disagreements() + lines:
             raise sentences(lines)
         return self
@@ -114,9 +133,10 @@ class SearchSpace(Frozen):
         data: DataSpec | None,
         pruner: PrunerSpec | None,
         sampler: SamplerSpec | None,
-        baseline: Mapping[str, Value] | None,
+        baselines: Sequence[Mapping[str, Value]],
+        constraints: ConstraintsSpec | None,
     ) -> list[str]:
-        return disagreements(parameters, data, pruner, sampler, baseline)
+        return disagreements(parameters, data, pruner, sampler, baselines, constraints)
 
     def __hash__(self) -> int:
         return hash(self.digest())
@@ -191,6 +211,16 @@ class SearchSpace(Frozen):
     def _config_of(self, values: Mapping[str, Any], seed: int) -> TrainConfig | OwnConfig:
         return TrainConfig(**values, seed=seed)
 
+    def broken(self, params: Mapping[str, Any]) -> list[str]:
+        """The constraints that a trial with these `params` does not meet. Raises KeyError as `config` does."""
+        return self.constraints.broken(self._chosen(params.__getitem__)[1]) if self.constraints else []
+
+    def allowed(self) -> Iterator[dict[str, Any]]:
+        """Params all over the space that meet the constraints, as far as a search without an end is not needed."""
+        for values in points(self.parameters()):
+            if self.constraints is None or not self.constraints.broken(values):
+                yield {name: encode(each, values[name]) for name, each in self.searched().items() if name in values}
+
     def _chosen(self, choose: Callable[[str], Any]) -> tuple[dict[str, Any], dict[str, Value]]:
         """What `choose` gave, and the values of all parameters that apply."""
         params: dict[str, Any] = {}
@@ -207,21 +237,25 @@ class SearchSpace(Frozen):
         return params, values
 
     def baseline_config(self, seed: int) -> TrainConfig | OwnConfig | None:
-        """The baseline with all its values, those the space fixes included."""
+        """The first baseline with all its values, those the space fixes included."""
         if self.baseline is None:
             return None
-        return self._config_of(completed(self.baseline.given(), self.parameters()), seed)
+        return self._config_of(completed(self.baseline[0].given(), self.parameters()), seed)
 
-    def baseline_params(self) -> dict[str, int | float | str] | None:
-        """The baseline's searched parameters, as `study.enqueue_trial` takes them; None if it has none."""
-        if self.baseline is None:
-            return None
-        values = completed(self.baseline.given(), self.parameters())
-        return {name: encode(each, values[name]) for name, each in self.searched().items() if name in values}
+    def baseline_params(self) -> list[dict[str, int | float | str]]:
+        """Each baseline's searched parameters, as `study.enqueue_trial` takes them, in the order of the file."""
+        return [
+            {name: encode(each, values[name]) for name, each in self.searched().items() if name in values}
+            for baseline in self.baseline or ()
+            for values in [completed(baseline.given(), self.parameters())]
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """The space as JSON holds it: stored with the study, and read back by workers that have no file."""
-        return self.model_dump(mode="json", exclude_none=True, exclude={"hooks"})
+        values = self.model_dump(mode="json", exclude_none=True, exclude=self._not_stored)
+        if len(values.get("baseline", ())) == 1:
+            (values["baseline"],) = values["baseline"]
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], called: str = "the stored space") -> SearchSpace:
@@ -312,7 +346,12 @@ class SearchSpace(Frozen):
                 data["validation_images"] = max(training // 5, classes)
         if fit_batches:
             left = training - (0 if own_validation else data["validation_images"])
-            _fit_batches(values["space"], values.get("baseline", {}), max(1, data.get("train_images", left)))
+            baselines = values.get("baseline", {})
+            _fit_batches(
+                values["space"],
+                baselines if isinstance(baselines, list) else [baselines],
+                max(1, data.get("train_images", left)),
+            )
         return self._changed(values, "command line", _OPTIONS)
 
     def with_data(self, data: DataSpec) -> SearchSpace:
@@ -329,7 +368,7 @@ def _counts(source: str) -> tuple[int, bool, int] | None:
     return counted(source)
 
 
-def _fit_batches(space: dict[str, Any], baseline: dict[str, Any], most: int) -> None:
+def _fit_batches(space: dict[str, Any], baselines: list[dict[str, Any]], most: int) -> None:
     """Have no batch of a space, as `to_dict` gives it, exceed `most` images."""
     power = 2 ** (most.bit_length() - 1)
     match space["batch_size"]:
@@ -345,8 +384,9 @@ def _fit_batches(space: dict[str, Any], baseline: dict[str, Any], most: int) -> 
             space["batch_size"] = largest_left = low if low == most else power
         case fixed:
             space["batch_size"] = largest_left = min(fixed, power)
-    if baseline.get("batch_size", 0) > largest_left:
-        baseline["batch_size"] = largest_left
+    for baseline in baselines:
+        if baseline.get("batch_size", 0) > largest_left:
+            baseline["batch_size"] = largest_left
 
 
 def fitted(asked: SearchSpace, now: SearchSpace, numbers: Mapping[str, int | None]) -> tuple[str, ...]:
@@ -359,7 +399,8 @@ def fitted(asked: SearchSpace, now: SearchSpace, numbers: Mapping[str, int | Non
     if now.space != asked.space:
         changed.append(f"batch_size is {as_toml(now.to_dict()['space']['batch_size'])}")
     if now.baseline != asked.baseline and now.baseline is not None:
-        changed.append(f"the baseline's is {now.baseline.given()['batch_size']}")
+        smaller = [str(each.given()["batch_size"]) for each in now.baseline if "batch_size" in each.given()]
+        changed.append(f"the baseline's is {listed(smaller)}")
     if not changed:
         return ()
     return (f"{now.data.source} has fewer images than the space asks for: {', '.join(changed)}",)
@@ -382,7 +423,8 @@ def differences(old: SearchSpace, new: SearchSpace) -> list[str]:
 
 
 def _flat(values: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, str], Any]:
-    return {(table, key): value for table, inside in values.items() for key, value in inside.items()}
+    tables = {table: enumerate(each, 1) if isinstance(each, list) else each.items() for table, each in values.items()}
+    return {(table, str(key)): value for table, inside in tables.items() for key, value in inside}
 
 
 class NetworkSpace(SearchSpace):
@@ -390,7 +432,7 @@ class NetworkSpace(SearchSpace):
 
     model: ModelSpec
     space: NetworkTable  # type: ignore[assignment]
-    baseline: NetworkBaseline | None = None  # type: ignore[assignment]
+    baseline: tuple[NetworkBaseline, ...] | None = None  # type: ignore[assignment]
 
     def _config_of(self, values: Mapping[str, Any], seed: int) -> TrainConfig:
         ours = {name: value for name, value in values.items() if name in NetworkTable.ours}
@@ -409,9 +451,11 @@ class OwnSpace(SearchSpace):
     study: OwnStudySpec
     train: TrainSpec
     space: OwnTable  # type: ignore[assignment]
-    baseline: OwnBaseline | None = None  # type: ignore[assignment]
+    baseline: tuple[OwnBaseline, ...] | None = None  # type: ignore[assignment]
 
     pruner: PrunerSpec = ReachSpec().for_metric(accuracy=False)
+
+    _not_stored: ClassVar[set[str]] = {"data", "hooks"}
 
     @field_validator("pruner")
     @classmethod
@@ -445,10 +489,11 @@ class OwnSpace(SearchSpace):
         data: DataSpec | None,
         pruner: PrunerSpec | None,
         sampler: SamplerSpec | None,
-        baseline: Mapping[str, Value] | None,
+        baselines: Sequence[Mapping[str, Value]],
+        constraints: ConstraintsSpec | None,
     ) -> list[str]:
         del data
-        return disagreements(parameters, None, pruner, sampler, baseline)
+        return disagreements(parameters, None, pruner, sampler, baselines, constraints)
 
     @property
     def trains_own(self) -> bool:
@@ -477,9 +522,6 @@ class OwnSpace(SearchSpace):
 
     def _config_of(self, values: Mapping[str, Any], seed: int) -> OwnConfig:
         return OwnConfig(params=dict(values), epochs=self.epochs_of(values), seed=seed)
-
-    def to_dict(self) -> dict[str, Any]:
-        return self.model_dump(mode="json", exclude_none=True, exclude={"data", "hooks"})
 
 
 def _counts_from_one(parameter: Parameter) -> bool:
@@ -577,6 +619,11 @@ def _disagreements_of_the_readable(
     data = DataSpec.model_validate(sound["data"], strict=True) if "data" in sound else None
     pruner = TypeAdapter(PrunerSpec).validate_python(sound["pruner"], strict=True) if "pruner" in sound else None
     sampler = TypeAdapter(SamplerSpec).validate_python(sound["sampler"], strict=True) if "sampler" in sound else None
-    baseline_kind: Any = kind.model_fields["baseline"].annotation.__args__[0]  # type: ignore[union-attr]
-    baseline = baseline_kind.model_validate(sound["baseline"], strict=True).given() if "baseline" in sound else None
-    return kind._disagreements(Parameters(entries, ours), data, pruner, sampler, baseline)
+    given = sound.get("baseline", ())
+    baselines = [
+        kind._baseline_kind().model_validate(each, strict=True).given()
+        for each in (given if isinstance(given, tuple) else (given,))
+    ]
+    whole = "constraints" in sound and not any(place[0] == "space" for place in wrong)
+    constraints = ConstraintsSpec.model_validate(sound["constraints"], strict=True) if whole else None
+    return kind._disagreements(Parameters(entries, ours), data, pruner, sampler, baselines, constraints)

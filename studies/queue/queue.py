@@ -130,10 +130,11 @@ class Queue:
         self.study_id = study_id
         self._uid = uid
 
-    def fill(self, total: int, baseline: Mapping[str, Any] | None = None) -> int:
+    def fill(self, total: int, first: Sequence[Mapping[str, Any]] = ()) -> int:
         """Put waiting trials in until the study has `total` of them, and return how many were added.
 
-        Trial 0 gets the values of `baseline`. If the study has `total` or more already, nothing is added.
+        The first trials get the values of `first`, in order. If the study has `total` or more already, nothing is
+        added.
         """
 
         def body(session: orm.Session) -> int:
@@ -152,9 +153,10 @@ class Queue:
             session.execute(sa.insert(TRIALS), rows)
             added = sa.select(TRIALS.c.trial_id).where(TRIALS.c.study_id == self.study_id, TRIALS.c.number >= start)
             session.execute(sa.delete(EPOCHS).where(EPOCHS.c.trial_id.in_(added)))  # as in `take`
-            if start == 0 and baseline:
-                first = session.scalars(added.where(TRIALS.c.number == 0)).one()
-                TRIAL_SYSTEM.write(session, first, {"fixed_params": dict(baseline)})
+            if start == 0:
+                ids = session.scalars(added.order_by(TRIALS.c.number).limit(len(first))).all()
+                for trial_id, params in zip(ids, first, strict=False):
+                    TRIAL_SYSTEM.write(session, trial_id, {"fixed_params": dict(params)})
             return len(rows)
 
         return self.storage.transaction(body)

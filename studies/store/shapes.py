@@ -131,10 +131,14 @@ def _is_parameter(value: Any) -> bool:
 
 
 def _is_space(value: Any) -> bool:
-    shapes: dict[str, Shape] = dict.fromkeys(("study", "data", "baseline", "sampler", "pruner"), _is_values)
+    shapes: dict[str, Shape] = dict.fromkeys(("study", "data", "sampler", "pruner"), _is_values)
+    shapes["baseline"] = lambda given: all(map(_is_values, given if isinstance(given, list) else [given]))
     shapes["space"] = lambda space: isinstance(space, dict) and all(map(_is_parameter, space.values()))
+    shapes["constraints"] = lambda table: _has(table, {"keep": _is_texts}, needs=("keep",))
     shapes |= {"train": _is_train, "model": lambda model: _has(model, {"network": is_text}, needs=("network",))}
-    return _has(value, shapes, needs=("space",)) and all(isinstance(table, dict) for table in value.values())
+    return _has(value, shapes, needs=("space",)) and all(
+        isinstance(table, dict) or name == "baseline" for name, table in value.items()
+    )
 
 
 def _is_train(value: Any) -> bool:

@@ -40,7 +40,7 @@ class KerasTuner:
         if hyperband:  # decides about epochs itself
             self._fixed["epochs"] = table.space.max_epochs
             searched.pop("epochs", None)
-        self._baseline = {k: v for k, v in (table.space.baseline_params() or {}).items() if k in searched}
+        self._baseline = {k: v for k, v in next(iter(table.space.baseline_params()), {}).items() if k in searched}
         self._oracle = getattr(keras_tuner.oracles, name)(
             keras_tuner.Objective(OBJECTIVE, "max"),
             seed=1 + seed * SEEDS_APART,  # 0 means a random one

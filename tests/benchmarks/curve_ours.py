@@ -34,7 +34,7 @@ class Ours:
         self._study = StudyOfLessons(
             made.study_name, storage, pruner=build_pruner(self._space.pruner, self._space.max_epochs)
         )
-        if baseline := self._space.baseline_params():
+        for baseline in self._space.baseline_params():
             self._study.enqueue_trial(baseline)
 
     def ask(self) -> Job:
@@ -76,7 +76,7 @@ class PlainOptuna:
             sampler=sampler or optuna.samplers.TPESampler(seed=seed),
             pruner=pruner or optuna.pruners.MedianPruner(),
         )
-        if baseline := self._space.baseline_params():
+        for baseline in self._space.baseline_params():
             self._study.enqueue_trial(baseline)
 
     def ask(self) -> Job:

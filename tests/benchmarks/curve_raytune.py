@@ -38,7 +38,9 @@ class RayTune:
             config["epochs"] = table.space.max_epochs
             searched.discard("epochs")
         self._fixed = {name: value for name, value in config.items() if name not in searched}
-        baseline = {name: value for name, value in (table.space.baseline_params() or {}).items() if name in searched}
+        baseline = {
+            name: value for name, value in next(iter(table.space.baseline_params()), {}).items() if name in searched
+        }
         self._search = OptunaSearch(points_to_evaluate=[baseline] if baseline else None, seed=seed)
         self._search.set_search_properties(METRIC, "max", config)
         self._scheduler = AsyncHyperBandScheduler(metric=METRIC, mode="max", max_t=table.space.max_epochs)
