@@ -6,15 +6,20 @@ import json
 import os
 import shutil
 import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from search.cli.main import main
-from search.space.space import load_space
+from search.space.own import Program
+from search.space.own_files import own_of
+from search.space.space import load_space, parse_space
 
-EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "docs" / "examples"
 COMPILER = shutil.which("cc")
 TORCH_PYTHON = os.environ.get("ALEXSEARCH_TEST_TORCH_PYTHON")
 
@@ -88,3 +93,16 @@ def test_pytorch_example_runs_in_its_own_interpreter(tmp_path: Path, monkeypatch
 def test_example_space_can_be_read_and_its_readme_types_it(space: Path) -> None:
     load_space(str(space))
     assert f"alexsearch run {space.name}" in (space.parent / "README.md").read_text(encoding="utf-8")
+
+
+def test_readme_shows_a_space_and_the_function_that_goes_with_it(tmp_path: Path) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    space = parse_space(tomllib.loads(text.split("```toml\n# my.toml\n")[1].split("```")[0]), "README.md")
+    mine, python = tmp_path / "mine", tmp_path / "torch-env" / "bin" / "python"
+    mine.mkdir()
+    (mine / "train.py").write_text(text.split("```python\n# train.py\n")[1].split("```")[0])
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    own = own_of(space, (mine,))
+    assert isinstance(own, Program)
+    assert own.function == "train"
