@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from plain_optuna import suggested
 from pydantic_core import PydanticUndefined
 
-from model.config import BEYOND, DataSpec, TrainConfig, beyond
+from model.config import BEYOND, DataSpec, Frozen, TrainConfig, beyond
 from search.base.mistakes import InputError
 from search.space.budget import StudySpec
 from search.space.hooks import HooksSpec
@@ -576,7 +576,7 @@ def test_document_names_every_key_of_every_table_with_its_default() -> None:
         if line.startswith("| `")
         for key in line.split(" | ")[0].split("`")[1::2]
     }
-    tables = {
+    tables: dict[str, list[type[Frozen]]] = {
         "[study]": [StudySpec],
         "[data]": [DataSpec],
         "[model]": [ModelSpec],
@@ -596,5 +596,5 @@ def test_document_names_every_key_of_every_table_with_its_default() -> None:
             told = rows[place].split(" | ")[1].strip("`")
             assert tomllib.loads(f"key = {told}")["key"] == field.default, place
     mentioned = {name for part in parts for name in part.splitlines()[0].split("`") if name.startswith("[")}
-    kinds = (SearchSpace, NetworkSpace, OwnSpace)
-    assert mentioned == {f"[{table}]" for kind in kinds for table in kind.model_fields}
+    spaces = (SearchSpace, NetworkSpace, OwnSpace)
+    assert mentioned == {f"[{table}]" for kind in spaces for table in kind.model_fields}
