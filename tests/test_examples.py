@@ -52,6 +52,9 @@ def worked_off(space: str, *options: str, trials: int = 2) -> float:
 def test_scikit_learn_example_recognises_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copied("scikit_learn", tmp_path, monkeypatch)
     assert worked_off("digits.toml", trials=1) > 0.8
+    (page,) = Path("runs").glob("*/retrain/*/index.html")
+    assert "final score" in page.read_text()
+    assert "<h2>Curves" not in page.read_text(), "it has no epochs"
 
 
 @pytest.mark.skipif(COMPILER is None, reason="there is no C compiler (cc)")
