@@ -167,6 +167,8 @@ def why(trial: FrozenTrial, shown: Callable[[float], str] = "{:.4f}".format) -> 
     stored = trial.user_attrs
     epochs, planned = stored.get("epochs_run"), stored.get("config", {}).get("epochs")
     match trial.state.name:
+        case "COMPLETE" if epochs == 1:
+            return "Trained to its end."  # it may be one without epochs
         case "COMPLETE":
             return f"Trained to its last epoch, the {ordinal(epochs)}." if epochs else "Trained to its last epoch."
         case "PRUNED":

@@ -17,6 +17,7 @@ from search.retraining.recipe import OwnRecipe, read_recipe
 from studies.record.catalog import find_study
 from studies.store.epochs import epoch_history
 from studies.store.opening import open_storage
+from studies.words import why
 
 TRAIN = """
 import math
@@ -216,6 +217,7 @@ def test_training_without_epochs_is_one_number(tmp_path: Path, monkeypatch: pyte
     assert isinstance(recipe, OwnRecipe)
     assert recipe.value == -((recipe.config.params["x"] - 2) ** 2)  # type: ignore[operator]
     assert recipe.config.epochs == 1
+    assert {why(trial) for trial in study.trials} == {"Trained to its end."}
 
 
 def test_images_do_not_go_with_it(tmp_path: Path) -> None:

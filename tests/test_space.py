@@ -14,10 +14,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_optuna import suggested
+from pydantic_core import PydanticUndefined
 
-from model.config import BEYOND, DataSpec, TrainConfig, beyond
+from model.config import BEYOND, DataSpec, Frozen, TrainConfig, beyond
 from search.base.mistakes import InputError
-from search.space.space import SearchSpace, differences, list_presets, load_space, parse_space
+from search.space.budget import StudySpec
+from search.space.hooks import HooksSpec
+from search.space.own import ModelSpec, TrainSpec
+from search.space.parameters import Choices, Fixed, Range
+from search.space.space import (
+    NetworkSpace,
+    OwnSpace,
+    SearchSpace,
+    differences,
+    list_presets,
+    load_space,
+    parse_space,
+)
+from search.space.tables import SpaceTable
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -552,3 +566,36 @@ def test_bundled_images_keep_the_files_split_where_it_fits(
     data = space.data.model_copy(update={"train_images": asked[0], "validation_images": asked[1]})
     over = space.with_data(data).over("synthetic").data
     assert (over.source, over.train_images, over.validation_images) == ("synthetic", *kept)
+
+
+def test_document_names_every_key_of_every_table_with_its_default() -> None:
+    parts = (Path(__file__).parents[1] / "docs" / "space-file.md").read_text(encoding="utf-8").split("\n## ")[1:]
+    rows = {
+        (part.split("`")[1], key): line
+        for part in parts
+        for line in part.splitlines()
+        if line.startswith("| `")
+        for key in line.split(" | ")[0].split("`")[1::2]
+    }
+    tables: dict[str, list[type[Frozen]]] = {
+        "[study]": [StudySpec],
+        "[data]": [DataSpec],
+        "[model]": [ModelSpec],
+        "[train]": [TrainSpec],
+        "[space]": [SpaceTable, Choices, Range, Fixed],
+        "[hooks]": [HooksSpec],
+    }
+    fields = {
+        (table, key): field
+        for table, kinds in tables.items()
+        for kind in kinds
+        for key, field in kind.model_fields.items()
+    }
+    assert rows.keys() == fields.keys()
+    for place, field in fields.items():
+        if field.default not in (PydanticUndefined, None):
+            told = rows[place].split(" | ")[1].strip("`")
+            assert tomllib.loads(f"key = {told}")["key"] == field.default, place
+    mentioned = {name for part in parts for name in part.splitlines()[0].split("`") if name.startswith("[")}
+    spaces = (SearchSpace, NetworkSpace, OwnSpace)
+    assert mentioned == {f"[{table}]" for kind in spaces for table in kind.model_fields}

@@ -51,14 +51,15 @@ OTHERS = "Name another with --study: `alexsearch studies` says which are ours."
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="alexsearch")
 def main() -> None:
-    """Search the hyperparameters of an AlexNet on CIFAR-10.
+    """Search the hyperparameters of your own training, or of an AlexNet on CIFAR-10.
 
     \b
-    alexsearch run quick                 search; run it again to continue
+    alexsearch run my.toml               search; run it again to continue
+    alexsearch run quick                 ... a preset, to see how it goes
     alexsearch dashboard                 look at it in a browser
     alexsearch best                      the best configuration found
     alexsearch export -o best.toml       ... as a file
-    alexsearch retrain best.toml         train it on all images and open the test set
+    alexsearch retrain best.toml         train it on everything and open the test set
     alexsearch verify                    compare the best few on fresh seeds first
     """
     os.umask(os.umask(0o077) | 0o077)  # what is written is for its owner: logs, databases, models

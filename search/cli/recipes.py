@@ -166,6 +166,9 @@ def retrain(
     matrix, and one page with all of it. Interrupted, it goes on where it was. The score is written to the recipe's
     study, where the database has it.
 
+    Of a training of your own it sets trial.final, which means: train on everything, and report the test's score. What
+    each seed saved is kept.
+
     With --epochs, a recipe of a short search is trained long: the epochs of its steps and of its warm-up are scaled
     alike, cosine and linear reach over all. Its folder ends in -N-epochs, and its score is kept apart.
 

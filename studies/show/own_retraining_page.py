@@ -26,7 +26,8 @@ MOST_FIGURES = 12
 def own_retraining_page(document: Document) -> str:
     """The page of one retraining, as HTML."""
     names = list(dict.fromkeys(name for seed in document["seeds"] for row in seed["history"] for name in row))
-    drawn = [name for name in names if name not in ("epoch", "seconds")][:MOST_FIGURES]
+    has_epochs = any(len(seed["history"]) > 1 for seed in document["seeds"])
+    drawn = [name for name in names if name not in ("epoch", "seconds")][:MOST_FIGURES] if has_epochs else []
     figures = {f"curve-{index}": _figure(document, name) for index, name in enumerate(drawn)}
     return render(
         "own_retraining.html",
