@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 from textwrap import dedent, indent
 
+import optuna
 import psutil
 import pytest
 from click.testing import CliRunner
@@ -266,6 +267,23 @@ def test_ctrl_c_gives_the_trial_back_and_the_next_run_goes_on(tmp_path: Path) ->
     assert (waiting.state.name, sorted(waiting.intermediate_values)) == ("WAITING", [1, 2])
     assert "after epoch 2" in runs.run()
     runs.whole()
+
+
+def test_trial_that_another_program_has_asked_for_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.run.host.available_cores", lambda: 1)
+    runs = Runs(tmp_path, GOOD)
+    runs.run("--trials", "1")
+    storage = open_storage(runs.storage)
+    optuna.load_study(study_name="s", storage=storage).ask()
+    storage.engine.dispose()
+    output = runs.run("--workers", "2")
+    assert "2 workers share 1 core: they take turns" in output
+    assert "4 of 4 settled" not in output
+    assert "3 of 4 settled: 3 complete; 1 running" in output
+    assert "trial 1 of this study was taken by another program (Optuna's study.ask) and is running there" in output
+    assert [trial.state.name for trial in runs.trials()] == ["COMPLETE", "RUNNING", "COMPLETE", "COMPLETE"]
 
 
 @pytest.mark.slow

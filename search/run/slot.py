@@ -114,7 +114,7 @@ class Slot:
         self._failed_starts = 0
 
     def run(self) -> None:
-        """Work until every trial of the study is settled, or until told to stop."""
+        """Work until every trial of the study is settled or another program's, or until told to stop."""
         work = self._work
         try:
             while not work.stopping.is_set():
@@ -128,7 +128,7 @@ class Slot:
                     self._run_trial(taken)
                     if self._child and self._child.outgrown():
                         self._drop_child()
-                elif (counts := work.queue.counts()).settled == counts.budget or work.queue.stop_requested():
+                elif self._is_over():
                     break
                 else:  # a trial that another slot runs may yet come back, or has come back since we asked
                     work.stopping.wait(IDLE_SECONDS)
@@ -136,6 +136,12 @@ class Slot:
             if self._child:
                 self._child.kill()
             work.queue.leave(self.slot_id)
+
+    def _is_over(self) -> bool:
+        """Whether no trial is left for us: all are settled or another program's, or the study is to stop."""
+        queue = self._work.queue
+        counts = queue.counts()
+        return counts.settled == counts.budget or bool(queue.stop_requested() or queue.elsewhere())
 
     def _run_trial(self, taken: Taken) -> None:
         work = self._work
