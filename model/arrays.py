@@ -125,6 +125,18 @@ def factor_of(images: Array, name: str) -> int:
     return 255 if images.dtype.kind == "f" and highest <= 1 else 1
 
 
+def checked_factor(images: Array, name: str, factor: int | None) -> int:
+    """What `images` are multiplied by where the training images are multiplied by `factor`; None if they do not say.
+
+    Raises:
+        DataError: its numbers can't be pixels, or not where the training images are what they are.
+    """
+    own = factor_of(images, name)
+    if factor == 255 and images.dtype.kind == "f" and own == 1 and images.size:
+        raise DataError(f"{name} goes up to {images.max():g}, but the training images go from 0 to 1. Save both alike.")
+    return own if factor is None or (images.dtype.kind != "f" and factor == 255) else factor
+
+
 def to_images(
     images: Array, name: str, factor: int, shape: Shape = IMAGE_SHAPE
 ) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]]:
@@ -136,11 +148,7 @@ def to_images(
     wanted = resolved(shape, layout.shape)
     if images.dtype == np.uint8 and images.shape[1:] == wanted:
         return np.ascontiguousarray(images).astype(np.uint8, copy=False), ()
-    if factor == 255 and images.dtype.kind == "f" and factor_of(images, name) == 1 and images.size:
-        raise DataError(f"{name} goes up to {images.max():g}, but the training images go from 0 to 1. Save both alike.")
-    if images.dtype.kind != "f" and factor == 255:
-        factor = factor_of(images, name)
-    factor_of(images, name)
+    factor = checked_factor(images, name, factor)
     done = np.empty((len(images), *wanted), np.uint8)
     step = max(1, _CHUNK_BYTES // (8 * max(1, images[:1].size)))
     for start in range(0, len(images), step):

@@ -55,8 +55,8 @@ def load_training(
     """The training images of a source, those to be held out among them, and its own validation set if it has one.
 
     `cache` is a folder for what is decoded once. The images are brought to `shape`; the validation set, where that
-    leaves anything open, to what the training images have. Of the test set, labels and headers are looked at, so that
-    one that can't be used is told before a search; its images stay closed.
+    leaves anything open, to what the training images have. Of the test set, labels, headers and the range of its
+    numbers are looked at, so that one that can't be used is told before a search; nothing is decided by it.
 
     Raises:
         DownloadError: the images would have to be downloaded and can't be.

@@ -1,7 +1,8 @@
 """`.npz` files: which array is what, and how much may be read of it.
 
 Every array is judged by its header first: what it claims to hold must be there, and must fit into the memory, before
-any of it is taken. Nothing is unpickled. Of the test set, training looks at labels and headers alone.
+any of it is taken. Nothing is unpickled. Of the test set, training looks at labels, headers and whether the numbers can
+be pixels: that decides nothing, and who searches for hours must not learn of it in the end.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
-from model.arrays import Array, Labelling, decoded_texts, factor_of, labelling_of, layout_of, to_images
+from model.arrays import Array, Labelling, checked_factor, decoded_texts, factor_of, labelling_of, layout_of, to_images
 from model.config import DataError
 from model.images import IMAGE_SHAPE, ImageSet, Shape, no_test_set
 from model.kept import Part
@@ -163,7 +164,8 @@ class _File:
             validation, _ = self._set(pairs["validation"], labelling, (height, width, channels), factor)
             notes += [note for note in validation.notes if note not in notes]
         if "test" in pairs:
-            labels = self._test_labels(pairs["test"], labelling)
+            is_float = self.header(pairs["train"].images).dtype.kind == "f"
+            labels = self._usable_test_labels(pairs["test"], labelling, factor if is_float else None)
             absent = [name for number, name in enumerate(labelling.class_names) if number not in labels]
             if absent:
                 notes.append(f"the test set has no image of {', '.join(absent[:10])}")
@@ -206,11 +208,19 @@ class _File:
         pixels, notes = to_images(images, pair.images, factor, shape)
         return ImageSet(pixels, labels, labelling.class_names, notes), factor
 
-    def _test_labels(self, pair: Pair, labelling: Labelling) -> set[int]:
+    def _usable_test_labels(self, pair: Pair, labelling: Labelling, factor: int | None) -> set[int]:
+        """Those of the test set; `factor` is that of training images that are fractions, or may be.
+
+        Raises:
+            DataError: it can't be used.
+        """
         try:
-            return set(self._fitting_labels(pair, labelling).tolist())
+            labels = set(self._fitting_labels(pair, labelling).tolist())
+            if self.header(pair.images).dtype != np.uint8:  # of which all can be pixels
+                checked_factor(self.array(pair.images), pair.images, factor)
         except DataError as error:
             raise DataError(f"the test set can't be used: {error}") from error
+        return labels
 
     def _fitting_labels(self, pair: Pair, labelling: Labelling) -> npt.NDArray[np.int32]:
         """The labels of a part, the header of its images being all that is looked at of those."""

@@ -32,6 +32,15 @@ def test_workers_killed_at_random_leave_an_exact_budget(tmp_path: Path, database
 
 @pytest.mark.slow
 @pytest.mark.parametrize("database_url", ["sqlite", "postgres"], indirect=True)
+def test_runs_of_a_function_lose_nothing_where_they_and_its_processes_are_killed(
+    tmp_path: Path, database_url: str
+) -> None:
+    figures = hold(load.own(tmp_path / "load", database_url, kills=4, workers=2, epochs=5))
+    assert figures["workers killed"] + figures["training processes killed"] == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("database_url", ["sqlite", "postgres"], indirect=True)
 def test_large_study_is_measured(tmp_path: Path, database_url: str) -> None:
     figures = hold(load.large(tmp_path / "load", database_url, trials=300, settled=200, takes=2))
     assert figures["take and ask, p50, s"] > 0

@@ -173,6 +173,9 @@ def test_what_no_rule_fits_is_refused_with_a_message_of_its_own(change: Change, 
         ("x_test", lambda x: x.astype(complex), "x_test is complex128"),
         ("x_test", lambda x: x[..., :2], "no axis has the 3 or 1 channels"),
         ("x_test", lambda x: np.array(list(x), dtype=object), "x_test holds Python objects"),
+        ("x_test", lambda x: x / 127.5 - 1, "x_test goes from -1 to .*, but pixels must go from 0 to 255"),
+        ("x_test", lambda x: x.astype(np.int16) * 3, "x_test goes from 0 to 381, but pixels must go from 0 to 255"),
+        ("x_test", lambda x: np.full(x.shape, np.nan), "x_test has values that are not numbers"),
         ("y_test", lambda y: y + 0.5, "y_test has fractions"),
         ("y_test", lambda y: y.astype(str), "y_test is text, but the training labels are numbers"),
         ("y_test", lambda y: np.eye(4)[y], "y_test has 4 columns, but there are 3 classes"),
@@ -195,8 +198,9 @@ def test_fractions_are_told_by_the_training_images_alone(tmp_path: Path) -> None
     assert load_test(written(tmp_path, content), tmp_path).images.max() == 1
     content["x_train"] /= 255
     content["x_test"] *= 200
-    with pytest.raises(DataError, match="x_test goes up to 200, but the training images go from 0 to 1"):
-        load_test(written(tmp_path, content), tmp_path)
+    for load in (load_test, load_training):
+        with pytest.raises(DataError, match="x_test goes up to 200, but the training images go from 0 to 1"):
+            load(written(tmp_path, content), tmp_path)
 
 
 # Validation sets and missing test sets

@@ -237,7 +237,7 @@ def test_two_trials_that_crash_alike_before_any_epoch_stop_the_run_and_are_not_b
     log.parent.mkdir(parents=True)
     log.write_text("TensorFlow greets\nValueError: no such floatx\n")
     alike = ["training process ended with code 1, see a.log", "training process ended with code 1, see b.log"]
-    with pytest.raises(RunError, match=r"trials 0 and 1 .* crashed alike .*code 1.*\n.*\n  ValueError: no such floatx"):
+    with pytest.raises(RunError, match=r"trials 0 and 1 .* failed alike .*code 1.*\n.*\n  ValueError: no such floatx"):
         crashes(work, *alike)
     counts = work.queue.counts()
     assert (counts.waiting, counts.failed, counts.retried) == (4, 0, 0)
@@ -248,7 +248,7 @@ def test_two_trials_that_meet_the_same_error_before_any_epoch_stop_the_run(work:
     work.queue.fill(2)
     shapes = ("TypeError('no [32, 10] in float16')", "TypeError('no [64, 10] in float16')")
     errors = [Failure(kind="error", text=text) for text in shapes]
-    with pytest.raises(RunError, match=r"crashed alike before their first epoch \(TypeError"):
+    with pytest.raises(RunError, match=r"failed alike before their first epoch \(TypeError"):
         run_of(work, *([Failed(trial=n, failure=error, retry=True)] for n, error in enumerate(errors)))
     assert (work.queue.counts().waiting, work.queue.counts().retried) == (2, 0)
 

@@ -486,6 +486,15 @@ def test_a_damaged_stored_space_is_told() -> None:
         SearchSpace.from_dict(values)
 
 
+def test_parameter_without_a_value_in_a_stored_space_is_one_line() -> None:
+    values = space_of().to_dict()
+    values["space"]["epochs"] = None
+    del values["baseline"]
+    with pytest.raises(InputError) as told:
+        SearchSpace.from_dict(values)
+    assert str(told.value) == "the stored space [space]: epochs must have a value, but is None."
+
+
 def test_name_trials_and_path_of_the_data_are_no_differences_and_all_else_is() -> None:
     old = space_of()
     same = old.with_overrides(name="other", trials=99, source="digits")

@@ -170,6 +170,8 @@ def _findings_of(details: ErrorDetails, model: type[BaseModel]) -> list[Finding]
             table, name = place.keys, ""
         case "value_error":
             clause = f"{context['error']}{shown}"
+        case _ if kind in _TYPES and details["input"] is None:
+            clause, is_type = "must have a value, but is None.", True
         case _ if kind in _TYPES:
             clause, is_type = f"must be {_TYPES[kind]}{shown}", kind != "finite_number"
         case _:
@@ -192,10 +194,12 @@ def _without_lesser_branches(found: Sequence[Finding]) -> list[Finding]:
         rivals = [other for other in found if finding.is_type and other is not finding and _same(finding, other)]
         if any(not other.is_type or len(other.keys) > len(finding.keys) for other in rivals):
             continue
-        if rivals and rivals[0] in result:
-            first = result.index(rivals[0])
-            kind = finding.clause.removeprefix("must be ").split(", but is ")[0]
-            result[first] = replace(rivals[0], clause=rivals[0].clause.replace(", but is ", f" or {kind}, but is ", 1))
+        before = [index for index, kept in enumerate(result) if kept.is_type and kept.keys == finding.keys]
+        if rivals and before:
+            kinds, but, value = result[before[0]].clause.partition(", but is ")
+            kind = finding.clause.removeprefix("must be ").partition(but)[0]
+            if kind not in kinds.removeprefix("must be ").split(" or "):
+                result[before[0]] = replace(finding, clause=f"{kinds} or {kind}{but}{value}")
             continue
         result.append(finding)
     return result

@@ -1,4 +1,4 @@
-"""Crashes that are no trial's fault: trials with different values crash alike before their run has done an epoch."""
+"""Failures that are no trial's fault: trials with different values fail alike before their run has done an epoch."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ LAST_LINES = 5
 
 @dataclass(frozen=True)
 class Crash:
-    """A training that crashed."""
+    """A training that crashed, or failed by an error of its own."""
 
     taken: Taken
     config: TrainConfig | OwnConfig
     failure: Failure
+    final: bool = False
+    """It has failed for good, for trying again does not help, as where a function reports nothing."""
 
     def like(self, other: Crash) -> bool:
         """Whether the two failed in the same words, their numbers and logs aside, with different values."""
@@ -66,8 +68,8 @@ def told_alike(first: Crash, second: Crash, log: Path) -> str:
     numbers = listed([str(number) for number in sorted((first.taken.number, second.taken.number))], "and")
     what = second.failure.text.partition(", see ")[0]
     return (
-        f"trials {numbers} have different values and crashed alike before their first epoch ({one_line(what)}): no "
-        f"trial's fault. Both are back in the queue, and these crashes do not count. {_last_words(log)}"
+        f"trials {numbers} have different values and failed alike before their first epoch ({one_line(what)}): no "
+        f"trial's fault. Both are back in the queue, and these failures do not count. {_last_words(log)}"
     )
 
 

@@ -40,6 +40,7 @@ from studies.queue.undertaker import BEAT_SECONDS, Undertaker
 from studies.record.catalog import StudyRecord, all_studies
 from studies.show.notes import refresh_notes
 from studies.store.cache import StartedTrials
+from studies.words import listed
 
 STOP_SECONDS = 20.0
 """How long the slots may take to give their trials back before the run ends without them."""
@@ -87,7 +88,7 @@ def run_search(request: RunRequest, view: View, stopping: threading.Event) -> Ru
         counts=run.queue.counts(),
         seconds=time.monotonic() - started,
         interrupted=stopping.is_set(),
-        notes=prepared.notes,
+        notes=(*prepared.notes, *_elsewhere(run.queue.elsewhere())),
         timed_out=run.timeout.is_over,
         limit=run.queue.stopped_by(),
     )
@@ -101,6 +102,21 @@ def _nothing_left(request: RunRequest, study: StudyRecord) -> RunOutcome | None:
     if limit or (not request.add and is_done(request, study)):
         return RunOutcome(study, queue.counts(), 0.0, interrupted=False, limit=limit)
     return None
+
+
+def _elsewhere(numbers: list[int]) -> list[str]:
+    """What is said of running trials that no worker of ours has."""
+    if not numbers:
+        return []
+    some = [str(number) for number in numbers[:10]]
+    trials = listed([*some, f"{len(numbers) - 10:,} more"] if len(numbers) > 10 else some)
+    trial, was, are, results = (
+        ("trial", "was", "is", "its result") if len(numbers) == 1 else ("trials", "were", "are", "their results")
+    )
+    return [
+        f"{trial} {trials} of this study {was} taken by another program (Optuna's study.ask) and {are} running there: "
+        f"not waited for. That program tells {results}, or you do in the dashboard (--allow-edits)."
+    ]
 
 
 class Timeout:

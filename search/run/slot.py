@@ -9,7 +9,7 @@ A slot is a thread that waits on a pipe and the database. What can happen to a t
     diverged, out of memory       FAIL for good with the reason: the same configuration would fail again
     child killed, hung, crashed   back into the queue, one crash more; FAIL for good after `queue.RETRIES`,
                                   as where the kernel killed it for want of memory
-    two crash alike, see          both back into the queue, uncounted, and the run ends: what surrounds it is at fault,
+    two fail alike, see           both back into the queue, uncounted, and the run ends: what surrounds it is at fault,
     `search.run.crashes`          no trial
     the slot is told to stop      back into the queue; its checkpoint stays
     somebody else has it now      nothing: the slot lets go of it
@@ -51,7 +51,7 @@ from search.run.events import (
 from search.run.request import RunError
 from search.space.own import OwnConfig, OwnEpoch, Program
 from search.space.space import SearchSpace
-from search.training.child import ChildError, Process, Start, StartError, heard
+from search.training.child import ChildError, Process, RefusedError, Start, StartError, heard
 from search.training.messages import (
     Epoch,
     Failed,
@@ -114,7 +114,7 @@ class Slot:
         self._failed_starts = 0
 
     def run(self) -> None:
-        """Work until every trial of the study is settled, or until told to stop."""
+        """Work until every trial of the study is settled or another program's, or until told to stop."""
         work = self._work
         try:
             while not work.stopping.is_set():
@@ -128,7 +128,7 @@ class Slot:
                     self._run_trial(taken)
                     if self._child and self._child.outgrown():
                         self._drop_child()
-                elif (counts := work.queue.counts()).settled == counts.budget or work.queue.stop_requested():
+                elif self._is_over():
                     break
                 else:  # a trial that another slot runs may yet come back, or has come back since we asked
                     work.stopping.wait(IDLE_SECONDS)
@@ -136,6 +136,12 @@ class Slot:
             if self._child:
                 self._child.kill()
             work.queue.leave(self.slot_id)
+
+    def _is_over(self) -> bool:
+        """Whether no trial is left for us: all are settled or another program's, or the study is to stop."""
+        queue = self._work.queue
+        counts = queue.counts()
+        return counts.settled == counts.budget or bool(queue.stop_requested() or queue.elsewhere())
 
     def _run_trial(self, taken: Taken) -> None:
         work = self._work
@@ -166,7 +172,13 @@ class Slot:
             work = self._work
             log_file = work.home.log(work.study_name, self.place.name)
             self._child = work.start(self.place, work.data, work.home.data, log_file, own=work.own)
-            ready = self._child.wait_ready(work.stopping)
+            try:
+                ready = self._child.wait_ready(work.stopping)
+            except RefusedError as refused:  # it was not at the run's start
+                raise RunError(
+                    f"{refused}. It was not so when this run began, which ends now. The study is whole: mend this, and "
+                    "run it again."
+                ) from None
             if ready is None:
                 return None
             self.accept(ready)
@@ -328,6 +340,8 @@ class Slot:
             self._drop_child()
             self._crashed(taken, message.failure, training.config)
             return
+        if message.failure.kind == "error":
+            self._blame_none(Crash(taken, training.config, message.failure, final=True))
         if self._fail(taken, message.failure, training.cost()):
             self._work.home.forget(training.checkpoints)
         if message.failure.kind == "out-of-memory":
@@ -343,12 +357,8 @@ class Slot:
         return True
 
     def _crashed(self, taken: Taken, failure: Failure, config: TrainConfig | OwnConfig | None) -> None:
-        work = self._work
-        crash = config and Crash(taken, config, failure)
-        if crash and (before := work.crashes.alike_before(crash)):
-            work.queue.give_back(self.slot_id, taken.trial_id, crashed=False, reason=failure.text)
-            work.queue.uncount(before.taken.trial_id, before.taken.attempt)
-            raise RunError(told_alike(before, crash, work.home.log(work.study_name, self.place.name)))
+        if config:
+            self._blame_none(Crash(taken, config, failure))
         crashes = taken.attempt + 1
         if not self._work.queue.give_back(
             self.slot_id, taken.trial_id, crashed=True, failure=failure.kind, reason=failure.text
@@ -358,6 +368,17 @@ class Slot:
             self._tell(taken, FailedForGood(failure_in_words(failure.kind, failure.text, crashes)))
         else:
             self._tell(taken, Retried(failure, crashes))
+
+    def _blame_none(self, crash: Crash) -> None:
+        """Raise RunError, both trials back in the queue, if another one failed alike before any epoch was done."""
+        work = self._work
+        if before := work.crashes.alike_before(crash):
+            work.queue.give_back(self.slot_id, crash.taken.trial_id, crashed=False, reason=crash.failure.text)
+            if before.final:
+                work.queue.retry([before.taken.number])
+            else:
+                work.queue.uncount(before.taken.trial_id, before.taken.attempt)
+            raise RunError(told_alike(before, crash, work.home.log(work.study_name, self.place.name)))
 
     def _lost(self, taken: Taken) -> None:
         self._work.queue.give_back(self.slot_id, taken.trial_id, crashed=False)

@@ -416,6 +416,25 @@ class Queue:
 
         return self.storage.read(body)
 
+    def elsewhere(self) -> list[int]:
+        """The numbers of the running trials, if no trial waits and no slot has any of them.
+
+        Another program has asked for them (Optuna's `study.ask`): they never come back to us. Else empty.
+        """
+
+        def body(session: orm.Session) -> list[int]:
+            left = (
+                sa.select(TRIALS.c.number, TRIALS.c.state, SLOTS.c.slot_id)
+                .join(SLOTS, SLOTS.c.trial_id == TRIALS.c.trial_id, isouter=True)
+                .where(TRIALS.c.study_id == self.study_id, TRIALS.c.state.in_([TrialState.WAITING, TrialState.RUNNING]))
+                .order_by(TRIALS.c.number)
+            )
+            rows = session.execute(left).all()
+            ours = any(row.state == TrialState.WAITING or row.slot_id is not None for row in rows)
+            return [] if ours else [row.number for row in rows]
+
+        return self.storage.read(body)
+
     def slots(self) -> list[SlotStatus]:
         """The slots of the study, by host and process."""
 

@@ -3,6 +3,7 @@
     python tests/benchmarks/load.py sqlite --minutes 10      16 workers on one SQLite file, 20 reports a trial
     python tests/benchmarks/load.py postgres --minutes 5     64 workers on a server with max_connections = 100
     python tests/benchmarks/load.py kill                     200 random `kill -9` on each database
+    python tests/benchmarks/load.py own                      the same of real runs of a function, and of its processes
     python tests/benchmarks/load.py large                    a study of 10,000 trials: take, ask, `alexsearch status`
     python tests/benchmarks/load.py outage --seconds 60      Postgres away for a minute under a run
 
@@ -41,6 +42,8 @@ from studies.store.tables import REPORTS as REPORT_ROWS
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from fleet import Fleet, Verdict, judge
 from null_worker import Orders, space_of
+from own_fleet import OwnFleet
+from own_fleet import judge as judge_own
 from postgres_server import PostgresServer
 from study_maker import DATA
 
@@ -169,6 +172,36 @@ def kill(orders: Orders, kills: int = 200, workers: int = 6) -> list[Figure]:
         Figure("runs repeated after a kill", verdict.attempts),
         Figure("trials failed for good (killed four times)", failed),
         *soundness(verdict),
+    ]
+
+
+def own(folder: Path, url: str = "", kills: int = 200, workers: int = 4, epochs: int = 10) -> list[Figure]:
+    """`kill -9` real workers and the processes of a real function at random moments, then settle what is left."""
+    url = url or f"sqlite:///{folder / 'study.db'}"
+    fleet = OwnFleet(folder, url, trials=2 * kills, epochs=epochs)
+    try:
+        killed = fleet.kill_at_random(kills, workers, random.Random(kills))
+        fleet.finish(3600)
+        verdict = judge_own(fleet)
+    finally:
+        fleet.close()
+    wrong = {
+        "trials too many, too few or not settled": verdict.budget,
+        "reports lost": verdict.lost,
+        "trials trained by two, epochs trained again": verdict.twice,
+        "processes and slots left": verdict.left,
+        "errors of a worker": verdict.errors,
+    }
+    for text in [text for texts in wrong.values() for text in texts][:20]:
+        print(f"  {text}", file=sys.stderr)
+    return [
+        Figure("workers killed", killed["workers"]),
+        Figure("training processes killed", killed["training processes"]),
+        Figure("trials", 2 * kills),
+        Figure("epochs reported", verdict.reports),
+        Figure("runs repeated after a kill", verdict.attempts),
+        Figure("trials failed for good (killed four times)", verdict.states.get("fail", 0)),
+        *(Figure(name, len(texts), 0) for name, texts in wrong.items()),
     ]
 
 
@@ -304,7 +337,7 @@ def both(folder: Path, load: Callable[[Path, str], list[Figure]]) -> dict[str, l
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("load", choices=["sqlite", "postgres", "kill", "large", "outage"])
+    parser.add_argument("load", choices=["sqlite", "postgres", "kill", "own", "large", "outage"])
     parser.add_argument("--minutes", type=float, default=10.0, help="of the loads sqlite and postgres")
     parser.add_argument("--workers", type=int, help="processes at a time")
     parser.add_argument("--kills", type=int, default=200)
@@ -323,6 +356,8 @@ def main() -> None:
             case "kill":
                 orders = {"trials": 1, "epochs": 1}
                 found = both(folder, lambda at, url: kill(orders_for(at, url, **orders), asked.kills, **workers))
+            case "own":
+                found = both(folder, lambda at, url: own(at, url, asked.kills, **workers))
             case "large":
                 found = both(folder, lambda at, url: large(at, url, settled=asked.settled))
             case _:
