@@ -91,7 +91,7 @@ def _conditions_never_met(parameters: Parameters) -> list[str]:
             if DEPENDENT.get(name, ("",))[0] == parent and name in parameters.ours and allowed:
                 continue  # told by the field's own rule
             if parent not in parameters:
-                if parent not in parameters.ours:
+                if parent not in parameters.ours | parameters.unread:
                     known = closest(parent, [other for other in parameters if other != name])
                     lines.append(f"[space.{name}]: when names {parent}, which is not in [space].{known}")
                 continue

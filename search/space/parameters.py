@@ -133,10 +133,12 @@ class Parameters(dict[str, "Parameter | None"]):
     conditions: Mapping[str, Condition]
     """Of those that don't always exist."""
 
-    def __init__(self, entries: Mapping[str, Parameter | Fixed | None], ours: Iterable[str] = NAMES) -> None:
-        """`ours` are the names that mean hyperparameters of `TrainConfig`; those that a file could not tell are left
-        out of `entries` by the caller."""
-        self.ours = frozenset(ours)
+    def __init__(
+        self, entries: Mapping[str, Parameter | Fixed | None], ours: Iterable[str] = NAMES, unread: Iterable[str] = ()
+    ) -> None:
+        """`ours` are the names that mean hyperparameters of `TrainConfig`; what could not be read of a file is left out
+        of `entries`, and is among `unread`."""
+        self.ours, self.unread = frozenset(ours), frozenset(unread)
         self.conditions = {name: met for name, entry in entries.items() if (met := self._condition(name, entry))}
         unwrapped = {name: entry.value if isinstance(entry, Fixed) else entry for name, entry in entries.items()}
         super().__init__((name, unwrapped[name]) for name in self._ordered(unwrapped))

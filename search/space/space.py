@@ -626,4 +626,6 @@ def _disagreements_of_the_readable(
     ]
     whole = "constraints" in sound and not any(place[0] == "space" for place in wrong)
     constraints = ConstraintsSpec.model_validate(sound["constraints"], strict=True) if whole else None
-    return kind._disagreements(Parameters(entries, ours), data, pruner, sampler, baselines, constraints)
+    return kind._disagreements(
+        Parameters(entries, ours, values["space"]), data, pruner, sampler, baselines, constraints
+    )
