@@ -19,6 +19,7 @@ from pydantic_core import PydanticUndefined
 from model.config import BEYOND, DataSpec, Frozen, TrainConfig, beyond
 from search.base.mistakes import InputError
 from search.space.budget import StudySpec
+from search.space.constraints import ConstraintsSpec
 from search.space.hooks import HooksSpec
 from search.space.own import ModelSpec, TrainSpec
 from search.space.parameters import Choices, Fixed, Range
@@ -592,6 +593,7 @@ def test_document_names_every_key_of_every_table_with_its_default() -> None:
         "[model]": [ModelSpec],
         "[train]": [TrainSpec],
         "[space]": [SpaceTable, Choices, Range, Fixed],
+        "[constraints]": [ConstraintsSpec],
         "[hooks]": [HooksSpec],
     }
     fields = {
