@@ -111,6 +111,7 @@ def run(
     timeout: str | None = None,
     max_device_hours: float | None = None,
     target: float | None = None,
+    patience: int | None = None,
     seed: int | None = None,
     quiet: bool = False,
 ) -> Study:
@@ -141,7 +142,13 @@ def run(
     else:
         loaded = parse_space(space, "space") if isinstance(space, Mapping) else load_space(str(space))
     asked = loaded.with_overrides(
-        trials=trials, timeout=timeout, max_device_hours=max_device_hours, target=target, seed=seed, name=study
+        trials=trials,
+        timeout=timeout,
+        max_device_hours=max_device_hours,
+        target=target,
+        patience=patience,
+        seed=seed,
+        name=study,
     )
     numbers = {"train_images": train_images, "validation_images": validation_images}
     loaded = asked.over(data, **numbers, skip_unreadable=skip_unreadable or None, fit_batches=is_preset(space))

@@ -13,12 +13,14 @@ import pytest
 from fleet import Fleet, judge
 from null_worker import Orders
 from optuna.trial import TrialState
-from study_maker import make_study
+from study_maker import OWN_DATA, OWN_SPACE, make_study
 
 from search.run.host import Timeout
 from search.space.budget import seconds_of
+from search.space.space import SearchSpace
 from studies.queue.limits import Limits
 from studies.queue.queue import Queue
+from studies.record.catalog import open_study
 from studies.store.storage import Storage
 
 EPOCH = {"loss": 1.0, "accuracy": 0.5, "val_loss": 1.0, "val_accuracy": 0.5, "learning_rate": 0.1, "seconds": 2.0}
@@ -30,7 +32,7 @@ def queue(storage: Storage) -> Queue:
     return Queue(storage, make_study(storage, 0.5, trials=6).study_id)
 
 
-def settle(queue: Queue, state: TrialState, value: float) -> None:
+def settle(queue: Queue, state: TrialState, value: float | None) -> None:
     slot = queue.join("cpu")
     taken = queue.take(slot)
     assert taken is not None
@@ -46,6 +48,68 @@ def test_no_trial_is_taken_after_the_one_that_reached_the_target(queue: Queue) -
     assert queue.take(queue.join("cpu")) is None
     assert queue.stop_requested() == "now"
     assert queue.stopped_by() == "target 0.6 is reached: trial 3 has 0.6000"
+
+
+def test_patience_counts_all_that_settled_since_the_last_gain(queue: Queue) -> None:
+    queue.begin(Limits(patience=2))
+    settle(queue, TrialState.COMPLETE, 0.5)  # as good as before is no gain
+    settle(queue, TrialState.COMPLETE, 0.6)
+    settle(queue, TrialState.PRUNED, 0.7)
+    assert queue.stopped_by() is None
+    settle(queue, TrialState.FAIL, None)
+    assert queue.take(queue.join("cpu")) is None
+    assert queue.stopped_by() == ("patience 2 is over: of 2 trials settled since, none is better than trial 2's 0.6000")
+    queue.begin(Limits(patience=3))
+    assert queue.stopped_by() is None
+    settle(queue, TrialState.COMPLETE, 0.6)
+    assert queue.reached(Limits(patience=3)) == queue.stopped_by()
+
+
+def test_small_gains_count_once_they_add_up_to_the_least(storage: Storage) -> None:
+    queue = Queue(storage, make_study(storage, trials=9).study_id)
+    queue.begin(Limits(patience=3, min_gain=0.02))
+    for value in (0.28, 0.29, 0.29, 0.3):
+        settle(queue, TrialState.COMPLETE, value)
+    assert queue.stopped_by() is None
+    for value in (0.31, 0.319, 0.30):
+        settle(queue, TrialState.COMPLETE, value)
+    assert str(queue.stopped_by()).endswith("none is better by 0.02 than trial 3's 0.3000")
+
+
+def test_patience_follows_the_direction_and_waits_for_a_first_result(storage: Storage) -> None:
+    space = SearchSpace.from_dict({**OWN_SPACE, "study": {"name": "own", "trials": 9}})
+    study, _ = open_study(storage, "own", {"space": space.to_dict(), "data": OWN_DATA})
+    queue = Queue(storage, study.study_id)
+    queue.fill(9)
+    queue.begin(Limits(patience=2))
+    for _ in range(3):
+        settle(queue, TrialState.FAIL, None)
+    for value in (7.0, 6.0, 6.5):
+        settle(queue, TrialState.COMPLETE, value)
+    assert queue.stopped_by() is None
+    settle(queue, TrialState.COMPLETE, 6.25)
+    assert queue.stopped_by() == "patience 2 is over: of 2 trials settled since, none is better than trial 4's 6"
+
+
+def test_nothing_is_taken_once_too_little_is_expected_and_what_runs_is_finished(queue: Queue) -> None:
+    queue.begin(Limits(until_expected_gain=0.002))
+    slot, other = queue.join("cpu"), queue.join("cpu")
+    taken = queue.take(slot)
+    assert taken is not None
+    assert not queue.enough(0.002)
+    assert queue.enough(0.0013)
+    assert queue.enough(0.0001), "another worker that says so later changes nothing"
+    assert queue.stop_requested() == "after"
+    assert queue.take(other) is None
+    assert queue.settle(slot, taken.trial_id, TrialState.COMPLETE, 0.6, {})
+    assert queue.stopped_by() == "gp expects no gain above 0.002: 0.0013"
+    queue.begin(Limits(until_expected_gain=0.001))
+    assert queue.take(other) is not None
+
+
+def test_study_without_such_a_limit_never_has_enough(queue: Queue) -> None:
+    queue.begin(Limits(target=0.9))
+    assert not queue.enough(0.0)
 
 
 def test_epochs_count_against_the_device_time_while_their_trial_runs(queue: Queue) -> None:

@@ -420,3 +420,19 @@ def test_trial_whose_checkpoints_would_go_through_a_link_waits_and_the_slot_ends
         play([READY, started()], [READY, started()], [READY, started()])
     assert work.queue.counts().waiting == 1
     assert list((tmp_path / "theirs").iterdir()) == []
+
+
+def test_trial_of_which_too_little_is_expected_goes_back_without_values_and_the_slot_ends(
+    work: Assignment, script: Script
+) -> None:
+    study = optuna.load_study(study_name="s", storage=work.queue.storage)
+    for place in range(1, 8):
+        params = {"learning_rate": 0.01 * place}
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=SPACE.distributions(), value=0.5))
+    work.queue.begin(Limits(until_expected_gain=10.0))
+    script.scripts = [[READY]]
+    Slot(Place(0, "cpu"), dataclasses.replace(work, start=script.start)).run()
+    first = study.trials[0]
+    assert (first.state, first.params) == (TrialState.WAITING, {})
+    assert str(work.queue.stopped_by()).startswith("gp expects no gain above 10: ")
+    assert work.queue.slots() == []

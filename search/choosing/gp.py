@@ -72,6 +72,9 @@ class CurveSampler(BaseSampler):
         self._n_startup_trials = n_startup_trials
         self._start = quasi_random(space, number, attempt, "sobol")
         self._over_all = over_all_epochs(space)
+        self.expected_gain: float | None = None
+        """How much better than the best so far it expects its proposal to be, in the metric's unit, were nothing of a
+        result left to chance; None if it had nothing to go by."""
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """All that is searched, whether this trial will have it or not."""
@@ -110,6 +113,9 @@ class CurveSampler(BaseSampler):
         points = np.array([self._point(params, self._space.epochs_of(params)) for params in draws])
         expected, deviations = process.predict(points, return_std=True)
         gain = _expected_improvement(expected, deviations, float(means.max()))
+        noise = process.kernel_.k2.noise_level * process._y_train_std**2  # else repeating the best would promise a gain
+        certain = np.sqrt(np.maximum(deviations**2 - noise, 1e-18))
+        self.expected_gain = float(_expected_improvement(expected, certain, float(means.max())).max())
         return draws[int(np.argsort(-gain)[min(self._attempt, len(gain) - 1)])]
 
     def sample_independent(

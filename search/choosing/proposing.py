@@ -71,6 +71,8 @@ class Proposal:
     """A complete trial with the same values, whose result is to be taken over instead."""
     remark: str = ""
     """What people should know of values that somebody enqueued."""
+    ends: bool = False
+    """Too little is expected of them: they were not kept, and the study ends."""
 
 
 class GivenValuesError(ValueError):
@@ -83,10 +85,12 @@ def propose(
     number: int,
     space: SearchSpace,
     sampler_of: Callable[[SearchSpace, int, int, int], BaseSampler] = build_sampler,
+    enough: Callable[[float], bool] = lambda gain: False,  # noqa: ARG005 - a study without such a limit
 ) -> Proposal:
     """Give the trial its values, and keep them. A trial that has some already, or was given them, keeps those.
 
     `sampler_of` makes the sampler of each attempt from the space, the trial's number, a seed and the attempt's number.
+    `enough` says whether the study ends rather than train something of which so much is expected.
 
     Raises:
         KeyError: the trial was deleted.
@@ -116,6 +120,9 @@ def propose(
                 tried = [] if space.study.repeats else [trial.params for trial in trials]
                 params = allowed_near(space, chosen[0], sampler_seed(space.study.seed, number, attempt), tried, fixed)
             config = space.config(params, seed)
+            gain = getattr(sampler, "expected_gain", None)
+            if attempt == 0 and not given and gain is not None and enough(gain):
+                return Proposal(config, None, ends=True)
         except ValueError as error:
             if given:
                 raise GivenValuesError(" ".join(str(error).split())) from None

@@ -86,6 +86,13 @@ def main() -> None:
     show_default="the space file's",
     help="End the study with the first trial that reaches this val_accuracy, or value of its own metric.",
 )
+@click.option(
+    "--patience",
+    type=int,
+    metavar="N",
+    show_default="the space file's",
+    help="End the study once N trials in a row brought nothing better.",
+)
 @workers_option
 @gpus_option
 @trials_per_gpu_option
@@ -109,6 +116,7 @@ def run(
     timeout: str | None,
     max_device_hours: float | None,
     target: float | None,
+    patience: int | None,
     workers: int | None,
     gpus: str,
     trials_per_gpu: int | None,
@@ -129,7 +137,7 @@ def run(
     left and adds nothing; a second run at the same time joins in. Ctrl-C puts running trials back into the queue, and
     a second one ends at once; nothing that was recorded is lost.
 
-    Of --trials, --timeout, --max-device-hours and --target, what is reached first ends the run.
+    Of --trials, --timeout, --max-device-hours, --target and --patience, what is reached first ends the run.
 
     --dry-run trains a few seconds of what lies in the middle of the space, and writes nothing.
 
@@ -151,7 +159,13 @@ def run(
     from search.space.space import fitted, is_preset, load_space
 
     asked = load_space(space).with_overrides(
-        trials=trials, timeout=timeout, max_device_hours=max_device_hours, target=target, seed=seed, name=study
+        trials=trials,
+        timeout=timeout,
+        max_device_hours=max_device_hours,
+        target=target,
+        patience=patience,
+        seed=seed,
+        name=study,
     )
     numbers = {"train_images": train_images, "validation_images": validation_images}
     loaded = asked.over(data or None, **numbers, skip_unreadable=skip_unreadable or None, fit_batches=is_preset(space))

@@ -248,4 +248,5 @@ def _told_pace(found: Estimate) -> list[str]:
     lines += ["  less what pruning will save, which nobody knows beforehand"] * pruned
     lines += ["  other values may train faster or slower, and each process takes a few seconds to start"]
     limits = {"timeout": study.timeout, "max_device_hours": study.max_device_hours, "target": study.target}
+    limits |= {"patience": study.patience, "until_expected_gain": study.until_expected_gain}
     return lines + [f"  {name} = {limit} may end it sooner" for name, limit in limits.items() if limit is not None]

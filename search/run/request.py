@@ -76,7 +76,14 @@ class RunRequest:
     @property
     def limits(self) -> Limits:
         """What ends the study, next to the number of its trials."""
-        return Limits(self.space.study.max_device_hours, self.space.study.target)
+        study = self.space.study
+        return Limits(
+            max_device_hours=study.max_device_hours,
+            target=study.target,
+            patience=study.patience,
+            min_gain=study.min_gain or 0.0,
+            until_expected_gain=study.until_expected_gain,
+        )
 
 
 @dataclass(frozen=True)

@@ -197,12 +197,17 @@ class Slot:
     def _configure(self, taken: Taken) -> TrainConfig | OwnConfig | None:
         """The trial's values; None if there is nothing to train: it is settled, or not ours any more."""
         try:
-            proposal = propose(self._study, taken.trial_id, taken.number, self._work.space)
+            queue = self._work.queue
+            proposal = propose(self._study, taken.trial_id, taken.number, self._work.space, enough=queue.enough)
         except (KeyError, optuna.exceptions.UpdateFinishedTrialError):  # deleted or told from outside
             self._lost(taken)
             return None
         except GivenValuesError as error:
             self._fail(taken, Failure(kind="values", text=str(error)), {})
+            return None
+        if proposal.ends:
+            queue.give_back(self.slot_id, taken.trial_id, crashed=False, reason="too little is expected of it")
+            self._tell(taken, Returned())
             return None
         if proposal.remark:
             self._tell(taken, Noted(proposal.remark))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from model.config import Frozen
 from studies.words import check_study_name
@@ -33,6 +33,12 @@ class StudySpec(Frozen):
     """Device time of all trials in all, over every run and host, to the epoch."""
     target: Annotated[float, Field(gt=0, le=1)] | None = None
     """The first complete trial with this value of its metric (val_accuracy), or a better one, ends the study."""
+    patience: CountFromOne | None = None
+    """The study ends once so many trials in a row were settled without a gain of `min_gain` over the best before."""
+    min_gain: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """In the metric's own unit; 0 if it is left out."""
+    until_expected_gain: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """The study ends once `gp` expects less than this, in the metric's own unit, of the best point that it knows."""
     repeats: bool = False
     """Whether values that were tried already may be trained again, with another seed. See `choosing.proposing`."""
     seed: Seed = 0
@@ -50,6 +56,12 @@ class StudySpec(Frozen):
         if timeout is not None:
             seconds_of(timeout)
         return timeout
+
+    @model_validator(mode="after")
+    def _gain_needs_patience(self) -> Self:
+        if self.min_gain is not None and self.patience is None:
+            raise ValueError("min_gain is what patience waits for. Add it, e.g. patience = 20, or leave min_gain out")
+        return self
 
     @property
     def timeout_seconds(self) -> float | None:

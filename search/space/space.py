@@ -73,6 +73,7 @@ _OPTIONS: dict[tuple[str | int, ...], str] = {
     ("study", "timeout"): "--timeout",
     ("study", "max_device_hours"): "--max-device-hours",
     ("study", "target"): "--target",
+    ("study", "patience"): "--patience",
     ("study", "seed"): "--seed",
     ("data", "source"): "--data",
     ("data", "train_images"): "--train-images",
@@ -122,9 +123,15 @@ class SearchSpace(Frozen):
         return self
 
     def _more_disagreements(self) -> list[str]:
-        if self.data.image_size is None or isinstance(self, NetworkSpace):
-            return []
-        return ["[data.image_size]: the AlexNet takes 32x32. Leave it out, or name a network of your own in [model]."]
+        lines = []
+        if self.study.until_expected_gain is not None and not isinstance(self.sampler, GpSpec):
+            name = as_toml(self.sampler.name)
+            lines.append(f"[study]: until_expected_gain is what gp tells, but the sampler is {name}. Leave one out.")
+        if self.data.image_size is not None and not isinstance(self, (NetworkSpace, OwnSpace)):
+            lines.append(
+                "[data.image_size]: the AlexNet takes 32x32. Leave it out, or name a network of your own in [model]."
+            )
+        return lines
 
     @classmethod
     def _disagreements(
@@ -291,6 +298,7 @@ class SearchSpace(Frozen):
         timeout: str | None = None,
         max_device_hours: float | None = None,
         target: float | None = None,
+        patience: int | None = None,
         seed: int | None = None,
         source: str | None = None,
         name: str | None = None,
@@ -302,6 +310,7 @@ class SearchSpace(Frozen):
             ("study", "timeout"): timeout,
             ("study", "max_device_hours"): max_device_hours,
             ("study", "target"): target,
+            ("study", "patience"): patience,
             ("study", "seed"): seed,
             ("data", "source"): source,
             ("study", "name"): name,
@@ -463,7 +472,7 @@ class OwnSpace(SearchSpace):
         return pruner.for_metric(accuracy=False) if isinstance(pruner, ReachSpec) else pruner
 
     def _more_disagreements(self) -> list[str]:
-        lines = []
+        lines = super()._more_disagreements()
         if "data" in self.model_fields_set:
             lines.append(
                 "[data] goes with networks that alexsearch trains: training of one's own reads its own. Leave it out."

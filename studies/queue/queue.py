@@ -375,6 +375,10 @@ class Queue:
 
         self.storage.transaction(body)
 
+    def enough(self, expected_gain: float) -> bool:
+        """Whether the study is to end since its sampler expects no more of the next trial; then no trial is taken."""
+        return self.storage.transaction(lambda session: limits.enough(session, self.study_id, expected_gain))
+
     def stop_requested(self) -> str | None:
         """ "after", "now", or None if the study is not to stop."""
         return self.storage.read(self._stop)

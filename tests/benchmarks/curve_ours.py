@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import optuna
@@ -23,8 +23,14 @@ class Ours:
     """What a run of alexsearch does, with the same functions: sampling, taking over of results, fair pruning."""
 
     def __init__(
-        self, table: Table, seed: int, pruner: PrunerSpec | None = None, sampler: SamplerSpec | None = None
+        self,
+        table: Table,
+        seed: int,
+        pruner: PrunerSpec | None = None,
+        sampler: SamplerSpec | None = None,
+        enough: Callable[[float], bool] = lambda gain: False,  # noqa: ARG005
     ) -> None:
+        self._enough = enough
         changes: dict[str, Any] = {"study": table.space.study.model_copy(update={"seed": seed})}
         changes |= {"pruner": pruner} if pruner else {}
         changes |= {"sampler": sampler} if sampler else {}
@@ -40,7 +46,7 @@ class Ours:
     def ask(self) -> Job:
         while True:
             trial = self._study.ask()
-            proposal = propose(self._study, trial._trial_id, trial.number, self._space)
+            proposal = propose(self._study, trial._trial_id, trial.number, self._space, enough=self._enough)
             if proposal.twin is None:
                 values = proposal.config.model_dump(mode="json", exclude_none=True)
                 return Job(values, tag=(trial._trial_id, proposal.config))
