@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import warnings
 from typing import Any
 
 import optuna
@@ -13,6 +15,7 @@ from plain_optuna import suggested
 from model.config import TrainConfig
 from search.base.seeds import sampler_seed, training_seed
 from search.choosing.proposing import GivenValuesError, Proposal, StudyOfLessons, propose
+from search.choosing.quiet import without_warnings
 from search.choosing.samplers import build_sampler
 from search.space.space import SearchSpace
 
@@ -301,3 +304,25 @@ def test_enqueued_trial_may_ask_for_what_its_combination_of_the_grid_has_not() -
     }
     study = Study(space_of(sampler="grid", **steps))
     assert {trained(study.ask(schedule="step")).step_epochs for _ in range(4)} <= {1, 2}
+
+
+def test_what_one_slot_keeps_quiet_is_not_let_through_by_the_end_of_another() -> None:
+    began, ended = threading.Event(), threading.Event()
+
+    def fit() -> None:
+        with without_warnings():
+            began.set()
+            ended.wait()
+            warnings.warn("a length scale is at its bound", stacklevel=1)
+
+    other = threading.Thread(target=fit)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        with without_warnings():
+            other.start()
+            began.wait(0.2)  # in vain: it has to wait for its turn
+        ended.set()
+        other.join()
+        assert seen == []
+        warnings.warn("is shown again", stacklevel=1)
+        assert len(seen) == 1

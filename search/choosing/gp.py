@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +28,7 @@ from optuna.trial import FrozenTrial, TrialState
 from search.choosing.comparable import over_all_epochs, over_no_epochs
 from search.choosing.designs import quasi_random
 from search.choosing.drawing import coordinates, draw
+from search.choosing.quiet import without_warnings
 from search.space.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -188,8 +188,7 @@ class CurveSampler(BaseSampler):
         process = GaussianProcessRegressor(
             kernel + WhiteKernel(0.03, (1e-3, 0.3)), optimizer=few_steps, normalize_y=True
         )
-        with warnings.catch_warnings():  # a length scale at its bound: a parameter that does not matter
-            warnings.simplefilter("ignore")
+        with without_warnings():  # a length scale at its bound: a parameter that does not matter
             return process.fit(inputs, values)
 
     def _refitted(self, process: GaussianProcessRegressor, inputs: Floats, values: Floats) -> GaussianProcessRegressor:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from model.config import TrainConfig
 from model.schedule import depends_on_epochs, milestones
 from search.choosing.comparable import OverAll, over_no_epochs
+from search.choosing.quiet import without_warnings
 from search.space.own import OwnConfig
 from search.space.pruners import (
     HyperbandSpec,
@@ -61,8 +62,7 @@ def build_pruner(
         case WilcoxonSpec():
             # It says each time that a trial outlasts the best one, and that it can't prune: neither is of use.
             warnings.filterwarnings("ignore", message="WilcoxonPruner finds steps|The best trial has no intermediate")
-            with warnings.catch_warnings():  # experimental
-                warnings.simplefilter("ignore")
+            with without_warnings():  # experimental
                 return pruners.WilcoxonPruner(p_threshold=spec.p_threshold, n_startup_steps=spec.n_startup_steps)
         case HyperbandSpec():
             return pruners.HyperbandPruner(spec.min_resource, max_epochs, spec.reduction_factor, spec.bootstrap_count)
@@ -94,8 +94,7 @@ def _comparing(spec: MedianSpec | PercentileSpec | PatientSpec) -> BasePruner:
     median = pruners.MedianPruner(*steps, n_min_trials=spec.n_min_trials)
     if isinstance(spec, MedianSpec):
         return median
-    with warnings.catch_warnings():  # it calls itself experimental since 2021
-        warnings.simplefilter("ignore")
+    with without_warnings():  # it calls itself experimental since 2021
         return pruners.PatientPruner(median, spec.patience, spec.min_delta)
 
 

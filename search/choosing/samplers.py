@@ -6,12 +6,11 @@ one worker can be repeated exactly, and no two workers propose the same first tr
 
 from __future__ import annotations
 
-import warnings
-
 from optuna import samplers
 
 from search.choosing import designs
 from search.choosing.gp import CurveSampler
+from search.choosing.quiet import without_warnings
 from search.space.samplers import GpSpec, GridSpec, QmcSpec, RandomSpec, TpeSpec
 from search.space.space import SearchSpace
 
@@ -21,8 +20,7 @@ def build_sampler(space: SearchSpace, number: int, seed: int, attempt: int = 0) 
 
     `seed` is the trial's and the attempt's own. Grid goes by the study's seed and the number, QMC by the attempt too.
     """
-    with warnings.catch_warnings():  # "multivariate" and "group" call themselves experimental since 2020
-        warnings.simplefilter("ignore")
+    with without_warnings():  # "multivariate" and "group" call themselves experimental since 2020
         match space.sampler:
             case GpSpec() as spec:
                 return CurveSampler(space, number, seed, attempt, spec.n_startup_trials)
