@@ -702,3 +702,20 @@ def test_any_python_from_3_8_trains_without_any_package(tmp_path: Path) -> None:
             assert isinstance(said[-1], Finished)
         with Own(folder, "def train(trial): return trial.params['x']", python=python) as own:
             assert "asks trial.params for x" in own.refusal()
+
+
+def test_parameter_that_a_trial_does_not_have_is_told_beside_those_that_it_has(tmp_path: Path) -> None:
+    source = """
+        import pickle
+
+        def rate(params):
+            return params["gama"]
+
+        def train(trial):
+            assert type(pickle.loads(pickle.dumps(trial.params))) is dict
+            assert trial.params.get("gama") is None
+            return rate(trial.params)
+    """
+    with Own(tmp_path, source) as own:
+        failed, _ = failure(own.trained())
+    assert "KeyError: 'gama' (train.py, line 5); trial.params has " in failed.text

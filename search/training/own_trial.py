@@ -446,13 +446,26 @@ class Epochs:
             yield epoch
 
 
+class Params(dict):  # type: ignore[type-arg]  # Python 3.8 knows no dict[...] that runs
+    """The parameters of a trial, which remember that one was asked for that it does not have, wherever that was."""
+
+    missed: Any = None
+
+    def __missing__(self, name: Any) -> NoReturn:
+        self.missed = KeyError(name)
+        raise self.missed
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)  # whoever unpickles it has no file of ours
+
+
 class Trial:
     """One training, as the function sees it."""
 
     def __init__(self, wire: Wire, opening: dict[str, Any], message: dict[str, Any]) -> None:
         config = message["config"]
         self.number: int = message["trial"]
-        self.params: dict[str, Any] = config["params"]
+        self.params = Params(config["params"])
         """The space's parameters by name: those that exist in this trial."""
         self.seed: int = config["seed"]
         self.device: str = opening["device"]
@@ -807,8 +820,7 @@ class _Runner:
         names = {each.__name__ for each in type(error).__mro__}
         if names & OUT_OF_MEMORY or "out of memory" in text.lower() or "RESOURCE_EXHAUSTED" in text:
             return {"kind": "out-of-memory", "text": text, "retry": False}
-        last = traceback.extract_tb(error.__traceback__)[-1].line
-        if isinstance(error, KeyError) and last and ".params[" in last:
+        if error is trial.params.missed:
             text += f"; trial.params has {', '.join(trial.params) or 'nothing'}"
         return {"kind": "error", "text": text, "retry": True}
 
