@@ -9,6 +9,7 @@ have our network built of other numbers, or not at all. KERAS_HOME stays: CIFAR-
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from model.config import ModelError
 
@@ -32,4 +33,12 @@ keras.config.set_floatx("float32")
 keras.config.set_epsilon(1e-7)
 keras.config.set_image_data_format("channels_last")
 
-__all__ = ["keras"]
+
+def global_seed_generator() -> Any:
+    """Where Keras' random functions draw from that are given no seed; Keras shows it nowhere else."""
+    from keras.src.random import seed_generator
+
+    return seed_generator.global_seed_generator()
+
+
+__all__ = ["global_seed_generator", "keras"]

@@ -25,7 +25,7 @@ import numpy as np
 import tensorflow as tf
 
 from model.config import NetworkError, NetworkSpec, OutOfMemoryError, Scalar, ValuesError
-from model.our_keras import keras
+from model.our_keras import global_seed_generator, keras
 from model.saved import own_parts
 
 Builder = Callable[..., Any]
@@ -193,13 +193,6 @@ def _imported(path: Path, content: bytes, seen: set[Path]) -> Iterator[tuple[Pat
             yield path, name, package
 
 
-def _global_generator() -> Any:
-    """Where Keras' random functions draw from that are given no seed."""
-    from keras.src.random.seed_generator import global_seed_generator  # Keras shows it nowhere else
-
-    return global_seed_generator()
-
-
 def build(
     spec: NetworkSpec,
     builder: Builder,
@@ -317,7 +310,7 @@ def checked(spec: NetworkSpec, model: Any, image_shape: Shape, classes: int) -> 
             f"{name} has a Lambda layer, which nobody can load from a file safely. Use keras.ops on its input, or a "
             "keras.layers.Layer class in the file."
         )
-    drawn_from = (_global_generator().state,) if parts else ()
+    drawn_from = (global_seed_generator().state,) if parts else ()
     return OwnNetwork(model, probabilities, raw, described, parts, (*model.variables, *drawn_from))
 
 

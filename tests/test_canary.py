@@ -68,11 +68,14 @@ WITH_STORAGE = {
     "verify": ["verify", "--top", "2", "--seeds", "1", "--data", "synthetic"],
     "replay": ["replay", "--trial", "1", "--data", "synthetic"],
     "audit": ["audit", "1", "--data", "synthetic"],
+    "trials": ["trials", "-o", "trials.csv"],
     "retry": ["retry", "--failed"],
+    "enqueue": ["enqueue", "learning_rate=0.02"],
     "stop": ["stop"],
     "worker": ["worker"],
     "run": ["run", "tiny.toml"],
     "dashboard": ["dashboard", "--port", "0", "--password-file", "password", "--token-file", "password"],
+    "delete": ["delete", "--yes"],
 }
 """In an order in which each finds what it needs"""
 SERVING = {"run", "worker", "dashboard"}

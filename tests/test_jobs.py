@@ -16,6 +16,7 @@ from search.base.mistakes import InputError
 from search.retraining.jobs import Client, JobError, Means
 from search.retraining.records import KeptJob, RecordingWorkshop, claimed
 from search.retraining.view import Happening, Job, Silent
+from search.space.own_files import Own
 from search.training.child import StartError
 from search.training.messages import Ready, Validation
 from search.training.places import Gpu, Place
@@ -273,8 +274,10 @@ def test_process_that_can_not_start_is_told_with_the_way_out(shop: RecordingWork
         def wait_ready(self, _stopping: threading.Event) -> Ready:
             raise StartError("training process ended with code 1, see the log")
 
-    def start(place: Place, data: DataSpec, cache: Path, log: Path, validation: Validation = "none") -> Stillborn:
-        del cache
+    def start(
+        place: Place, data: DataSpec, cache: Path, log: Path, validation: Validation = "none", own: Own | None = None
+    ) -> Stillborn:
+        del cache, own
         return Stillborn(Played(), place, data, log, validation)
 
     with pytest.raises(JobError, match=r"ended with code 1, see the log\. `alexsearch doctor` says what is wrong"):

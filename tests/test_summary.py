@@ -139,7 +139,7 @@ def test_another_programs_studies_are_described_without_lying(storage: Storage) 
     assert low["best"]["value"] == 1.5
     assert two["best"] is None
     assert endless["best"] is None
-    assert status_lines(storage, "low")[2] == "best: trial 1, value 1.5000 ()"
+    assert status_lines(storage, "low")[2] == "best: trial 1, value 1.5000"
     assert "made by another program" in status_lines(storage, "two")[0]
     sheet = Sheet()
     print_studies(sheet, storage, studies_document(storage))

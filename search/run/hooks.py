@@ -189,8 +189,10 @@ def _answer(address: str, body: bytes, seconds: float) -> str:
     except urllib.error.HTTPError as error:
         with error:
             return f"answered {error.code}"
+    except TimeoutError:
+        return f"no answer within {seconds:g} s"
     except urllib.error.URLError as error:
-        return str(error.reason)
+        return f"no answer within {seconds:g} s" if isinstance(error.reason, TimeoutError) else str(error.reason)
     except Exception as error:  # noqa: BLE001 - an answer that is none, an address that is none
         return type(error).__name__
 
