@@ -75,7 +75,7 @@ WITH_STORAGE = {
     "worker": ["worker"],
     "run": ["run", "tiny.toml"],
     "dashboard": ["dashboard", "--port", "0", "--password-file", "password", "--token-file", "password"],
-    "delete": ["delete", "--yes"],
+    "delete": ["delete", "--study", "small", "--yes"],
 }
 """In an order in which each finds what it needs"""
 SERVING = {"run", "worker", "dashboard"}
