@@ -290,6 +290,7 @@ def cifar10_files() -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("place", ["cifar-10-batches-py-target_archive", "cifar-10-python.tar.gz", "folder"])
+@pytest.mark.slow
 def test_what_lies_in_keras_folder_is_read_without_keras(place: str, keras_datasets: Path, tmp_path: Path) -> None:
     files = cifar10_files()
     if place == "folder":

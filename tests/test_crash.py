@@ -64,6 +64,7 @@ def test_worker_that_dies_is_noticed_by_one_that_is_at_work(fleet: Fleet, point:
     assert whole(fleet).attempts == 1
 
 
+@pytest.mark.slow
 def test_trial_whose_worker_dies_every_time_fails_for_good_and_the_study_ends(fleet: Fleet) -> None:
     for _ in range(4):
         dies(fleet, "describe:after")

@@ -227,7 +227,7 @@ def _make_anew_elsewhere(storage: Storage, study: StudyRecord) -> None:
     make_study(storage, fingerprint=FINGERPRINT)
 
 
-@pytest.mark.parametrize("edited", [_drop, _make_anew_elsewhere])
+@pytest.mark.parametrize("edited", [_drop, pytest.param(_make_anew_elsewhere, marks=pytest.mark.slow)])
 def test_run_of_a_study_that_is_deleted_ends_with_a_line_and_leaves_one_made_anew_alone(
     bench: Bench, edited: Edit
 ) -> None:

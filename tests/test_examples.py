@@ -49,6 +49,7 @@ def worked_off(space: str, *options: str, trials: int = 2) -> float:
     return mean
 
 
+@pytest.mark.slow
 def test_scikit_learn_example_recognises_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copied("scikit_learn", tmp_path, monkeypatch)
     assert worked_off("digits.toml", trials=1) > 0.8

@@ -85,6 +85,7 @@ def test_onnx_takes_any_number_of_raw_images(net: keras.Model, images: export.Im
     assert json.loads(session.get_modelmeta().custom_metadata_map["class_names"]) == list(NAMES)
 
 
+@pytest.mark.slow
 def test_saved_model_is_served_as_tensorflow_does_it(
     net: keras.Model, images: export.Images, written: dict[str, Path]
 ) -> None:

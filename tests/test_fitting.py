@@ -134,6 +134,7 @@ def test_command_says_what_it_fitted(data: str, tmp_path: Path) -> None:
     assert "and 16 more" in told
 
 
+@pytest.mark.slow
 def test_picture_sizes_and_what_else_was_understood_are_shown_by_a_run(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     for name in ("ant", "bee"):

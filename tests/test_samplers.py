@@ -141,6 +141,7 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
     fleet.close()
 
 
+@pytest.mark.slow
 def test_budget_beyond_the_grid_is_the_grid_and_running_again_adds_nothing(fleet: Fleet) -> None:
     fleet.orders = replace(fleet.orders, sampler="grid", slots=3)
     fleet.run()

@@ -126,6 +126,7 @@ def test_each_of_them_changes_the_training(engine: Engine, other: dict[str, Any]
     assert not np.array_equal(plain["dense2/kernel"], weights(engine)["dense2/kernel"])
 
 
+@pytest.mark.slow
 def test_what_a_configuration_does_not_use_changes_no_bit(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """The program that can decay, smooth and augment, told to do nothing of it, trains what the report's does."""
     engine.train(CONFIG, go_on)
@@ -135,6 +136,7 @@ def test_what_a_configuration_does_not_use_changes_no_bit(engine: Engine, monkey
     assert_bit_equal(plain, weights(engine))
 
 
+@pytest.mark.slow
 def test_average_of_the_weights_is_what_is_scored_and_kept_and_trains_nothing(engine: Engine, images: Split) -> None:
     """BatchNormalization's statistics are averaged along. An epoch is one step here."""
     config = changed(epochs=4, batch_size=300, averaging=0.3, mirrored=True)
@@ -173,6 +175,7 @@ def test_network_says_the_dropout_of_the_training_that_ran_last(engine: Engine) 
         assert engine.network.get_layer("dropout_dense1").rate == rate
 
 
+@pytest.mark.slow
 def test_a_new_engine_trains_the_same_weights_too(engine: Engine, images: Split) -> None:
     engine.train(changed(epochs=1), go_on)
     other = Engine(images.train, images.validation, CPU)
@@ -180,6 +183,7 @@ def test_a_new_engine_trains_the_same_weights_too(engine: Engine, images: Split)
     assert_bit_equal(weights(engine), weights(other))
 
 
+@pytest.mark.slow
 def test_where_an_epoch_is_cut_changes_no_bit(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, whole_weights = engine.train(CONFIG, go_on), weights(engine)
     monkeypatch.setattr("model.loop.FIRST_SEGMENT_IMAGES", 1)
@@ -191,6 +195,7 @@ def test_where_an_epoch_is_cut_changes_no_bit(engine: Engine, monkeypatch: pytes
     assert_bit_equal(whole_weights, weights(engine))
 
 
+@pytest.mark.slow
 def test_new_batch_size_and_learning_rate_need_no_new_trace(images: Split, monkeypatch: pytest.MonkeyPatch) -> None:
     traced: list[Any] = []
     compiled = program.compiled
@@ -256,6 +261,7 @@ def test_bfloat16_learns_as_float32_does(engine: Engine) -> None:
     assert half.history[-1].loss == pytest.approx(full.history[-1].loss, abs=0.25)
 
 
+@pytest.mark.slow
 def test_learning_rate_steps_within_a_training(engine: Engine) -> None:
     config = changed(epochs=3, schedule="step", step_epochs=[1, 2], step_factor=0.1)
     result = engine.train(config, go_on)

@@ -184,6 +184,7 @@ def test_missing_packages_are_named_with_the_way_out(model: Path, home: Home, mo
         convert_model(model, "onnx", None, None, home)
 
 
+@pytest.mark.slow
 def test_converted_file_lies_beside_the_model_and_says_what_it_was_checked_on(
     model: Path, home: Home, tmp_path: Path
 ) -> None:
