@@ -24,7 +24,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -117,7 +117,7 @@ class SearchSpace(Frozen):
     @model_validator(mode="after")
     def _tables_agree(self) -> Self:
         given = [each.given() for each in self.baseline or ()]
-        lines = self._disagreements(self.parameters(), self.data, self.pruner, self.sampler, given, self.constraints)
+        lines = disagreements(self.parameters(), self.data, self.pruner, self.sampler, given, self.constraints)
         if lines := self._more_disagreements() + lines:
             raise sentences(lines)
         return self
@@ -132,18 +132,6 @@ class SearchSpace(Frozen):
                 "[data.image_size]: the AlexNet takes 32x32. Leave it out, or name a network of your own in [model]."
             )
         return lines
-
-    @classmethod
-    def _disagreements(
-        cls,
-        parameters: Parameters,
-        data: DataSpec | None,
-        pruner: PrunerSpec | None,
-        sampler: SamplerSpec | None,
-        baselines: Sequence[Mapping[str, Value]],
-        constraints: ConstraintsSpec | None,
-    ) -> list[str]:
-        return disagreements(parameters, data, pruner, sampler, baselines, constraints)
 
     def __hash__(self) -> int:
         return hash(self.digest())
@@ -491,19 +479,6 @@ class OwnSpace(SearchSpace):
             lines.append(f"[space.{name}]: is the number of epochs ([train]), which every trial has: leave when out.")
         return lines
 
-    @classmethod
-    def _disagreements(
-        cls,
-        parameters: Parameters,
-        data: DataSpec | None,
-        pruner: PrunerSpec | None,
-        sampler: SamplerSpec | None,
-        baselines: Sequence[Mapping[str, Value]],
-        constraints: ConstraintsSpec | None,
-    ) -> list[str]:
-        del data
-        return disagreements(parameters, None, pruner, sampler, baselines, constraints)
-
     @property
     def trains_own(self) -> bool:
         return True
@@ -635,6 +610,4 @@ def _disagreements_of_the_readable(
     ]
     whole = "constraints" in sound and not any(place[0] == "space" for place in wrong)
     constraints = ConstraintsSpec.model_validate(sound["constraints"], strict=True) if whole else None
-    return kind._disagreements(
-        Parameters(entries, ours, values["space"]), data, pruner, sampler, baselines, constraints
-    )
+    return disagreements(Parameters(entries, ours, values["space"]), data, pruner, sampler, baselines, constraints)
