@@ -233,6 +233,8 @@ class Watched:
         own = psutil.Process(self.process.pid)
         for each in (own, *own.children(recursive=True)):
             try:
+                if each != own and each.cmdline() == own.cmdline():
+                    continue  # forked a moment ago: it is no other program yet
                 told = [*each.cmdline(), *(each.environ().values() if each != own else ())]
             except psutil.Error:  # it has just ended
                 continue
