@@ -17,7 +17,7 @@ the message that the command would print. Importing this module costs nothing; w
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -105,6 +105,7 @@ def run(
     skip_unreadable: bool = False,
     trials: int | None = None,
     add: int = 0,
+    learns_from: Sequence[str] = (),
     workers: int | None = None,
     gpus: str = "all",
     trials_per_gpu: int | None = 1,
@@ -117,8 +118,8 @@ def run(
 ) -> Study:
     """Search `space` to the end of its budget, or go on with it where it was.
 
-    `space` is a preset's name, a file, or what a file would hold; the rest as for `alexsearch run`. `trials_per_gpu`
-    None chooses by the GPU's memory. `quiet` prints nothing. Interrupted (Ctrl-C, a notebook's stop button), running
+    `space` is a preset's name, a file, or what a file would hold; `learns_from` are earlier studies (--from), the rest
+    as for `alexsearch run`. `trials_per_gpu` None chooses by the GPU's memory. `quiet` prints nothing. Interrupted (Ctrl-C, a notebook's stop button), running
     trials go back into the queue with their checkpoints, and KeyboardInterrupt is raised: run it again to go on.
 
     Raises:
@@ -159,6 +160,7 @@ def run(
         home=Home(home),
         storage=opened,
         add=add,
+        learns_from=tuple(learns_from),
         workers=workers,
         gpus=gpus,
         trials_per_gpu=trials_per_gpu,

@@ -16,7 +16,7 @@ chance: of some, those nearest to what `tpe` said.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -46,10 +46,14 @@ class StudyOfLessons(optuna.Study):
     So its neighbourhood is avoided; Optuna's samplers pass over failed trials.
     """
 
+    earlier: Sequence[FrozenTrial] = ()
+    """Trials of earlier studies (`search.choosing.earlier`), which only `propose` shows to a sampler."""
+
     def _get_trials(
         self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
     ) -> list[FrozenTrial]:
-        trials = [_as_lesson(trial) for trial in super()._get_trials(deepcopy, None, use_cache)]
+        own = super()._get_trials(deepcopy, None, use_cache)
+        trials = [_as_lesson(trial) for trial in (*self.earlier, *own)]
         return [trial for trial in trials if states is None or trial.state in states]
 
 
@@ -86,19 +90,20 @@ def propose(
     space: SearchSpace,
     sampler_of: Callable[[SearchSpace, int, int, int], BaseSampler] = build_sampler,
     enough: Callable[[float], bool] = lambda gain: False,  # noqa: ARG005 - a study without such a limit
+    earlier: Sequence[FrozenTrial] = (),
 ) -> Proposal:
     """Give the trial its values, and keep them. A trial that has some already, or was given them, keeps those.
 
     `sampler_of` makes the sampler of each attempt from the space, the trial's number, a seed and the attempt's number.
-    `enough` says whether the study ends rather than train something of which so much is expected.
+    `enough` says whether the study ends rather than train something of which so much is expected. The sampler of a
+    `StudyOfLessons` learns from `earlier` too, trials of other studies in this space's terms.
 
     Raises:
         KeyError: the trial was deleted.
         optuna.exceptions.UpdateFinishedTrialError: it was told from outside.
         GivenValuesError: it was given values that nothing can be trained with.
     """
-    study = copy.copy(study)
-    study.pruner = optuna.pruners.NopPruner()  # Hyperband's would hide the other brackets from the sampler, and lessons
+    study = _as_learner(study, earlier)
     storage, distributions = study._storage, space.distributions()
     # This also fills the cache, which must know the trial before it is asked for it.
     trials = storage.get_all_trials(study._study_id, deepcopy=False)
@@ -143,6 +148,15 @@ def propose(
             distribution = distributions[name]
             storage.set_trial_param(trial_id, name, distribution.to_internal_repr(param), distribution)
     return proposal
+
+
+def _as_learner(study: optuna.Study, earlier: Sequence[FrozenTrial]) -> optuna.Study:
+    """The study as its sampler sees it."""
+    study = copy.copy(study)
+    study.pruner = optuna.pruners.NopPruner()  # Hyperband's would hide the other brackets from the sampler, and lessons
+    if isinstance(study, StudyOfLessons):
+        study.earlier = earlier
+    return study
 
 
 def _remark(space: SearchSpace, enqueued: Mapping[str, Any], params: Mapping[str, Any]) -> str:

@@ -93,6 +93,14 @@ def main() -> None:
     show_default="the space file's",
     help="End the study once N trials in a row brought nothing better.",
 )
+@click.option(
+    "--from",
+    "learns_from",
+    multiple=True,
+    metavar="STUDY",
+    show_default="none",
+    help="Have a new study's sampler learn from an earlier one's trials, which don't count. May be given again.",
+)
 @workers_option
 @gpus_option
 @trials_per_gpu_option
@@ -117,6 +125,7 @@ def run(
     max_device_hours: float | None,
     target: float | None,
     patience: int | None,
+    learns_from: tuple[str, ...],
     workers: int | None,
     gpus: str,
     trials_per_gpu: int | None,
@@ -146,6 +155,7 @@ def run(
     alexsearch run seed --timeout 2h --target 0.77
     alexsearch run quick --trials 20                      raise its total to 20
     alexsearch run quick --dashboard                      watch it in a browser
+    alexsearch run wider.toml --from quick                learn from an earlier study
     alexsearch run my.toml --dry-run                      what would it take?
     alexsearch run quick --mlflow http://localhost:5000   its trials as runs of an experiment
     alexsearch run quick --tensorboard tb                 then: tensorboard --logdir tb
@@ -179,6 +189,7 @@ def run(
         timeout_seconds=loaded.study.timeout_seconds,
         digits_without_download=space == "quick" and not data,
         notes=fitted(asked, loaded, numbers),
+        learns_from=learns_from,
         tensorboard=tensorboard,
         mlflow=Server(mlflow) if mlflow else None,
         own=own_of(loaded, (Path(space).parent,)),

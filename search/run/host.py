@@ -27,6 +27,7 @@ from search.choosing.designs import most_trials
 from search.choosing.pruning import build_pruner
 from search.run.events import Event
 from search.run.hooks import Hooks
+from search.run.learning import earlier_trials, named
 from search.run.matching import check_added, existing_study, is_done, open_matching
 from search.run.mlflow import Mirror
 from search.run.preparing import Prepared, prepare
@@ -66,6 +67,7 @@ def run_search(request: RunRequest, view: View, stopping: threading.Event) -> Ru
         check_writable(request.tensorboard)
     existing = existing_study(request)
     check_added(request, existing)
+    named(request, existing)
     if existing and (nothing_left := _nothing_left(request, existing)):
         return nothing_left
     gpus = chosen_gpus(visible_gpus(), request.gpus)
@@ -178,6 +180,7 @@ class _Run:
             tell=self._events.put,
             stopping=stopping,
             start=request.start,
+            earlier=earlier_trials(request.storage, study, space, view),
         )
         self.queue.reap(Undertaker(self.queue).look())
         view.opened(study, prepared.places, self.queue.counts())

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from optuna.study import StudyDirection
 
 from model.config import BUNDLED_IMAGES, NetworkSpec
 from search.base.mistakes import InputError
 from search.choosing.designs import most_trials
+from search.run.learning import LEARNS_FROM, named
 from search.run.request import RunRequest
 from search.space.budget import MOST_TRIALS
 from search.space.own import Program
@@ -91,10 +94,12 @@ def open_matching(request: RunRequest, data: DataFound | ProgramFound) -> StudyR
             f"[space.batch_size]: {largest} is more than the {data.train_images} training images. "
             "Use smaller batches or more train_images."
         )
-    attributes = {"space": space.to_dict(), "data": data.model_dump()}
+    attributes: dict[str, Any] = {"space": space.to_dict(), "data": data.model_dump()}
     network = {"sha256": request.own.sha256} if isinstance(request.own, NetworkSpec) else None
     if network:
         attributes["network"] = network
+    if earlier := named(request, None):
+        attributes[LEARNS_FROM] = earlier
     study, made = open_study(request.storage, space.study.name, attributes)
     if not made:
         stored = study.attributes["data"]
@@ -116,4 +121,5 @@ def open_matching(request: RunRequest, data: DataFound | ProgramFound) -> StudyR
                 "start another study with --study NAME."
             )
         existing_study(request)
+        named(request, study)
     return study

@@ -64,6 +64,8 @@ class RunRequest:
     """Where CIFAR-10 can't be downloaded, go on with scikit-learn's digits in a study of their own."""
     notes: tuple[str, ...] = ()
     """What was made of the request, to be said at its start."""
+    learns_from: tuple[str, ...] = ()
+    """Names of earlier studies that a new study learns from."""
     own: Own | None = None
     """What is trained, as it was found on this host (`own_of`), if it is not the AlexNet."""
     tensorboard: Path | None = None

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -99,6 +99,8 @@ class Assignment:
     """What is trained, if it is not the AlexNet."""
     start: Start = start_process
     crashes: EarlyCrashes = field(default_factory=EarlyCrashes)
+    earlier: Sequence[FrozenTrial] = ()
+    """Trials of other studies that the sampler learns from."""
 
 
 class Slot:
@@ -198,7 +200,10 @@ class Slot:
         """The trial's values; None if there is nothing to train: it is settled, or not ours any more."""
         try:
             queue = self._work.queue
-            proposal = propose(self._study, taken.trial_id, taken.number, self._work.space, enough=queue.enough)
+            work = self._work
+            proposal = propose(
+                self._study, taken.trial_id, taken.number, work.space, enough=queue.enough, earlier=work.earlier
+            )
         except (KeyError, optuna.exceptions.UpdateFinishedTrialError):  # deleted or told from outside
             self._lost(taken)
             return None
