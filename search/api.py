@@ -118,9 +118,10 @@ def run(
 ) -> Study:
     """Search `space` to the end of its budget, or go on with it where it was.
 
-    `space` is a preset's name, a file, or what a file would hold; `learns_from` are earlier studies (--from), the rest
-    as for `alexsearch run`. `trials_per_gpu` None chooses by the GPU's memory. `quiet` prints nothing. Interrupted (Ctrl-C, a notebook's stop button), running
-    trials go back into the queue with their checkpoints, and KeyboardInterrupt is raised: run it again to go on.
+    `space` is a preset's name, a file, or what a file would hold; `learns_from` are earlier studies (--from), the
+    rest as for `alexsearch run`. `trials_per_gpu` None chooses by the GPU's memory. `quiet` prints nothing.
+    Interrupted (Ctrl-C, a notebook's stop button), running trials go back into the queue with their checkpoints, and
+    KeyboardInterrupt is raised: run it again to go on.
 
     Raises:
         InputError, DataError: a setting or the data is wrong; nothing was started.
