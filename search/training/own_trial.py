@@ -765,6 +765,9 @@ class _Runner:
         left = [*self._end_processes(), *self._threads_beside(threads)]
         if left:
             print(f"trial {message['trial']} left {', '.join(left)}: the next has a new process", file=sys.stderr)
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):  # the function may have closed it, or put another in its place
+                stream.flush()
         answer: dict[str, Any] = {"trial": message["trial"], "reusable": PROC.is_dir() and not left}
         if failure is None:
             self._wire.send(kind="finished", **answer)
