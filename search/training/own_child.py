@@ -27,7 +27,7 @@ from model.config import Failure
 from model.device import cpu_name
 from search.space.own import OwnConfig, OwnEpoch, Program
 from search.training import own_trial
-from search.training.child import Piped
+from search.training.child import Piped, RefusedError
 from search.training.messages import (
     Begun,
     DeviceFound,
@@ -75,8 +75,7 @@ class OwnChild(Piped):
             setting, what = ("python", program.python) if program.python else ("command", program.file)
             refusal = f"[train] {setting}: {what} can't be started ({error.strerror})"
             super().__init__(place, log, _no_command(), environment)
-        if refusal:
-            self._said.put(Refused(message=refusal))
+        self._refused = Refused(message=refusal) if refusal else None
         threading.Thread(target=self._write, daemon=True).start()
         self.send(
             OpenOwn(
@@ -90,6 +89,11 @@ class OwnChild(Piped):
                 threads=place.threads,
             )
         )
+
+    def wait_ready(self, stopping: threading.Event) -> Ready | None:
+        if self._refused:  # the process that stands for it may have ended already
+            raise RefusedError(self._refused)
+        return super().wait_ready(stopping)
 
     def send(self, message: ToTrainer) -> None:
         if isinstance(message, Train):
