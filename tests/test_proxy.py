@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -195,8 +195,9 @@ def test_dashboard_behind_a_proxy_is_reached_by_tls_alone_and_knows_who_asks(
         assert "small" in page.text
         assert front.ask("/healthz", host="elsewhere.example.org").status in (200, 400, 403, 404, 421)
         assert "small" not in front.ask("/", host="elsewhere.example.org", Cookie=cookie.partition(";")[0]).text
-        large = front.ask("/login", "POST", body="x" * (9 << 20), **form)
-        assert large.status in (413, 502)
+        with suppress(ssl.SSLError, ConnectionError):  # it may hang up while the rest is still being sent
+            large = front.ask("/login", "POST", body="x" * (9 << 20), **form)
+            assert large.status in (413, 502)
     log = next(front.folder.glob("alexsearch-*.log")).read_text()
     assert "127.0.0.1" in log
     assert "203.0.113.9" not in log  # what a client says of itself is not passed on
