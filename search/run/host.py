@@ -27,7 +27,7 @@ from search.choosing.designs import most_trials
 from search.choosing.pruning import build_pruner
 from search.run.events import Event
 from search.run.hooks import Hooks
-from search.run.learning import earlier_trials, named
+from search.run.learning import check_learns_from, earlier_trials, learned_from
 from search.run.matching import check_added, existing_study, is_done, open_matching
 from search.run.mlflow import Mirror
 from search.run.preparing import Prepared, prepare
@@ -67,7 +67,9 @@ def run_search(request: RunRequest, view: View, stopping: threading.Event) -> Ru
         check_writable(request.tensorboard)
     existing = existing_study(request)
     check_added(request, existing)
-    named(request, existing)
+    earlier = learned_from(request)
+    if existing and existing.attributes:
+        check_learns_from(existing, earlier)
     if existing and (nothing_left := _nothing_left(request, existing)):
         return nothing_left
     gpus = chosen_gpus(visible_gpus(), request.gpus)
@@ -78,7 +80,7 @@ def run_search(request: RunRequest, view: View, stopping: threading.Event) -> Ru
     if prepared is None:
         raise KeyboardInterrupt  # before there was anything to give back
     try:
-        study = open_matching(prepared.request, prepared.ready.data)
+        study = open_matching(prepared.request, prepared.ready.data, earlier)
         run = _Run(prepared, study, view, Timeout(request.timeout_seconds, started, stopping), stopping)
     except BaseException:
         prepared.child.kill()

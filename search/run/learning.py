@@ -18,15 +18,12 @@ LEARNS_FROM = "learns_from"
 """Attribute of a study: of each that it learns from, `name`, and `uid` if it is one of ours."""
 
 
-def named(request: RunRequest, existing: StudyRecord | None) -> list[dict[str, Any]] | None:
-    """What --from names, as it is kept with the study; None if it names nothing.
+def learned_from(request: RunRequest) -> list[dict[str, Any]]:
+    """What --from names, as it is kept with the study.
 
     Raises:
-        InputError: there is no such study, it has another direction or nothing that fits, or the study learns from
-            others.
+        InputError: there is no such study, or it has another direction or nothing that fits.
     """
-    if not request.learns_from:
-        return None
     found = []
     for name in request.learns_from:
         try:
@@ -46,12 +43,16 @@ def named(request: RunRequest, existing: StudyRecord | None) -> list[dict[str, A
             )
         uid = earlier.attributes.get("uid")
         found.append({"name": earlier.name, **({"uid": uid} if isinstance(uid, str) else {})})
-    if existing is not None and existing.attributes and existing.attributes.get(LEARNS_FROM, []) != found:
+    return found
+
+
+def check_learns_from(study: StudyRecord, found: list[dict[str, Any]]) -> None:
+    """Raises InputError if the study learns from others than --from names, which may name none."""
+    if found and study.attributes.get(LEARNS_FROM, []) != found:
         raise InputError(
-            f"--from: study {existing.shown!r} was begun with other earlier studies than these, or with none. What it "
+            f"--from: study {study.shown!r} was begun with other earlier studies than these, or with none. What it "
             "learns from is fixed when it is made: leave --from out, or start another study with --study NAME."
         )
-    return found
 
 
 def earlier_trials(storage: Storage, study: StudyRecord, space: SearchSpace, view: View) -> list[FrozenTrial]:

@@ -9,7 +9,7 @@ from optuna.study import StudyDirection
 from model.config import BUNDLED_IMAGES, NetworkSpec
 from search.base.mistakes import InputError
 from search.choosing.designs import most_trials
-from search.run.learning import LEARNS_FROM, named
+from search.run.learning import LEARNS_FROM, check_learns_from
 from search.run.request import RunRequest
 from search.space.budget import MOST_TRIALS
 from search.space.own import Program
@@ -81,8 +81,8 @@ def is_done(request: RunRequest, study: StudyRecord) -> bool:
     return request.joins or counts.budget >= min(total, most_trials(request.space) or total)
 
 
-def open_matching(request: RunRequest, data: DataFound | ProgramFound) -> StudyRecord:
-    """Make the study, or find it with the same space and data.
+def open_matching(request: RunRequest, data: DataFound | ProgramFound, earlier: list[dict[str, Any]]) -> StudyRecord:
+    """Make the study, which learns from these earlier ones, or find it with the same space and data.
 
     Raises:
         InputError: it has other ones.
@@ -98,7 +98,7 @@ def open_matching(request: RunRequest, data: DataFound | ProgramFound) -> StudyR
     network = {"sha256": request.own.sha256} if isinstance(request.own, NetworkSpec) else None
     if network:
         attributes["network"] = network
-    if earlier := named(request, None):
+    if earlier:
         attributes[LEARNS_FROM] = earlier
     study, made = open_study(request.storage, space.study.name, attributes)
     if not made:
@@ -121,5 +121,5 @@ def open_matching(request: RunRequest, data: DataFound | ProgramFound) -> StudyR
                 "start another study with --study NAME."
             )
         existing_study(request)
-        named(request, study)
+        check_learns_from(study, earlier)
     return study
