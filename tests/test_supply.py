@@ -46,7 +46,7 @@ def test_image_gets_what_was_tested_without_what_tests_it(name: str) -> None:
     extras = project["optional-dependencies"]
     assert locked(name).items() <= locked(LOCKS[name]).items(), "see CONTRIBUTING.md: compile the locks again"
     installed = packages(name)
-    assert named(project["dependencies"] + extras["export"] + extras["parquet"]) <= installed
+    assert named(project["dependencies"] + extras["export"] + extras["parquet"] + extras["s3"]) <= installed
     assert named(extras["dev"]) & installed == {"pyyaml"}, "which Optuna needs too"
     assert not {"pluggy", "grimp", "mypy-extensions", "execnet"} & installed
 
