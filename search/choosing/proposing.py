@@ -58,6 +58,10 @@ class StudyOfLessons(optuna.Study):
 
 
 def _as_lesson(trial: FrozenTrial) -> FrozenTrial:
+    if trial.state == TrialState.WAITING and trial.intermediate_values:  # it paused
+        lesson = copy.copy(trial)
+        lesson.state, lesson.values = TrialState.PRUNED, [trial.intermediate_values[trial.last_step or 0]]
+        return lesson
     if trial.state != TrialState.FAIL or trial.user_attrs.get("failure") not in LESSONS:
         return trial
     lesson = copy.copy(trial)

@@ -57,6 +57,15 @@ class Pruned:
 
 
 @dataclass(frozen=True)
+class Paused:
+    """The trial pauses after this epoch: something else is worth more for now."""
+
+    epoch: int
+    epochs: int
+    """Planned."""
+
+
+@dataclass(frozen=True)
 class FailedForGood:
     """The trial failed, and is not run again."""
 
@@ -85,7 +94,9 @@ class Noted:
     text: str
 
 
-Happening = Begun | Resumed | Progress | EpochDone | Completed | Pruned | FailedForGood | Retried | Returned | Noted
+Happening = (
+    Begun | Resumed | Progress | EpochDone | Completed | Pruned | Paused | FailedForGood | Retried | Returned | Noted
+)
 
 
 @dataclass(frozen=True)

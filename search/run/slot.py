@@ -6,6 +6,7 @@ A slot is a thread that waits on a pipe and the database. What can happen to a t
     its training ends by itself   COMPLETE, likewise: training of one's own may stop early
     its values were tried before  COMPLETE, with the result of that trial (see `search.choosing.proposing`)
     the pruner says so            PRUNED, with its last report
+    another is worth more         back into the queue until it is its turn again (see `search.run.thawing`)
     diverged, out of memory       FAIL for good with the reason: the same configuration would fail again
     child killed, hung, crashed   back into the queue, one crash more; FAIL for good after `queue.RETRIES`,
                                   as where the kernel killed it for want of memory
@@ -43,12 +44,14 @@ from search.run.events import (
     FailedForGood,
     Happening,
     Noted,
+    Paused,
     Pruned,
     Resumed,
     Retried,
     Returned,
 )
 from search.run.request import RunError
+from search.run.thawing import Thawing
 from search.space.own import OwnConfig, OwnEpoch, Program
 from search.space.space import SearchSpace
 from search.training.child import ChildError, Process, RefusedError, Start, StartError, heard
@@ -101,6 +104,8 @@ class Assignment:
     crashes: EarlyCrashes = field(default_factory=EarlyCrashes)
     earlier: Sequence[FrozenTrial] = ()
     """Trials of other studies that the sampler learns from."""
+    thawing: Thawing | None = None
+    """Says who goes on, if trials pause."""
 
 
 class Slot:
@@ -120,8 +125,9 @@ class Slot:
         work = self._work
         try:
             while not work.stopping.is_set():
+                wishes = work.thawing.wishes() if work.thawing else None
                 try:
-                    taken = work.queue.take(self.slot_id, after=work.crashes.last_number)
+                    taken = work.queue.take(self.slot_id, after=work.crashes.last_number, wishes=wishes)
                 except LookupError:  # taken for dead, by somebody who watched while this machine slept
                     log.warning("%s was taken for dead, and joins anew", self.place.name)
                     self.slot_id = work.queue.join(self.place.device)
@@ -130,7 +136,7 @@ class Slot:
                     self._run_trial(taken)
                     if self._child and self._child.outgrown():
                         self._drop_child()
-                elif self._is_over():
+                elif self._is_over(more=bool(wishes)):
                     break
                 else:  # a trial that another slot runs may yet come back, or has come back since we asked
                     work.stopping.wait(IDLE_SECONDS)
@@ -139,11 +145,16 @@ class Slot:
                 self._child.kill()
             work.queue.leave(self.slot_id)
 
-    def _is_over(self) -> bool:
-        """Whether no trial is left for us: all are settled or another program's, or the study is to stop."""
-        queue = self._work.queue
-        counts = queue.counts()
-        return counts.settled == counts.budget or bool(queue.stop_requested() or queue.elsewhere())
+    def _is_over(self, *, more: bool) -> bool:
+        """Whether no trial is left for us: all are settled or another program's, or the study is to stop.
+
+        `more` says whether something was wished for that others were sooner to take.
+        """
+        work = self._work
+        if work.thawing and not more and work.queue.stop_requested() != "now":
+            work.thawing.settle_rest()
+        counts = work.queue.counts()
+        return counts.settled == counts.budget or bool(work.queue.stop_requested() or work.queue.elsewhere())
 
     def _run_trial(self, taken: Taken) -> None:
         work = self._work
@@ -306,15 +317,19 @@ class Slot:
         work.crashes.epoch_done()
         last = metrics.epoch >= config.epochs
         try:
-            spared = last or is_spared(work.space.pruner, config, metrics.epoch)
+            spared = last or taken.to_its_end or is_spared(work.space.pruner, config, metrics.epoch)
+            if not spared and not training.paused and work.thawing:
+                rung = work.thawing.is_rung(metrics.epoch, config.epochs)
+                training.paused = rung and not work.thawing.goes_on(taken.number)
             prune = not spared and optuna.Trial(self._study, taken.trial_id).should_prune()
         except KeyError:  # deleted a moment ago
             return False
         training.pruned = training.pruned or prune
-        child.send(Verdict(trial=taken.number, epoch=metrics.epoch, go=not prune))
+        go = not (prune or training.paused)
+        child.send(Verdict(trial=taken.number, epoch=metrics.epoch, go=go))
         self._tell(taken, EpochDone(metrics, config.epochs))
         # This very epoch may have reached a limit of the study's.
-        if not (last or prune) and work.queue.stop_requested() == "now":
+        if not last and go and work.queue.stop_requested() == "now":
             work.stopping.set()
         return True
 
@@ -329,6 +344,9 @@ class Slot:
         last, planned, cost = training.history[-1], training.config.epochs, training.cost()
         metric = self._work.space.metric
         value = last.named()[metric] or 0.0
+        if training.paused and not training.pruned and last.epoch < planned:
+            self._pause(taken, last.epoch, planned, cost)
+            return
         state, attributes = TrialState.COMPLETE, cost
         happened: Happening = Completed(value, cost["seconds"])
         if training.pruned and last.epoch < planned:
@@ -338,6 +356,13 @@ class Slot:
         if self._work.queue.settle(self.slot_id, taken.trial_id, state, value, attributes):
             self._tell(taken, happened)
             self._work.home.forget(training.checkpoints)
+        else:
+            self._lost(taken)
+
+    def _pause(self, taken: Taken, epoch: int, planned: int, cost: Mapping[str, Any]) -> None:
+        """Its checkpoint stays for whoever goes on with it."""
+        if self._work.queue.pause(self.slot_id, taken.trial_id, epoch, cost):
+            self._tell(taken, Paused(epoch, planned))
         else:
             self._lost(taken)
 
@@ -415,6 +440,8 @@ class _Training:
     images_per_second: float = 0.0
     pruned: bool = False
     """It was told to end."""
+    paused: bool = False
+    """Likewise, for now."""
 
     def cost(self) -> dict[str, Any]:
         """The attributes that say what the trial took: all its epochs, those before a restart included."""

@@ -20,7 +20,7 @@ from model.files import make_folder
 from search.base.event_file import EventFile, Scalar
 from search.base.mistakes import InputError
 from search.base.toml import as_shown
-from search.run.events import Begun, Completed, EpochDone, Event, FailedForGood, Pruned, Retried, Returned
+from search.run.events import Begun, Completed, EpochDone, Event, FailedForGood, Paused, Pruned, Retried, Returned
 from studies.record.catalog import StudyRecord
 from studies.store.epochs import epochs_of_study
 from studies.store.storage import Storage
@@ -91,7 +91,7 @@ class Curves:
             case Completed() | Pruned() | FailedForGood() if number in self._open:
                 self._open[number].end(well=not isinstance(what, FailedForGood), at=now)
                 self._close(number)
-            case Retried() | Returned():
+            case Retried() | Returned() | Paused():
                 self._close(number)
 
     def _whole(self, trial: FrozenTrial, epochs: Iterable[Mapping[str, Any]]) -> None:

@@ -24,6 +24,7 @@ from search.run.events import (
     Event,
     FailedForGood,
     Noted,
+    Paused,
     Pruned,
     Resumed,
     Retried,
@@ -151,6 +152,8 @@ class Screen:
             case Retried(failure, crashes):
                 why = failure_in_words(failure.kind, failure.text)
                 self._console.say(f"{trial} will be run again (crash {crashes}): {why}", style="yellow")
+            case Paused(epoch, epochs):
+                self._console.say(f"{trial} pauses after epoch {epoch} of {epochs}", style="dim")
             case Returned():
                 on = f" and goes on after epoch {done}" if done else ""
                 self._console.say(f"{trial} went back into the queue{on}")
@@ -181,9 +184,8 @@ class Screen:
         line = Table.grid(padding=(0, 2))
         state = "stopping: running trials go back into the queue" if self._stopping.is_set() else ""
         if not state:
-            state = ", ".join(
-                f"{n} {kind}" for n, kind in ((counts.running, "running"), (counts.waiting, "waiting")) if n
-            )
+            kinds = {"running": counts.running, "paused": counts.paused, "waiting": counts.waiting - counts.paused}
+            state = ", ".join(f"{n} {kind}" for kind, n in kinds.items() if n)
         bar = ProgressBar(total=max(1, counts.budget), completed=counts.settled, width=24, complete_style="cyan")
         line.add_row(bar, f"{counts.settled}/{counts.budget} settled", state)
         return line

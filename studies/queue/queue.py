@@ -3,9 +3,9 @@
 The contract, which holds across any number of processes, hosts and crashes:
 
 - A trial is one row that moves WAITING -> RUNNING -> COMPLETE | PRUNED | FAIL, or from RUNNING back to WAITING when its
-  worker gave it back or died, or from FAIL to WAITING when somebody asks for it (`retry`). A retry is the same trial:
-  it keeps its number, its values and its epochs. So a study filled to N trials ends with N settled ones, no more and no
-  fewer.
+  worker gave it back or died, or when it pauses (`studies.queue.pausing`), or from FAIL to WAITING when somebody asks
+  for it (`retry`), or from PRUNED (`thaw`). It stays the same trial: it keeps its number, its values and its epochs. So
+  a study filled to N trials ends with N settled ones, no more and no fewer.
 - Whoever runs a trial holds it through a *slot*: a row of ours that names the trial. Taking, recording, settling and
   giving back check in the same transaction that the slot still holds the trial; a worker that was taken for dead and
   wakes up finds it does not, is told so by `False`, and its late result changes nothing.
@@ -28,7 +28,7 @@ import sqlalchemy as sa
 from optuna.trial import TrialState
 from sqlalchemy import orm
 
-from studies.queue import limits
+from studies.queue import limits, pausing
 from studies.queue.limits import STOP, STOPPED_BY, Limits
 from studies.queue.process import is_dead_here, machine, process_started
 from studies.store.artifact_names import named_artifacts
@@ -73,11 +73,13 @@ class Taken:
     number: int
     attempt: int
     """0 for the first run, and one more after each crash."""
+    to_its_end: bool = False
+    """Somebody asked for all its epochs: it neither pauses nor is pruned."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """How the trials of a study stand. Their sum without `retried` is the budget."""
+    """How the trials of a study stand. Their sum without `retried` and `paused` is the budget."""
 
     waiting: int
     running: int
@@ -87,6 +89,8 @@ class Counts:
     """Failed for good."""
     retried: int
     """Runs that crashed and were repeated; the trials themselves are counted above."""
+    paused: int = 0
+    """Of those that wait, how many have done epochs: they go on from there, if they go on."""
 
     @property
     def settled(self) -> int:
@@ -214,10 +218,14 @@ class Queue:
             if told:
                 log.info("%s", told)
 
-    def take(self, slot_id: str, *, after: int = -1) -> Taken | None:
+    def take(self, slot_id: str, *, after: int = -1, wishes: Sequence[int | None] | None = None) -> Taken | None:
         """Take the waiting trial with the lowest number, if possible above `after`; those of `enqueue` first.
 
-        None if none waits, or if the study is to stop.
+        Where trials pause, `wishes` are what is worth taking, best first: a paused trial's number, or None for one that
+        has not begun. Trials that somebody asked for come before.
+
+        None if none waits, or none that is wished for, or if the study is to stop. If it is to begin no trial since too
+        little is expected of one (`enough`), paused ones are still to be had.
 
         Raises:
             LookupError: the slot is gone: it was taken for dead. Join anew.
@@ -232,8 +240,8 @@ class Queue:
             held = session.scalar(sa.select(SLOTS.c.trial_id).where(SLOTS.c.slot_id == slot_id))
             if held is not None and self._holds(session, slot_id, held):
                 number = session.scalar(sa.select(TRIALS.c.number).where(TRIALS.c.trial_id == held))
-                return Taken(held, int(number or 0), _attempts(session, held))
-            trial_id = session.scalar(self._first_waiting(session, after)) if self._stop(session) is None else None
+                return Taken(held, int(number or 0), _attempts(session, held), _to_its_end(session, held))
+            trial_id = self._next(session, after, wishes)
             if trial_id is None:
                 return None
             trial = session.execute(sa.select(TRIALS).where(TRIALS.c.trial_id == trial_id)).one()
@@ -241,9 +249,11 @@ class Queue:
             session.execute(sa.update(SLOTS).where(SLOTS.c.trial_id == trial_id).values(trial_id=None))
             if trial.datetime_start is None:
                 session.execute(sa.delete(EPOCHS).where(EPOCHS.c.trial_id == trial_id))
+            else:
+                pausing.note_thaw(session, trial_id)
             _set(session, trial_id, state=TrialState.RUNNING, datetime_start=utc_now())
             session.execute(sa.update(SLOTS).where(SLOTS.c.slot_id == slot_id).values(trial_id=trial_id))
-            return Taken(trial_id, trial.number, _attempts(session, trial_id))
+            return Taken(trial_id, trial.number, _attempts(session, trial_id), _to_its_end(session, trial_id))
 
         return self.storage.transaction(body)
 
@@ -345,6 +355,88 @@ class Queue:
             log.info("%s", told)
         return told is not None
 
+    def pause(self, slot_id: str, trial_id: int, epoch: int, attributes: Mapping[str, Any]) -> bool:
+        """Put the trial back into the queue after this epoch, from which it may go on later.
+
+        Returns:
+            False if the slot no longer holds the trial.
+        """
+
+        def body(session: orm.Session) -> bool:
+            if not self._holds(session, slot_id, trial_id):
+                return self._settled_already(session, slot_id, trial_id, TrialState.WAITING, None)
+            TRIAL_USER.write(session, trial_id, attributes)
+            pausing.note_pause(session, trial_id, epoch, machine())
+            _set(session, trial_id, state=TrialState.WAITING)
+            session.execute(sa.update(SLOTS).where(SLOTS.c.slot_id == slot_id).values(trial_id=None, epoch=0))
+            limits.enforce(session, self.study_id)
+            return True
+
+        return self.storage.transaction(body)
+
+    def unbegun(self) -> bool:
+        """Whether a trial waits that has not reported anything yet."""
+        waiting = sa.select(TRIALS.c.trial_id).where(
+            TRIALS.c.study_id == self.study_id, TRIALS.c.state == TrialState.WAITING, ~pausing.has_reported()
+        )
+        return self.storage.read(lambda session: session.execute(waiting.limit(1)).first()) is not None
+
+    def machines(self) -> set[str]:
+        """Where the study's slots are, as `studies.queue.process.machine` names them."""
+        here = sa.select(SLOTS.c.machine).where(SLOTS.c.study_id == self.study_id)
+        return {str(name) for name in self.storage.read(lambda session: session.scalars(here).all())}
+
+    def settle_paused(self, reasons: Mapping[int, str]) -> list[int]:
+        """Settle paused trials, by their numbers, as pruned, each for a reason in words; those that were settled.
+
+        Its value is what it reported last. One that has gone on meanwhile, or that somebody asked for, stays as it is.
+        """
+
+        def body(session: orm.Session) -> list[int]:
+            hold_study(session, self.study_id)
+            self._check_study(session)
+            asked = {trial_id for (trial_id,) in session.execute(pausing.to_its_end(self.study_id).limit(None))}
+            query = sa.select(TRIALS.c.trial_id, TRIALS.c.number).where(pausing.paused(self.study_id))
+            found = session.execute(query.order_by(TRIALS.c.number).with_for_update(skip_locked=True)).all()
+            settled = [each for each in found if each.number in reasons and each.trial_id not in asked]
+            for trial_id, number in settled:
+                value = pausing.last_report(session, trial_id)
+                TRIAL_USER.write(session, trial_id, {"reason": reasons[number]})
+                TRIAL_SYSTEM.write(session, trial_id, named_artifacts(trial_id))
+                if value is not None:
+                    write_value(session, trial_id, value)
+                _set(session, trial_id, state=TrialState.PRUNED, datetime_complete=utc_now())
+            if settled:
+                limits.enforce(session, self.study_id)
+            return [number for _, number in settled]
+
+        return self.storage.transaction(body)
+
+    def thaw(self, numbers: Collection[int]) -> list[int]:
+        """Have those of the trials with these numbers that paused, or were pruned, be trained to their end, and soon.
+
+        They go on from their checkpoints, if those are still there. Returns the numbers of those that wait for it now.
+        Trials in other states stay as they are.
+        """
+
+        def body(session: orm.Session) -> list[int]:
+            hold_study(session, self.study_id)
+            pruned = sa.and_(
+                TRIALS.c.study_id == self.study_id, TRIALS.c.state == TrialState.PRUNED, pausing.has_reported()
+            )
+            query = sa.select(TRIALS.c.trial_id, TRIALS.c.number).where(
+                sa.or_(pruned, pausing.paused(self.study_id)), TRIALS.c.number.in_(numbers)
+            )
+            found = session.execute(query.order_by(TRIALS.c.number).with_for_update()).all()
+            for trial_id, _ in found:
+                TRIAL_USER.remove(session, trial_id, "reason")
+                session.execute(sa.delete(VALUES).where(VALUES.c.trial_id == trial_id))
+                TRIAL_SYSTEM.write(session, trial_id, {pausing.TO_ITS_END: True})
+                _set(session, trial_id, state=TrialState.WAITING, datetime_complete=None)
+            return [number for _, number in found]
+
+        return self.storage.transaction(body)
+
     def beat(self, slot_ids: Sequence[str]) -> None:
         """Give a sign of life for these slots."""
         self.storage.transaction(lambda session: self._beat(session, slot_ids))
@@ -409,7 +501,9 @@ class Queue:
                 .where(TRIALS.c.study_id == self.study_id, attribute.key == ATTEMPTS)
             )
             retried = sum(min(_whole(value), RETRIES) for value in attempts)
+            paused = sa.select(sa.func.count()).select_from(TRIALS).where(pausing.paused(self.study_id))
             return Counts(
+                paused=session.scalar(paused) or 0,
                 waiting=by_state.get(TrialState.WAITING, 0),
                 running=by_state.get(TrialState.RUNNING, 0),
                 complete=by_state.get(TrialState.COMPLETE, 0),
@@ -528,6 +622,26 @@ class Queue:
         given = STUDY_SYSTEM.read(session, self.study_id, GIVEN)
         return [number for number in given if is_whole(number)] if isinstance(given, list) else []
 
+    def _next(self, session: orm.Session, after: int, wishes: Sequence[int | None] | None) -> int | None:
+        """The id of the trial that is to be taken, held for the caller."""
+        if (stop := self._stop(session)) is not None:
+            if stop == "now" or wishes is None or STUDY_SYSTEM.read(session, self.study_id, STOPPED_BY) is None:
+                return None
+            wishes = [number for number in wishes if number is not pausing.NEW]
+        new = self._first_waiting(session, after)
+        if wishes is None:
+            found = session.scalar(new)
+            return None if found is None else int(found)
+        asked = session.scalar(pausing.to_its_end(self.study_id).with_for_update(skip_locked=True))
+        if asked is not None:
+            return int(asked)
+        if (given := self._given(session)) and (
+            (found := session.scalar(new.where(TRIALS.c.number.in_(given), ~pausing.has_reported()))) is not None
+        ):
+            return int(found)
+        pausing.note_next(session, self.study_id, wishes)
+        return pausing.first_wanted(session, self.study_id, wishes, new)
+
     def _first_waiting(self, session: orm.Session, after: int) -> sa.Select[Any]:
         waiting = TRIALS.c.state == TrialState.WAITING
         query = sa.select(TRIALS.c.trial_id).where(TRIALS.c.study_id == self.study_id, waiting)
@@ -629,6 +743,10 @@ def delete_study(storage: Storage, study_id: int) -> None:
 def _attempts(session: orm.Session, trial_id: int) -> int:
     attempts = TRIAL_SYSTEM.read(session, trial_id, ATTEMPTS)
     return attempts if is_whole(attempts) else 0
+
+
+def _to_its_end(session: orm.Session, trial_id: int) -> bool:
+    return TRIAL_SYSTEM.read(session, trial_id, pausing.TO_ITS_END) is True
 
 
 def _set(session: orm.Session, trial_id: int, **values: Any) -> None:

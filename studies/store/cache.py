@@ -77,12 +77,27 @@ class StartedTrials(_CachedStorage):
             self._add_trials_to_cache(study_id, [trial for trial in trials if trial.state in self._kept])
             self._seen[study_id] = now
 
+    def _in_it(self) -> sa.ColumnElement[bool]:
+        return TRIALS.c.state.in_(self._kept)
+
     def _look(self, study_id: int) -> dict[int, _Seen]:
         trial = TRIALS.c
         query = sa.select(trial.trial_id, trial.number, trial.state, trial.datetime_start)
-        query = query.where(trial.study_id == study_id, trial.state.in_(self._kept))
+        query = query.where(trial.study_id == study_id, self._in_it())
         rows = self._backend.read(lambda session: session.execute(query).all())
         return {trial_id: _Seen(number, state, started) for trial_id, number, state, started in rows}
+
+
+class BegunTrials(StartedTrials):
+    """The same with the trials that wait but have run before: they may have paused, and are not read again until taken.
+
+    One that was given back before its first epoch is among them.
+    """
+
+    _kept = tuple(TrialState)
+
+    def _in_it(self) -> sa.ColumnElement[bool]:
+        return (TRIALS.c.state != TrialState.WAITING) | TRIALS.c.datetime_start.is_not(None)
 
 
 class AllTrials(StartedTrials):

@@ -1,0 +1,93 @@
+"""Who goes on, in a study whose trials pause: what its slots ask of `search.choosing.pausing`, and what they do by it.
+
+A slot that is free asks what is worth taking (`wishes`), and one whose trial is at a rung whether that goes on
+(`goes_on`). At the end of the study the slot that finds nothing worth taking settles what is left (`settle_rest`).
+
+A trial goes on where its checkpoint lies. On another host it begins anew, which costs its epochs once more, so it does
+only when nobody works on the study there any more.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from studies.queue.pausing import PAUSES, pauses
+from studies.queue.process import machine
+from studies.queue.queue import Queue
+
+if TYPE_CHECKING:
+    from search.choosing.pausing import Pausing, Ranking
+
+NOT_THE_BEST = "paused, and not among those that may be the best"
+
+log = logging.getLogger(__name__)
+
+
+class Thawing:
+    """The same for all slots of a run, which take turns to ask."""
+
+    def __init__(self, policy: Pausing, queue: Queue, trials: BaseStorage, checkpoints: Callable[[int], Path]) -> None:
+        """`trials` shows those that have begun, also the paused; `checkpoints` is a trial's folder by its number."""
+        self._policy, self._queue, self._trials, self._checkpoints = policy, queue, trials, checkpoints
+        self._lock = threading.Lock()
+        self._answered: tuple[object, Ranking] | None = None  # idle slots ask every second
+
+    def is_rung(self, epoch: int, planned: int) -> bool:
+        """Whether a trial of so many epochs is judged after this one."""
+        return epoch in self._policy.rungs(planned)
+
+    def wishes(self) -> list[int | None]:
+        """What a free slot of this host should take, best first; None stands for a trial that has not begun."""
+        trials = self._begun()
+        ranking = self._rank(trials)
+        away = self._away(trials)
+        return [number for number in ranking.order if number not in away]
+
+    def goes_on(self, number: int) -> bool:
+        """Whether nothing is worth more than to go on with this running trial. One without a checkpoint always does."""
+        folder = self._checkpoints(number)
+        if not folder.is_dir() or not any(folder.iterdir()):
+            return True
+        ranking = self._rank(self._begun(), asking=number)
+        return number in ranking.order[:1]
+
+    def settle_rest(self) -> list[int]:
+        """Settle the paused trials that are not worth going on with, if no slot trains; those that were settled."""
+        if any(slot.trial is not None for slot in self._queue.slots()):
+            return []  # what it comes to may change what is worth going on with
+        trials = self._begun()
+        ranking = self._rank(trials)
+        left = [trial.number for trial in trials if _is_paused(trial) and trial.number not in ranking.order]
+        return self._queue.settle_paused({number: ranking.hopeless.get(number, NOT_THE_BEST) for number in left})
+
+    def _rank(self, trials: list[FrozenTrial], asking: int | None = None) -> Ranking:
+        may_begin = self._queue.unbegun() and self._queue.stop_requested() is None
+        question = (asking, may_begin, tuple((trial.number, trial.state, trial.last_step) for trial in trials))
+        with self._lock:
+            if self._answered is None or self._answered[0] != question:
+                self._answered = question, self._policy.rank(trials, may_begin=may_begin, asking=asking)
+            return self._answered[1]
+
+    def _begun(self) -> list[FrozenTrial]:
+        return self._trials.get_all_trials(self._queue.study_id, deepcopy=False)
+
+    def _away(self, trials: list[FrozenTrial]) -> set[int]:
+        """The paused trials whose checkpoint lies on another host where the study is worked on."""
+        others = self._queue.machines() - {machine()}
+        return {trial.number for trial in trials if _is_paused(trial) and self._lies_at(trial) in others}
+
+    def _lies_at(self, trial: FrozenTrial) -> str | None:
+        """Where it paused last; None if its checkpoint is here: hosts may share a home."""
+        told = pauses(trial.user_attrs.get(PAUSES))
+        return None if not told or self._checkpoints(trial.number).is_dir() else str(told[-1].get("machine"))
+
+
+def _is_paused(trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.WAITING and bool(trial.intermediate_values)
