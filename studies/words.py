@@ -14,6 +14,16 @@ STATE_WORDS: Mapping[str, str] = MappingProxyType(
     {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}
 )
 
+PAUSED = "paused"
+
+
+def state_word(trial: FrozenTrial) -> str:
+    """A trial's state as people call it; one that waits and has reported something is "paused"."""
+    if trial.state.name == "WAITING" and trial.intermediate_values:
+        return PAUSED
+    return STATE_WORDS[trial.state.name]
+
+
 _FAILURES: Mapping[str, str] = MappingProxyType(
     {
         "diverged": "Its loss or score stopped being a finite number: with these values training runs away. It is "
@@ -135,11 +145,12 @@ def images(data: Mapping[str, Any]) -> str:
     return f"{counted} of {one_line(str(data['source']))}"
 
 
-def spent(device_seconds: float, saved_seconds: float) -> str:
-    """What a study cost: "2 min 10 s of device time; pruning saved about 40 s (24%)"."""
+def spent(device_seconds: float, saved_seconds: float, pauses: int = 0) -> str:
+    """What a study cost: "2 min 10 s of device time; pruning saved about 40 s (24%); 12 pauses"."""
     share = f"{saved_seconds / (device_seconds + saved_seconds):.0%}" if saved_seconds else ""
     saved = f"; pruning saved about {duration(saved_seconds)} ({share})" if saved_seconds else ""
-    return f"{duration(device_seconds)} of device time{saved}"
+    paused = f"; {pauses:,} pause{'s' * (pauses != 1)}" if pauses else ""
+    return f"{duration(device_seconds)} of device time{saved}{paused}"
 
 
 def told_to_stop(how: str, running: int) -> str:
@@ -175,6 +186,8 @@ def why(trial: FrozenTrial, shown: Callable[[float], str] = "{:.4f}".format) -> 
             of = f" of {planned}" if planned else ""
             at = f" at {shown(trial.value)}" if trial.value is not None else ""
             after = f" after epoch {epochs}{of}{at}" if epochs else ""
+            if stored.get("pauses"):
+                return f"Paused{after} and not gone on with: {failure_of(stored) or 'others were worth more'}."
             return f"Stopped{after}: the pruner held it against the trials before it and saw no hope for it."
         case "FAIL":
             reason = failure_of(stored)

@@ -134,13 +134,22 @@ def test_nested_json_keys_are_those_that_help_documents(study: Path) -> None:
 
 def test_failed_trials_are_put_back_by_number_or_all(study: Path) -> None:
     failed = run("retry", "--home", study, "--trial", 0, code=2)
-    assert "trial 0 did not fail. Failed: 3." in failed.stderr
+    assert "trial 0 is complete, or has not ended. Failed: 3; paused or pruned: 2." in failed.stderr
     assert "say which: --failed" in run("retry", "--home", study, code=2).stderr
     assert "say which: --failed" in run("retry", "--home", study, "--failed", "--trial", 3, code=2).stderr
     done = run("retry", "--home", study, "--trial", 3).stdout
-    assert "study small: trial 3 waits again: 3 of 5 settled: 2 complete, 1 pruned; 2 waiting" in done
+    assert "study small: trial 3 waits again: 3 of 5 settled: 2 complete, 1 pruned; 1 paused, 1 waiting" in done
     assert f"alexsearch worker --study small --home {study}" in done
     assert "no trial has failed" in run("retry", "--home", study, "--failed").stdout
+
+
+def test_pruned_trial_is_put_back_to_be_trained_to_its_end(study: Path) -> None:
+    done = run("retry", "--home", study, "--trial", 2).stdout
+    assert "study small: trial 2 waits again, to be trained to its end: " in done
+    queue = Queue(open_storage(f"sqlite:///{study / 'alexsearch.db'}"), 1)
+    taken = queue.take(queue.join("cpu"))
+    assert taken is not None
+    assert (taken.number, taken.to_its_end) == (2, True)
 
 
 # What is wrong with an input is said once, on standard error, with exit code 2

@@ -63,6 +63,7 @@ def test_status_counts_every_kind_of_trial(storage: Storage) -> None:
         "pruned": 1,
         "failed": 1,
         "retried": 0,
+        "paused": 0,
     }
     assert document["best"] == {"number": 1, "value": 0.5, "params": {"learning_rate": 0.02}}
     assert document["failures"] == [{"number": 3, "reason": "diverged: the loss became NaN"}]
@@ -84,7 +85,7 @@ def test_status_for_people_says_best_failures_and_that_nobody_works(storage: Sto
 
 def test_status_says_what_pruning_saved(storage: Storage) -> None:
     make_study(storage, 0.5, TrialState.PRUNED)
-    assert status_document(storage, None)["cost"] == {"device_seconds": 8.0, "saved_seconds": 4.0}
+    assert status_document(storage, None)["cost"] == {"device_seconds": 8.0, "saved_seconds": 4.0, "pauses": 0}
     assert "cost: 8 s of device time; pruning saved about 4 s (33%)" in status_lines(storage)
 
 

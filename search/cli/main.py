@@ -380,10 +380,11 @@ def upgrade(home: Path, storage: str | None) -> None:
 @click.option("--trial", "trials", type=click.IntRange(min=0), multiple=True, metavar="N", help="This one; repeatable.")
 @click.option("--failed", is_flag=True, help="All that failed.")
 def retry(study: str | None, home: Path, storage: str | None, trials: tuple[int, ...], failed: bool) -> None:
-    """Put failed trials back into the queue.
+    """Put trials that failed, or were pruned, back into the queue.
 
-    For when what made them fail is mended. They keep their number and values, go on from their checkpoint if it is
-    still there, and their crashes are counted from none. `alexsearch run` or `worker` then trains them.
+    Failed ones for when what made them fail is mended: their crashes are counted from none. Pruned ones, which
+    --trial names, neither pause nor are pruned again. All keep their number and values and go on from their checkpoint
+    if it is still there. `alexsearch run` or `worker` then trains them.
 
     \b
     alexsearch retry --study wide --failed
@@ -402,13 +403,19 @@ def retry(study: str | None, home: Path, storage: str | None, trials: tuple[int,
         raise InputError(f"study {found.shown!r} {found.not_ours}, so no worker would train them. {OTHERS}")
     queue = Queue(opened, found.study_id)
     there = sorted(failure.number for failure in last_failures(opened, found, queue.counts().failed))
-    if others := sorted(set(trials) - set(there)):
+    unfinished = queue.unfinished()
+    if others := sorted(set(trials) - {*there, *unfinished}):
+        are = "is complete, or has not ended" if len(others) == 1 else "are complete, or have not ended"
         raise InputError(
-            f"study {found.shown}: {_trials(others)} did not fail. Failed: {listed(list(map(str, there))) or 'none'}."
+            f"study {found.shown}: {_trials(others)} {are}. Failed: {listed(list(map(str, there))) or 'none'}; paused or "
+            f"pruned: {listed(list(map(str, unfinished))) or 'none'}."
         )
-    numbers = sorted(set(trials)) or there
-    queue.retry(numbers)
+    failures = [number for number in there if failed or number in trials]
+    queue.retry(failures)
+    thawed = queue.thaw([number for number in unfinished if number in trials])
+    numbers = sorted({*failures, *thawed})
     again = f"{_trials(numbers)} wait{'s' * (len(numbers) == 1)} again" if numbers else "no trial has failed"
+    again += ", to be trained to its end" if thawed == numbers and len(numbers) == 1 else ""
     output = console()
     output.print(f"study {found.shown}: {again}: {described(queue.counts())}", soft_wrap=True)
     if numbers:

@@ -56,7 +56,7 @@ def status_document(storage: Storage, name: str | None) -> dict[str, Any]:
         "failures": failures,
         "stop": queue.stop_requested(),
         "stopped_by": queue.stopped_by(),
-        "cost": {"device_seconds": cost.device_seconds, "saved_seconds": cost.saved_seconds},
+        "cost": {"device_seconds": cost.device_seconds, "saved_seconds": cost.saved_seconds, "pauses": cost.pauses},
         "storage": storage.name,
     }
 
@@ -251,7 +251,7 @@ def print_outcome(
     if trials:
         print_trials(console, trials, study)
     cost = ledger(storage, study.study_id)
-    _print_cost(console, cost.device_seconds, cost.saved_seconds)
+    _print_cost(console, cost.device_seconds, cost.saved_seconds, cost.pauses)
     if counts.failed:
         _print_failures(console, [asdict(f) for f in last_failures(storage, study, SHOWN_FAILURES)], counts.failed)
         console.print(f"what the training processes printed: {logs}", soft_wrap=True)
@@ -269,9 +269,9 @@ def print_outcome(
         console.print(f"{'     ' if index else 'next:'} {line}", soft_wrap=True)
 
 
-def _print_cost(console: Console, device_seconds: float, saved_seconds: float) -> None:
+def _print_cost(console: Console, device_seconds: float, saved_seconds: float, pauses: int) -> None:
     if device_seconds:
-        console.print(f"cost: {spent(device_seconds, saved_seconds)}")
+        console.print(f"cost: {spent(device_seconds, saved_seconds, pauses)}")
 
 
 def _print_failures(console: Console, failures: Sequence[Mapping[str, Any]], failed: int) -> None:

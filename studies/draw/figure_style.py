@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from studies.draw.picture import LOOKS
+from studies.draw.picture import DRAWN_WORDS, LOOKS
 from studies.record.curves import value_of
 from studies.record.metric import ACCURACY, Metric
-from studies.words import STATE_WORDS
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -27,7 +26,9 @@ NEUTRAL = "#737b85"
 GRID = "rgba(128, 136, 148, 0.22)"
 CLEAR = "rgba(0, 0, 0, 0)"
 FONT = "system-ui, -apple-system, Segoe UI, Roboto, Helvetica, Arial, sans-serif"
-MARKERS: Mapping[str, str] = MappingProxyType({"o": "circle", "X": "x", ">": "triangle-right", "s": "square"})
+MARKERS: Mapping[str, str] = MappingProxyType(
+    {"o": "circle", "d": "diamond", "X": "x", ">": "triangle-right", "s": "square"}
+)
 """Plotly's names for matplotlib's markers."""
 AXIS: Mapping[str, object] = MappingProxyType(
     {"gridcolor": GRID, "zerolinecolor": GRID, "linecolor": GRID, "automargin": True}
@@ -97,7 +98,7 @@ def new_plot(title: str, x: str, y: str, ticks: str | None = None) -> Figure:
 def add_dots_by_state(figure: Figure, placed: Sequence[tuple[FrozenTrial, float]], scale: Scale) -> None:
     """A dot for each trial that came to something, each trial with its x."""
     for state in LOOKS:
-        word = STATE_WORDS[state]
+        word = DRAWN_WORDS[state]
         if chosen := [(trial, x) for trial, x in placed if trial.state.name == state]:
             add_dots(figure, chosen, word if state == "COMPLETE" else f"{word}, last epoch", state, scale)
 

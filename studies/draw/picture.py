@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from studies.words import WRITTEN_BY
+from studies.words import PAUSED, STATE_WORDS, WRITTEN_BY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,10 +27,20 @@ T = TypeVar("T")
 BLUE, ORANGE, GREEN, RED, PINK, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
 INK, GREY = "#222222", "#8A8A8A"
 LOOKS: Mapping[str, tuple[str, str]] = MappingProxyType(
-    {"PRUNED": (ORANGE, "o"), "RUNNING": (GREY, ">"), "COMPLETE": (BLUE, "s"), "FAIL": (PINK, "X")}
+    {
+        "PRUNED": (ORANGE, "o"),
+        "WAITING": (SKY, "d"),
+        "RUNNING": (GREY, ">"),
+        "COMPLETE": (BLUE, "s"),
+        "FAIL": (PINK, "X"),
+    }
 )
 """The colour and marker of each state, in the order of drawing: the few failures lie on top of the many that went well.
 """
+
+
+DRAWN_WORDS: Mapping[str, str] = MappingProxyType({**STATE_WORDS, "WAITING": PAUSED})
+"""What is said of a state in a picture: of the trials that wait, only those that paused have something to be drawn."""
 
 
 def in_our_style(draw: Callable[P, T]) -> Callable[P, T]:

@@ -34,11 +34,10 @@ from studies.draw.figure_style import (
     say_instead,
 )
 from studies.draw.parameter_figures import importances, parallel_coordinates, slices
-from studies.draw.picture import GREEN, LOOKS, SKY
+from studies.draw.picture import DRAWN_WORDS, GREEN, LOOKS, SKY
 from studies.record.curves import best_of, best_steps, points_of, settled_in_order, value_of
 from studies.record.metric import ACCURACY, Metric
 from studies.record.published import PAPER_LEVEL, PAPER_NAME, PAPER_SCORE, paper_points
-from studies.words import STATE_WORDS
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -76,7 +75,7 @@ def learning_curves(
         count = sum(trial.state.name == state and trial is not best for trial, _ in curves)
         chosen = [(trial, points) for trial, points in drawn if trial.state.name == state and trial is not best]
         if chosen:
-            _add_curves(figure, chosen, f"{STATE_WORDS[state]} ({count})", color, marker, scale)
+            _add_curves(figure, chosen, f"{DRAWN_WORDS[state]} ({count})", color, marker, scale)
     for trial, points in drawn:
         if trial is best:
             _add_curves(figure, [(trial, points)], f"best: trial {trial.number}", GREEN, "s", scale)
@@ -188,7 +187,7 @@ def lanes(trials: Sequence[FrozenTrial], _metric: Metric = ACCURACY, *, now: dat
         chosen = [(trial, end) for trial, end in spans if trial.state.name == state]
         if chosen:
             figure.add_bar(
-                orientation="h", name=f"{STATE_WORDS[state]} ({len(chosen)})",
+                orientation="h", name=f"{DRAWN_WORDS[state]} ({len(chosen)})",
                 marker={"color": color, "line": {"width": 0}},
                 base=[f"{trial.datetime_start:%Y-%m-%d %H:%M:%S}" for trial, _ in chosen],
                 x=[round(1000 * (end - (trial.datetime_start or end)).total_seconds()) for trial, end in chosen],

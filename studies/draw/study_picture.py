@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from studies.draw.figure_style import Scale
 from studies.draw.picture import (
     BLUE,
+    DRAWN_WORDS,
     GREEN,
     INK,
     LOOKS,
@@ -27,14 +28,13 @@ from studies.record.curves import best_of, best_steps, points_of, settled_in_ord
 from studies.record.metric import ACCURACY, Metric
 from studies.record.panels import IMAGE_PANELS, Panel
 from studies.record.published import PAPER_LEVEL, PAPER_NAME, PAPER_SCORE, paper_points
-from studies.words import STATE_WORDS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from optuna.trial import FrozenTrial
 
-SIZES = {"o": 4, "X": 6, ">": 4, "s": 4}
+SIZES = {"o": 4, "d": 5, "X": 6, ">": 4, "s": 4}
 
 
 @in_our_style
@@ -65,7 +65,7 @@ def study_picture(
             left.add_collection(LineCollection(lines, colors=color, linewidths=1.1, alpha=0.55))
             ends = [points[-1] for points in lines]
             left.plot(*zip(*ends, strict=True), color=color, marker=marker, markeredgewidth=0, linestyle="none",
-                      markersize=SIZES[marker], label=f"{STATE_WORDS[state]} ({len(lines)})")  # fmt: skip
+                      markersize=SIZES[marker], label=f"{DRAWN_WORDS[state]} ({len(lines)})")  # fmt: skip
     if best is not None and points_of(best):
         left.plot(
             *zip(*points_of(best), strict=True),
@@ -103,7 +103,7 @@ def _draw_progress(
             if trial.state.name == state and (value := value_of(trial)) is not None
         ]
         if dots:
-            named = STATE_WORDS[state] + ("" if state == "COMPLETE" else ", last epoch")
+            named = DRAWN_WORDS[state] + ("" if state == "COMPLETE" else ", last epoch")
             axes.plot(*zip(*dots, strict=True), color=color, marker=marker, markeredgewidth=0, linestyle="none",
                       markersize=SIZES[marker], alpha=0.8, label=named)  # fmt: skip
     if steps := best_steps(trials, smallest=scale.metric.smaller_is_better):

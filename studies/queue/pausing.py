@@ -45,6 +45,12 @@ def paused(study_id: int) -> sa.ColumnElement[bool]:
     return sa.and_(TRIALS.c.study_id == study_id, TRIALS.c.state == TrialState.WAITING, has_reported())
 
 
+def unfinished(study_id: int) -> sa.ColumnElement[bool]:
+    """Which trials of this study were not trained to their end, but can be: they paused, or were pruned."""
+    pruned = sa.and_(TRIALS.c.study_id == study_id, TRIALS.c.state == TrialState.PRUNED, has_reported())
+    return sa.or_(paused(study_id), pruned)
+
+
 def first_wanted(session: orm.Session, study_id: int, wishes: Sequence[int | None], new: sa.Select[Any]) -> int | None:
     """The id of the first of these trials that is to be had, held for the caller; `new` finds one that waits."""
     for number in wishes:

@@ -381,6 +381,11 @@ class Queue:
         )
         return self.storage.read(lambda session: session.execute(waiting.limit(1)).first()) is not None
 
+    def unfinished(self) -> list[int]:
+        """The numbers of the trials that paused, or were pruned: those that can be thawed."""
+        query = sa.select(TRIALS.c.number).where(pausing.unfinished(self.study_id)).order_by(TRIALS.c.number)
+        return list(self.storage.read(lambda session: session.scalars(query).all()))
+
     def machines(self) -> set[str]:
         """Where the study's slots are, as `studies.queue.process.machine` names them."""
         here = sa.select(SLOTS.c.machine).where(SLOTS.c.study_id == self.study_id)
@@ -421,12 +426,8 @@ class Queue:
 
         def body(session: orm.Session) -> list[int]:
             hold_study(session, self.study_id)
-            pruned = sa.and_(
-                TRIALS.c.study_id == self.study_id, TRIALS.c.state == TrialState.PRUNED, pausing.has_reported()
-            )
-            query = sa.select(TRIALS.c.trial_id, TRIALS.c.number).where(
-                sa.or_(pruned, pausing.paused(self.study_id)), TRIALS.c.number.in_(numbers)
-            )
+            query = sa.select(TRIALS.c.trial_id, TRIALS.c.number)
+            query = query.where(pausing.unfinished(self.study_id), TRIALS.c.number.in_(numbers))
             found = session.execute(query.order_by(TRIALS.c.number).with_for_update()).all()
             for trial_id, _ in found:
                 TRIAL_USER.remove(session, trial_id, "reason")

@@ -345,7 +345,8 @@ def last_number(storage: Storage, study: StudyRecord) -> int | None:
 def described(counts: Counts) -> str:
     """The counts in words: "3 of 8 settled: 2 complete, 1 pruned; 1 running, 4 waiting"."""
     settled = [f"{getattr(counts, kind)} {kind}" for kind in ("complete", "pruned", "failed") if getattr(counts, kind)]
-    open_ = [f"{getattr(counts, kind)} {kind}" for kind in ("running", "waiting") if getattr(counts, kind)]
+    kinds = {"running": counts.running, "paused": counts.paused, "waiting": counts.waiting - counts.paused}
+    open_ = [f"{count} {kind}" for kind, count in kinds.items() if count]
     text = f"{counts.settled} of {counts.budget} settled"
     text += f": {', '.join(settled)}" if settled else ""
     text += f"; {', '.join(open_)}" if open_ else ""

@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from optuna.trial import TrialState
 
+from studies.queue.pausing import PAUSES, pauses
 from studies.store.attributes import TRIAL_USER
 from studies.store.schema import EPOCHS
 from studies.store.shapes import decoded, is_amount, is_whole
@@ -37,6 +38,8 @@ class Ledger:
 
     by_trial: Mapping[int, TrialCost]
     """By the trial's number."""
+    pauses: int = 0
+    """How often a trial paused."""
 
     @property
     def device_seconds(self) -> float:
@@ -66,6 +69,11 @@ def ledger(storage: Storage, study_id: int) -> Ledger:
         .join(TRIALS, trial.trial_id == attribute.trial_id)
         .where(trial.study_id == study_id, trial.state == TrialState.PRUNED, attribute.key == "config")
     )
+    paused = (
+        sa.select(attribute.value_json)
+        .join(TRIALS, trial.trial_id == attribute.trial_id)
+        .where(trial.study_id == study_id, attribute.key == PAUSES)
+    )
     rows = storage.read(lambda session: session.execute(spent).all())
     stored = storage.read(lambda session: session.execute(configs).all())
     planned = {trial_id: _planned(config) for trial_id, config in stored}
@@ -75,7 +83,8 @@ def ledger(storage: Storage, study_id: int) -> Ledger:
             row.number: _cost(row.seconds, row.epochs, planned.get(row.trial_id))
             for row in rows
             if is_amount(row.seconds)
-        }
+        },
+        pauses=sum(map(_pauses, storage.read(lambda session: session.scalars(paused).all()))),
     )
 
 
@@ -89,6 +98,12 @@ def planned_epochs(config: Any) -> int | None:
     """How many epochs a trial's `config` has; None if another program keeps something else under that name."""
     epochs = config.get("epochs") if isinstance(config, dict) else None
     return epochs if is_whole(epochs) else None
+
+
+def _pauses(stored: str) -> int:
+    with contextlib.suppress(ValueError, RecursionError):
+        return len(pauses(decoded(stored)))
+    return 0
 
 
 def _cost(seconds: float, epochs: int, planned: int | None) -> TrialCost:

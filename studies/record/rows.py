@@ -14,7 +14,7 @@ from studies.record.cost import ledger, planned_epochs
 from studies.store.epochs import epochs_of_study
 from studies.store.shapes import ODD, TRIAL
 from studies.store.storage import Storage
-from studies.words import STATE_WORDS, failure_of, is_searched
+from studies.words import failure_of, is_searched, state_word
 
 Cell = bool | int | float | str | datetime.datetime | None
 
@@ -57,7 +57,7 @@ def trial_table(storage: Storage, study: StudyRecord) -> Table:
         cost = costs.get(trial.number)
         return (
             trial.number,
-            STATE_WORDS[trial.state.name],
+            state_word(trial),
             *came_to,
             *[None] * (count - len(came_to)),
             *(_cell(trial.params.get(name)) for name in params),

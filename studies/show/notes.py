@@ -76,7 +76,7 @@ def refresh_notes(storage: Storage, study: StudyRecord, trials: Sequence[FrozenT
 def study_note(found: Findings) -> str:
     """The study's note, in Markdown."""
     rows = [("best", _best(found)), ("gain", _gain(found)), ("verified", _verified(found)), ("report", _paper(found))]
-    took = spent(found.ledger.device_seconds, found.ledger.saved_seconds)
+    took = spent(found.ledger.device_seconds, found.ledger.saved_seconds, found.ledger.pauses)
     rows += [("budget", escaped(described(found.counts))), ("cost", escaped(took))]
     rows += [("training" if found.is_own else "data", escaped(found.images))]
     rows += [("network", escaped(found.trains.text))] if found.trains.kind == "network" else []

@@ -22,7 +22,7 @@ from studies.record.findings import Findings
 from studies.record.published import PAPER_SCORE
 from studies.record.retrained import verified
 from studies.show.templates import embedded, render
-from studies.words import STATE_WORDS, duration, number, one_line, settings_in, why
+from studies.words import STATE_WORDS, duration, number, one_line, settings_in, state_word, why
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -208,7 +208,7 @@ def _span(trials: Sequence[FrozenTrial]) -> str:
 
 def _table(found: Findings) -> tuple[list[dict[str, Any]], list[list[dict[str, Any]]]]:
     """Columns and rows of all trials that have started; a cell's key sorts, where its text would not."""
-    trials = [trial for trial in found.trials if trial.state.name != "WAITING"]
+    trials = [trial for trial in found.trials if state_word(trial) != "waiting"]
     names = list(dict.fromkeys(name for trial in trials for name in trial.params))
     metric = found.metric
     columns = [{"name": name, "number": True} for name in ("trial", one_line(metric.name), "epochs run", "took")]
@@ -217,7 +217,7 @@ def _table(found: Findings) -> tuple[list[dict[str, Any]], list[list[dict[str, A
     columns.append({"name": "where", "number": False})
     rows = []
     for trial in trials:
-        stored, state = trial.user_attrs, STATE_WORDS[trial.state.name]
+        stored, state = trial.user_attrs, state_word(trial)
         value, cost = value_of(trial), found.ledger.by_trial.get(trial.number)
         epochs, planned = stored.get("epochs_run", len(trial.intermediate_values)), _settings(trial).get("epochs")
         seconds = cost.seconds if cost else None

@@ -11,6 +11,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from studies.queue.pausing import PAUSES, pauses
 from studies.record.catalog import StudyRecord, last_number, top_trials
 from studies.record.curves import points_of
 from studies.record.metric import Metric, trains
@@ -27,7 +28,7 @@ from studies.show.pages.reader import (
     settings_of,
 )
 from studies.store.epochs import epoch_history
-from studies.words import STATE_WORDS, duration, one_line, settings_in, why
+from studies.words import PAUSED, STATE_WORDS, duration, one_line, settings_in, state_word, why
 
 COMPARED = 8
 """How many trials can be told apart on one chart."""
@@ -41,7 +42,7 @@ METRICS: Mapping[str, str] = {
     "learning_rate": "learning rate",
     "seconds": "seconds per epoch",
 }
-TOLD_ELSEWHERE = ("config", "failure", "reason", "crashes", "seconds", "epochs_run", "images_per_second")
+TOLD_ELSEWHERE = (PAUSES, "config", "failure", "reason", "crashes", "seconds", "epochs_run", "images_per_second")
 NEXT_BEST = 5
 
 
@@ -58,6 +59,8 @@ def trial_page(reader: Reader, study: StudyRecord, number: int, now: datetime.da
         "story": story_of(study, trial, now),
         "best": best[0] if best else None,
         "charts": charts_of(study, trial, history),
+        "pauses": pauses_of(trial),
+        "thaw": thaw_of(study, trial),
         "history": history,
         "columns": columns_of(study, history),
         "config": configuration_of(trial),
@@ -73,6 +76,9 @@ def trial_page(reader: Reader, study: StudyRecord, number: int, now: datetime.da
 def story_of(study: StudyRecord, trial: FrozenTrial, now: datetime.datetime) -> str:
     """What became of a trial, in a sentence or two."""
     done, planned = len(trial.intermediate_values), planned_epochs(trial)
+    if state_word(trial) == PAUSED:
+        of = f" of {plural(planned, 'epoch')}" if planned else ""
+        return f"Paused after epoch {trial.last_step}{of}: it goes on from there if nothing else is worth more."
     if trial.state is TrialState.WAITING:
         return f"Waits in the queue{f', and goes on after epoch {done}' if done else ''}."
     if trial.state is TrialState.RUNNING:
@@ -82,6 +88,24 @@ def story_of(study: StudyRecord, trial: FrozenTrial, now: datetime.datetime) -> 
     if study.is_ours:
         return why(trial, study.metric.shown)
     return f"{STATE_WORDS[trial.state.name].capitalize()}. Another program trained it."
+
+
+def pauses_of(trial: FrozenTrial) -> list[str]:
+    """When the trial paused, and went on, a line a pause."""
+
+    def told(pause: Mapping[str, Any]) -> str:
+        paused, thawed = (one_line(str(pause.get(key, ""))) for key in ("paused", "thawed"))
+        went_on = f", went on {thawed}" if thawed else ""
+        return f"after epoch {one_line(str(pause.get('epoch')))}, {paused}{went_on}"
+
+    return [told(pause) for pause in pauses(trial.user_attrs.get(PAUSES))]
+
+
+def thaw_of(study: StudyRecord, trial: FrozenTrial) -> str:
+    """The command that has it trained to its end; empty if it ended, or runs, or has not begun."""
+    if not study.is_ours or (trial.state is not TrialState.PRUNED and state_word(trial) != PAUSED):
+        return ""
+    return f"alexsearch retry --study {shlex.quote(study.shown)} --trial {trial.number}"
 
 
 def charts_of(study: StudyRecord, trial: FrozenTrial, history: Sequence[Mapping[str, Any]]) -> list[Chart]:

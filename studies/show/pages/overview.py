@@ -10,6 +10,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from studies.queue.pausing import NEXT
 from studies.queue.queue import Counts, Queue, SlotStatus
 from studies.record.catalog import StudyRecord, all_studies
 from studies.record.cost import ledger
@@ -27,7 +28,9 @@ from studies.show.pages.reader import (
     row_of,
     settings_of,
 )
-from studies.words import STATE_WORDS, images, is_searched, listed, one_line, told_to_stop
+from studies.store.attributes import STUDY_SYSTEM
+from studies.store.shapes import is_whole
+from studies.words import PAUSED, STATE_WORDS, images, is_searched, listed, one_line, state_word, told_to_stop
 
 CURVES = 60
 """The learning curves of the last so many trials are drawn, and the best one's."""
@@ -69,6 +72,7 @@ def list_of_studies(reader: Reader) -> dict[str, Any]:
                 "study": study,
                 "counts": counts,
                 "state": state_of(study, counts, slots, queue.stop_requested()),
+                "next": next_of(reader, study, counts),
                 "working": sum(not slot.stale for slot in slots),
                 "best": best[0] if best else None,
                 "question": question_of(study),
@@ -93,6 +97,7 @@ def study_page(reader: Reader, study: StudyRecord, query: Mapping[str, str], now
         "told_to_stop": told_to_stop(stop, counts.running) if stop else "",
         "stopped_by": queue.stopped_by(),
         "counts": counts,
+        "next": next_of(reader, study, counts),
         "working": sum(not slot.stale for slot in slots),
         "question": question_of(study),
         "metric": study.metric,
@@ -105,6 +110,14 @@ def study_page(reader: Reader, study: StudyRecord, query: Mapping[str, str], now
         "refresh": 2 if state in ("running", "stopping") else 10,
         **table_of(study, trials, query),
     }
+
+
+def next_of(reader: Reader, study: StudyRecord, counts: Counts) -> list[int | None]:
+    """What would be gone on with next where trials pause, best first; None stands for a new one."""
+    wished = reader.storage.read(lambda session: STUDY_SYSTEM.read(session, study.study_id, NEXT))
+    if not isinstance(wished, list) or counts.settled == counts.budget:
+        return []
+    return [number for number in wished if number is None or is_whole(number)]
 
 
 def state_of(study: StudyRecord, counts: Counts, slots: Sequence[SlotStatus], stop: str | None) -> str:
@@ -191,7 +204,7 @@ def curves_chart(study: StudyRecord, trials: Sequence[FrozenTrial], best: Frozen
         Line(
             f"trial {trial.number}",
             points_of(trial),
-            STATE_WORDS[trial.state.name],
+            state_word(trial),
             quiet=trial.state is not TrialState.RUNNING,
         )
         for trial in sorted(started[-CURVES:], key=lambda trial: trial.state is TrialState.RUNNING)
@@ -208,14 +221,10 @@ def curves_chart(study: StudyRecord, trials: Sequence[FrozenTrial], best: Frozen
 def table_of(study: StudyRecord, trials: Sequence[FrozenTrial], query: Mapping[str, str]) -> dict[str, Any]:
     """One page of the study's trials, as `query` asks; what makes no sense in it is ignored."""
     state = query.get("state", "")
-    state = state if state in STATE_WORDS.values() else ""
+    state = state if state in (*STATE_WORDS.values(), PAUSED) else ""
     order = query.get("order") if query.get("order") in ORDERS else "newest"
     # What waits has nothing to show yet: it is there for those who ask for it.
-    chosen = [
-        trial
-        for trial in trials
-        if (STATE_WORDS[trial.state.name] == state if state else trial.state != TrialState.WAITING)
-    ]
+    chosen = [trial for trial in trials if (state_word(trial) == state if state else state_word(trial) != "waiting")]
     if order == "best":
         sign = 1 if study.metric.smaller_is_better else -1
         chosen = [trial for trial in chosen if last_value(trial) is not None]

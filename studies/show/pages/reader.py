@@ -15,7 +15,7 @@ from studies.record.retrained import Retrained, read
 from studies.show.filters import plain
 from studies.store.cache import AllTrials
 from studies.store.storage import Storage
-from studies.words import STATE_WORDS, duration, failure_of, one_line
+from studies.words import duration, failure_of, one_line, state_word
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def row_of(trial: FrozenTrial) -> TrialRow:
     seconds = trial.user_attrs.get("seconds")
     return TrialRow(
         number=trial.number,
-        state=STATE_WORDS[trial.state.name],
+        state=state_word(trial),
         value=last_value(trial),
         epochs=(f"{done} of {planned}" if planned else str(done)) if done else "",
         took=duration(seconds) if isinstance(seconds, (int, float)) else "",
