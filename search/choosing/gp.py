@@ -12,9 +12,8 @@ and tells nothing about one of 6. Of any other trial each epoch is the end of on
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,9 +24,8 @@ from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from search.choosing.comparable import over_all_epochs, over_no_epochs
 from search.choosing.designs import quasi_random
-from search.choosing.drawing import coordinates, draw
+from search.choosing.places import Places
 from search.choosing.quiet import without_warnings
 from search.space.space import SearchSpace
 
@@ -41,8 +39,6 @@ CANDIDATES = 500
 NEIGHBOURS = 50
 """... and how many around each of the best `BEST` trials."""
 BEST = 5
-OVERDRAWN = 8
-"""So many times as many are drawn at most, where constraints leave some out."""
 MOST_POINTS = 300
 """More observations are not fitted, since that takes their number cubed: the best half and the latest half remain."""
 SHARES = (1.0, 0.5, 0.25)
@@ -64,14 +60,11 @@ class CurveSampler(BaseSampler):
 
     def __init__(self, space: SearchSpace, number: int, seed: int, attempt: int, n_startup_trials: int) -> None:
         self._space = space
-        self._distributions = space.distributions()
-        # The parameter that is the number of epochs, if one is: what it is given is what `epochs_of` tells.
-        self._epochs_name = next((name for name in self._distributions if space.epochs_of({name: -1}) == -1), None)
+        self._places = Places(space)
         self._rng = np.random.default_rng(seed)
         self._attempt = attempt
         self._n_startup_trials = n_startup_trials
         self._start = quasi_random(space, number, attempt, "sobol")
-        self._over_all = over_all_epochs(space)
         self.expected_gain: float | None = None
         """How much better than the best so far it expects its proposal to be, in the metric's unit, were nothing of a
         result left to chance; None if it had nothing to go by."""
@@ -79,7 +72,7 @@ class CurveSampler(BaseSampler):
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """All that is searched, whether this trial will have it or not."""
         del study, trial
-        return self._distributions
+        return self._places.distributions
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -95,22 +88,22 @@ class CurveSampler(BaseSampler):
         if not len(inputs):
             return {}
         process = self._fitted(inputs, values)
-        planned = np.array([self._point(t.params, self._space.epochs_of(t.params)) for t in seen])
+        planned = np.array([self._places.point(t.params, self._space.epochs_of(t.params)) for t in seen])
         means = process.predict(planned)
         running = [t for t in trials if t.state == TrialState.RUNNING]
         if running:
-            pending = np.array([self._point(t.params, self._space.epochs_of(t.params)) for t in running])
+            pending = np.array([self._places.point(t.params, self._space.epochs_of(t.params)) for t in running])
             process = self._refitted(process, np.vstack([inputs, pending]), np.append(values, process.predict(pending)))
         best = sorted(range(len(seen)), key=lambda index: -means[index])[:BEST]
-        draws = self._drawn({}, CANDIDATES)
+        draws = self._places.drawn(self._rng, {}, CANDIDATES)
         for index in best:
-            draws += self._drawn(seen[index].params, NEIGHBOURS)
+            draws += self._places.drawn(self._rng, seen[index].params, NEIGHBOURS)
         if not draws:
             return {}
         if not self._space.study.repeats:
             tried = [t.params for t in trials]
             draws = [params for params in draws if params not in tried] or draws
-        points = np.array([self._point(params, self._space.epochs_of(params)) for params in draws])
+        points = np.array([self._places.point(params, self._space.epochs_of(params)) for params in draws])
         expected, deviations = process.predict(points, return_std=True)
         gain = _expected_improvement(expected, deviations, float(means.max()))
         noise = process.kernel_.k2.noise_level * process._y_train_std**2  # else repeating the best would promise a gain
@@ -124,23 +117,12 @@ class CurveSampler(BaseSampler):
         """A point of the sequence that the study begins with."""
         return self._start.sample_independent(study, trial, param_name, param_distribution)
 
-    def _drawn(self, near: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
-        """Points of the space by chance: near to these params, as far as there are any, else anywhere.
-
-        They are fewer than `count` where constraints leave out more than `OVERDRAWN` times as many.
-        """
-        tries = (
-            self._space.params(lambda name: draw(self._rng, self._distributions[name], near.get(name)))
-            for _ in range(OVERDRAWN * count)
-        )
-        return list(itertools.islice((params for params in tries if not self._space.broken(params)), count))
-
     def _observations(self, trials: Sequence[FrozenTrial], direction: StudyDirection) -> tuple[Floats, Floats]:
         """Points, and how good what was observed there is: the larger, the better, whatever the study's direction."""
         points, values = [], []
         for trial in trials:
             for epoch, value in self._observed(trial).items():
-                points.append(self._point(trial.params, epoch))
+                points.append(self._places.point(trial.params, epoch))
                 values.append(value)
         inputs, goodness = np.array(points), np.array(values)
         if direction == StudyDirection.MINIMIZE:
@@ -195,17 +177,6 @@ class CurveSampler(BaseSampler):
         from sklearn.gaussian_process import GaussianProcessRegressor
 
         return GaussianProcessRegressor(process.kernel_, optimizer=None, normalize_y=True).fit(inputs, values)
-
-    def _point(self, params: Mapping[str, Any], epochs: int) -> Floats:
-        """Hyperparameters and epochs as numbers from 0 to 1. What a trial lacks lies in the middle."""
-        planned = self._space.epochs_of(params) if self._over_all(params) else epochs
-        point = [math.log(planned) / math.log(max(2, self._space.max_epochs))]
-        if self._over_all is not over_no_epochs:
-            point.append(epochs / planned)
-        for name, distribution in self._distributions.items():
-            if name != self._epochs_name:
-                point += coordinates(distribution, params.get(name))
-        return np.array(point)
 
 
 def _worst(seen: Floats) -> float:

@@ -17,6 +17,7 @@ from search.space.pruners import (
     MedianSpec,
     NoPruningSpec,
     PatientSpec,
+    PauseSpec,
     PercentileSpec,
     PrunerSpec,
     ReachSpec,
@@ -48,7 +49,7 @@ def build_pruner(
     if max_epochs == 1:  # a trial has ended by the time that it could be judged
         spec = NoPruningSpec()
     match spec:
-        case NoPruningSpec():
+        case NoPruningSpec() | PauseSpec():  # pausing is not the pruner's: see search.choosing.pausing
             return pruners.NopPruner()
         case ReachSpec():
             planned = epochs_of or (lambda params: int(params.get("epochs", max_epochs)))
@@ -101,7 +102,7 @@ def _comparing(spec: MedianSpec | PercentileSpec | PatientSpec) -> BasePruner:
 def is_spared(spec: PrunerSpec, config: TrainConfig | OwnConfig, epoch: int) -> bool:
     """Whether a trial is not judged after this epoch: it warms up, or what will lift it is near: a step, or the end of
     a schedule that falls to zero by then."""
-    if isinstance(spec, NoPruningSpec) or isinstance(config, OwnConfig):
+    if isinstance(spec, NoPruningSpec | PauseSpec) or isinstance(config, OwnConfig):
         return False  # whose schedule, if it has one, nobody here knows
     steps = (config.epochs,) if depends_on_epochs(config.schedule) else milestones(config)
     near = any(

@@ -10,7 +10,9 @@ from optuna import samplers
 
 from search.choosing import designs
 from search.choosing.gp import CurveSampler
+from search.choosing.pausing import PausingSampler
 from search.choosing.quiet import without_warnings
+from search.space.pruners import PauseSpec
 from search.space.samplers import GpSpec, GridSpec, QmcSpec, RandomSpec, TpeSpec
 from search.space.space import SearchSpace
 
@@ -22,6 +24,8 @@ def build_sampler(space: SearchSpace, number: int, seed: int, attempt: int = 0) 
     """
     with without_warnings():  # "multivariate" and "group" call themselves experimental since 2020
         match space.sampler:
+            case GpSpec() as spec if isinstance(space.pruner, PauseSpec):
+                return PausingSampler(space, number, seed, attempt, spec.n_startup_trials)
             case GpSpec() as spec:
                 return CurveSampler(space, number, seed, attempt, spec.n_startup_trials)
             case TpeSpec() as spec:

@@ -145,6 +145,12 @@ class WilcoxonSpec(_Judging):
     """No trial is pruned before it shares so many epochs with the best."""
 
 
+class PauseSpec(Frozen):
+    """Pauses trials, and goes on with those that promise most: see `search.choosing.pausing`."""
+
+    name: Literal["pause"] = "pause"
+
+
 class NoPruningSpec(Frozen):
     """Every trial runs to its last epoch."""
 
@@ -159,6 +165,7 @@ PrunerSpec = Annotated[
     | SuccessiveHalvingSpec
     | HyperbandSpec
     | WilcoxonSpec
+    | PauseSpec
     | NoPruningSpec,
     Field(discriminator="name"),
 ]
