@@ -197,7 +197,7 @@ def _overlaps(evidence: list[dict[str, Any]]) -> list[str]:
                 until[slot] = max(until[slot], at - line.get("took", 0.0))
             case "lets go":
                 letting_go[slot] = at
-            case "settle" | "give_back":
+            case "settle" | "give_back" | "pause":
                 close(slot, letting_go[slot])
             case "killed" | "dies":
                 for other in [key for key in since if since[key][1] == line["pid"]]:

@@ -22,7 +22,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,11 @@ DYING_POINTS = (
     *("give_back:before", "give_back:middle", "give_back:after", "reap:before", "reap:middle", "reap:after"),
 )
 """Where a worker can be told to die. `middle` is inside the transaction: all is written, nothing committed."""
+PAUSING_POINTS = (
+    *("pause:before", "pause:middle", "pause:after"),
+    *("settle_paused:before", "settle_paused:middle", "settle_paused:after"),
+)
+"""The same where trials pause."""
 
 
 @dataclass(frozen=True)
@@ -194,10 +199,10 @@ class WatchedQueue(Queue):
         with self.reaper.step("leave"):
             super().leave(slot_id)
 
-    def take(self, slot_id: str, *, after: int = -1) -> Taken | None:
+    def take(self, slot_id: str, *, after: int = -1, wishes: Sequence[int | None] | None = None) -> Taken | None:
         begun = time.monotonic()
         with self.reaper.step("take"):
-            taken = super().take(slot_id, after=after)
+            taken = super().take(slot_id, after=after, wishes=wishes)
         if taken:
             self.evidence.write(
                 "take", slot=slot_id, trial=taken.number, id=taken.trial_id, took=time.monotonic() - begun
@@ -241,6 +246,17 @@ class WatchedQueue(Queue):
             held = super().give_back(slot_id, trial_id, crashed=crashed, failure=failure, reason=reason)
             return self._held("give_back", slot_id, trial_id, held)
 
+    def pause(self, slot_id: str, trial_id: int, epoch: int, attributes: Mapping[str, Any]) -> bool:
+        self.evidence.write("lets go", slot=slot_id, id=trial_id)
+        with self.reaper.step("pause"):
+            return self._held("pause", slot_id, trial_id, super().pause(slot_id, trial_id, epoch, attributes))
+
+    def settle_paused(self, reasons: Mapping[int, str]) -> list[int]:
+        if not reasons:
+            return []
+        with self.reaper.step("settle_paused"):
+            return super().settle_paused(reasons)
+
     def reap(self, slot_ids: Any) -> None:
         dead = list(slot_ids)
         if not dead:
@@ -275,6 +291,7 @@ class NullChild:
 
     def send(self, message: ToTrainer) -> None:
         if isinstance(message, Train):
+            self._verdicts = queues.Queue()  # one that came late was about the training before
             threading.Thread(target=self._train, args=(message,), daemon=True).start()
         elif isinstance(message, Verdict):
             self._verdicts.put(message)

@@ -30,7 +30,7 @@ from search.choosing.asking import asking, without_dust
 from search.choosing.drawing import allowed_near
 from search.choosing.samplers import build_sampler
 from search.space.own import OwnConfig
-from search.space.samplers import GridSpec
+from search.space.samplers import GpSpec, GridSpec
 from search.space.space import SearchSpace
 from studies.words import listed, one_line, settings
 
@@ -48,17 +48,19 @@ class StudyOfLessons(optuna.Study):
 
     earlier: Sequence[FrozenTrial] = ()
     """Trials of earlier studies (`search.choosing.earlier`), which only `propose` shows to a sampler."""
+    unpaused = False
+    """Whether paused trials are shown as pruned ones, from which Optuna's samplers learn."""
 
     def _get_trials(
         self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
     ) -> list[FrozenTrial]:
         own = super()._get_trials(deepcopy, None, use_cache)
-        trials = [_as_lesson(trial) for trial in (*self.earlier, *own)]
+        trials = [_as_lesson(trial, unpaused=self.unpaused) for trial in (*self.earlier, *own)]
         return [trial for trial in trials if states is None or trial.state in states]
 
 
-def _as_lesson(trial: FrozenTrial) -> FrozenTrial:
-    if trial.state == TrialState.WAITING and trial.intermediate_values:  # it paused
+def _as_lesson(trial: FrozenTrial, *, unpaused: bool = False) -> FrozenTrial:
+    if unpaused and trial.state == TrialState.WAITING and trial.intermediate_values:
         lesson = copy.copy(trial)
         lesson.state, lesson.values = TrialState.PRUNED, [trial.intermediate_values[trial.last_step or 0]]
         return lesson
@@ -107,7 +109,7 @@ def propose(
         optuna.exceptions.UpdateFinishedTrialError: it was told from outside.
         GivenValuesError: it was given values that nothing can be trained with.
     """
-    study = _as_learner(study, earlier)
+    study = _as_learner(study, earlier, unpaused=not isinstance(space.sampler, GpSpec))
     storage, distributions = study._storage, space.distributions()
     # This also fills the cache, which must know the trial before it is asked for it.
     trials = storage.get_all_trials(study._study_id, deepcopy=False)
@@ -154,12 +156,12 @@ def propose(
     return proposal
 
 
-def _as_learner(study: optuna.Study, earlier: Sequence[FrozenTrial]) -> optuna.Study:
+def _as_learner(study: optuna.Study, earlier: Sequence[FrozenTrial], *, unpaused: bool) -> optuna.Study:
     """The study as its sampler sees it."""
     study = copy.copy(study)
     study.pruner = optuna.pruners.NopPruner()  # Hyperband's would hide the other brackets from the sampler, and lessons
     if isinstance(study, StudyOfLessons):
-        study.earlier = earlier
+        study.earlier, study.unpaused = earlier, unpaused
     return study
 
 

@@ -407,8 +407,8 @@ def retry(study: str | None, home: Path, storage: str | None, trials: tuple[int,
     if others := sorted(set(trials) - {*there, *unfinished}):
         are = "is complete, or has not ended" if len(others) == 1 else "are complete, or have not ended"
         raise InputError(
-            f"study {found.shown}: {_trials(others)} {are}. Failed: {listed(list(map(str, there))) or 'none'}; paused or "
-            f"pruned: {listed(list(map(str, unfinished))) or 'none'}."
+            f"study {found.shown}: {_trials(others)} {are}. Failed: {listed(list(map(str, there))) or 'none'}; paused "
+            f"or pruned: {listed(list(map(str, unfinished))) or 'none'}."
         )
     failures = [number for number in there if failed or number in trials]
     queue.retry(failures)

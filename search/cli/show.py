@@ -108,10 +108,10 @@ def status(study: str | None, home: Path, storage: str | None, as_json: bool, wa
     """Show how a study stands: budget, counts, best, who works on it.
 
     JSON keys: study, ours (false: another program made it), budget, counts (waiting, running, complete, pruned, failed,
-    retried, paused; the paused wait too), best (number, value, params; null without a complete trial), slots (slot_id, host, pid, device, trial,
-    epoch, images_per_second, age_seconds, stale, gone), failures (number, reason; the last 20), stop (null, "after" or
-    "now": see `alexsearch stop`), stopped_by (the limit that ended it, in words, or null), cost (device_seconds,
-    saved_seconds, pauses; what pruning saved is an estimate), storage.
+    retried, paused; the paused wait too), best (number, value, params; null without a complete trial), slots (slot_id,
+    host, pid, device, trial, epoch, images_per_second, age_seconds, stale, gone), failures (number, reason; the last
+    20), stop (null, "after" or "now": see `alexsearch stop`), stopped_by (the limit that ended it, in words, or null),
+    cost (device_seconds, saved_seconds, pauses; what pruning saved is an estimate), storage.
 
     With a network or a training of your own also trains, metric and direction ("minimize" or "maximize").
 

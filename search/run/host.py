@@ -16,6 +16,7 @@ import queue as queues
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 from optuna.trial import FrozenTrial
 
@@ -24,6 +25,8 @@ from search.base.home import Home
 from search.base.provenance import provenance
 from search.choosing.comparable import over_all_epochs
 from search.choosing.designs import most_trials
+from search.choosing.pausing import Pausing
+from search.choosing.proposing import StudyOfLessons
 from search.choosing.pruning import build_pruner
 from search.run.events import Event
 from search.run.hooks import Hooks
@@ -34,13 +37,16 @@ from search.run.preparing import Prepared, prepare
 from search.run.request import RunError, RunOutcome, RunRequest, View
 from search.run.slot import Assignment, Slot
 from search.run.tensorboard import Curves, check_writable
+from search.run.thawing import Thawing
+from search.space.pruners import PauseSpec
+from search.space.space import SearchSpace
 from search.training.child import StartError
 from search.training.places import chosen_gpus, crowded, plan_places, visible_gpus
 from studies.queue.queue import Queue, StudyGoneError
 from studies.queue.undertaker import BEAT_SECONDS, Undertaker
 from studies.record.catalog import StudyRecord, all_studies
 from studies.show.notes import refresh_notes
-from studies.store.cache import StartedTrials
+from studies.store.cache import BegunTrials, StartedTrials
 from studies.words import listed
 
 STOP_SECONDS = 20.0
@@ -161,6 +167,8 @@ class _Run:
             self._curves.catch_up(request.storage, study)
         if not request.joins:
             self._fill()
+        pauses = isinstance(space.pruner, PauseSpec) and space.max_epochs > 1
+        seen = BegunTrials(request.storage, {study.folder: study.study_id}) if pauses else self._trials
         work = Assignment(
             home=request.home,
             study_name=study.folder,
@@ -171,7 +179,7 @@ class _Run:
             fingerprint=prepared.ready.data.fingerprint,
             provenance=provenance(),
             queue=self.queue,
-            storage=self._trials,
+            storage=seen,
             pruner=build_pruner(
                 space.pruner,
                 space.max_epochs,
@@ -183,11 +191,16 @@ class _Run:
             stopping=stopping,
             start=request.start,
             earlier=earlier_trials(request.storage, study, space, view),
+            thawing=self._thawing(space, seen) if pauses else None,
         )
         self.queue.reap(Undertaker(self.queue).look())
         view.opened(study, prepared.places, self.queue.counts())
         self._slots = [Slot(place, work, prepared.child if place.index == 0 else None) for place in prepared.places]
         self._slots[0].accept(prepared.ready)
+
+    def _thawing(self, space: SearchSpace, seen: StartedTrials) -> Thawing:
+        home, folder, uid = self._request.home, self._study.folder, self._study.attributes["uid"]
+        return Thawing(Pausing(space), self.queue, StudyOfLessons(folder, seen), partial(home.checkpoints, folder, uid))
 
     def _fill(self) -> None:
         """Let trials be taken, and put in those that the total lacks."""

@@ -119,13 +119,16 @@ class Slot:
         self._device: Mapping[str, Any] = {"device": place.device, "threads": None}
         self._study = StudyOfLessons(work.study_name, work.storage, pruner=work.pruner)
         self._failed_starts = 0
+        self._wishes: list[int | None] | None = None
 
     def run(self) -> None:
         """Work until every trial of the study is settled or another program's, or until told to stop."""
         work = self._work
         try:
             while not work.stopping.is_set():
-                wishes = work.thawing.wishes() if work.thawing else None
+                wishes, self._wishes = self._wishes, None
+                if wishes is None and work.thawing:
+                    wishes = work.thawing.wishes()
                 try:
                     taken = work.queue.take(self.slot_id, after=work.crashes.last_number, wishes=wishes)
                 except LookupError:  # taken for dead, by somebody who watched while this machine slept
@@ -311,6 +314,8 @@ class Slot:
         """Record an epoch, judge it, and answer whether the slot still holds the trial."""
         work, config = self._work, training.config
         training.history.append(metrics)
+        if work.thawing:
+            work.thawing.noted(taken.number, metrics.seconds)
         if not self._record(taken, metrics, training.images_per_second):
             return False
         self._failed_starts = 0
@@ -319,8 +324,7 @@ class Slot:
         try:
             spared = last or taken.to_its_end or is_spared(work.space.pruner, config, metrics.epoch)
             if not spared and not training.paused and work.thawing:
-                rung = work.thawing.is_rung(metrics.epoch, config.epochs)
-                training.paused = rung and not work.thawing.goes_on(taken.number)
+                training.paused = self._is_to_pause(taken, metrics.epoch, config.epochs)
             prune = not spared and optuna.Trial(self._study, taken.trial_id).should_prune()
         except KeyError:  # deleted a moment ago
             return False
@@ -332,6 +336,14 @@ class Slot:
         if not last and go and work.queue.stop_requested() == "now":
             work.stopping.set()
         return True
+
+    def _is_to_pause(self, taken: Taken, epoch: int, planned: int) -> bool:
+        """Whether something else is worth more than this trial, which then is what the slot takes next."""
+        thawing = self._work.thawing
+        if thawing is None or not thawing.is_rung(epoch, planned):
+            return False
+        self._wishes = thawing.instead_of(taken.number)
+        return self._wishes is not None
 
     def _record(self, taken: Taken, metrics: EpochMetrics | OwnEpoch, images_per_second: float = 0.0) -> bool:
         work = self._work
