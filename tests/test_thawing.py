@@ -1,4 +1,4 @@
-"""Who goes on: what slots ask of the policy, and what becomes of a trial that pauses. Policy and processes are played."""
+"""Who goes on: what slots ask of the policy, and what becomes of a trial that pauses. The policy is played."""
 
 from __future__ import annotations
 
