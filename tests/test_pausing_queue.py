@@ -144,6 +144,20 @@ def test_study_of_which_no_more_is_expected_begins_nothing_but_goes_on_with_what
     assert taken.number == number
 
 
+def test_patience_counts_those_that_paused(queue: Queue) -> None:
+    queue.begin(Limits(patience=2))
+    slot = queue.join("cpu")
+    taken = queue.take(slot, wishes=[None])
+    assert taken is not None
+    assert queue.settle(slot, taken.trial_id, TrialState.COMPLETE, 0.5, {})
+    paused(queue, 0.3)
+    assert queue.stopped_by() is None
+    paused(queue, 0.4)
+    assert str(queue.stopped_by()).startswith(
+        "patience 2 is over: of 2 trials settled since, none is better than trial 0"
+    )
+
+
 def test_study_that_is_told_to_stop_goes_on_with_nothing(queue: Queue) -> None:
     number = paused(queue, 0.3)
     for now in (False, True):

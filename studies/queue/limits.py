@@ -17,6 +17,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from sqlalchemy import orm
 
+from studies.queue.pausing import paused
 from studies.store.attributes import STUDY_SYSTEM
 from studies.store.schema import EPOCHS
 from studies.store.shapes import is_number
@@ -38,7 +39,8 @@ class Limits:
     target: float | None = None
     """A complete trial's value that is this or better."""
     patience: int | None = None
-    """So many trials settled, whatever became of them, since one was better than all before it by `min_gain`."""
+    """So many trials settled or paused, whatever becomes of them, since one was better than all before it by
+    `min_gain`."""
     min_gain: float = 0.0
     """In the metric's own unit."""
     until_expected_gain: float | None = None
@@ -118,8 +120,8 @@ def _impatient(session: orm.Session, study_id: int, patience: int, min_gain: flo
         sa.select(trial.number, trial.state, value.value, value.value_type)
         .join(VALUES, value.trial_id == trial.trial_id, isouter=True)
         .where(trial.study_id == study_id)
-        .where(trial.state.in_((TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)))
-        .order_by(trial.datetime_complete, trial.number)
+        .where(trial.state.in_((TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)) | paused(study_id))
+        .order_by(sa.func.coalesce(trial.datetime_complete, trial.datetime_start), trial.number)
     )
     sign = -1 if _minimised(session, study_id) else 1
     best: tuple[int, float] | None = None

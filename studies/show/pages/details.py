@@ -77,7 +77,7 @@ def story_of(study: StudyRecord, trial: FrozenTrial, now: datetime.datetime) -> 
     """What became of a trial, in a sentence or two."""
     done, planned = len(trial.intermediate_values), planned_epochs(trial)
     if state_word(trial) == PAUSED:
-        of = f" of {plural(planned, 'epoch')}" if planned else ""
+        of = f" of {planned}" if planned else ""
         return f"Paused after epoch {trial.last_step}{of}: it goes on from there if nothing else is worth more."
     if trial.state is TrialState.WAITING:
         return f"Waits in the queue{f', and goes on after epoch {done}' if done else ''}."
