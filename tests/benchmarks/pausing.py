@@ -4,8 +4,8 @@
 
 A real study with one slot on a CPU: both trials are trained to their ends, once without a pause and once such that each
 pauses after every epoch for the other. All else is the same, the database's transactions included. What the second took
-longer, divided by the pauses, is the cost of one pause and of going on from it. Rounds are interleaved; the figure is the
-median over the rounds, with the least and the most.
+longer, divided by the pauses, is the cost of one pause and of going on from it. Rounds are interleaved; the figure is
+the median over the rounds, with the least and the most.
 """
 
 from __future__ import annotations
