@@ -28,6 +28,8 @@ from search.choosing.designs import most_trials
 from search.choosing.pausing import Pausing
 from search.choosing.proposing import StudyOfLessons
 from search.choosing.pruning import build_pruner
+from search.run.engines.engine import Staff
+from search.run.engines.local import Threads
 from search.run.events import Event
 from search.run.hooks import Hooks
 from search.run.learning import check_learns_from, earlier_trials, learned_from
@@ -216,14 +218,16 @@ class _Run:
 
     def work(self) -> None:
         """Let the slots work and show what they do, until they end."""
-        slots = [self._thread(slot.place.name, slot.run) for slot in self._slots]
+        staff = Threads([slot.run for slot in self._slots], self._stopping)
         beating, noting = self._thread("signs-of-life", self._keep_alive), self._thread("notes", self._keep_notes)
-        log.info("study %s: %d slots begin", self._study.name, len(slots))
+        log.info("study %s: %d slots begin", self._study.name, len(self._slots))
         self.timeout.look()  # starting TensorFlow and reading the data count
-        for thread in (*slots, beating, noting):
+        for number in range(len(self._slots)):
+            staff.start(number)
+        for thread in (beating, noting):
             thread.start()
         try:
-            self._watch(slots)
+            self._watch(staff)
         finally:
             self._ended.set()
             noting.join(NOTES_PATIENCE_SECONDS)
@@ -236,11 +240,17 @@ class _Run:
             self._curves.close()
         log.info("study %s: the run ends", self._study.name)
 
-    def _watch(self, slots: list[threading.Thread]) -> None:
+    def _watch(self, staff: Staff) -> None:
         counted = 0.0
         stopped_at: float | None = None
-        while any(thread.is_alive() for thread in slots) or not self._events.empty():
+        working = set(range(len(self._slots)))
+        while working or not self._events.empty():
             self._show()
+            for ended in staff.ended():
+                working.discard(ended.number)
+                if ended.error:  # raised again at the end
+                    self._failures.append(ended.error)
+                    self._stopping.set()
             self.timeout.look()
             now = time.monotonic()
             if self._stopping.is_set():
