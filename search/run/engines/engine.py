@@ -3,6 +3,7 @@
 A run asks its engine three things, in this order:
 
     places = engine.places(workers)      # can it be done? Nothing is started, nothing made, before this says yes
+    engine.is_here()                     # all of it on this host? Else an SQLite file won't do
     staff = engine.open(order)           # the study is there, its queue filled
     staff.start(0); staff.start(1); ...  # and again for one that has ended
     for ended in staff.ended(): ...      # every fraction of a second
@@ -56,7 +57,7 @@ class Order:
     """What every worker of a run is started with, on whatever host. Can be pickled."""
 
     arguments: tuple[str, ...]
-    """After the program's name: `worker --study NAME --workers 1 ...`. No secret is among them."""
+    """After the program's name: `worker --study NAME --workers 1 ...`. No secret is among them. See `orders.py`."""
     environment: Mapping[str, str] = field(repr=False)
     """What the worker's environment has besides its host's: the database's URL, with its password, among it."""
     folder: Path
@@ -121,10 +122,12 @@ class Staff(Protocol):
 
 
 class Engine(Protocol):
-    """A way to have workers somewhere. Made by `engine_of`; making it touches nothing."""
+    """A way to have workers somewhere. Making one touches nothing, and imports nothing optional."""
 
     name: str
     """As typed: --engine NAME."""
+    resources: Resources
+    """What each worker is given. Final once `places` has answered."""
 
     def places(self, workers: int | None) -> tuple[Place, ...]:
         """One a worker: as many as asked for, or as the engine finds fit; what is known of where, as people read it.
@@ -132,6 +135,9 @@ class Engine(Protocol):
         Raises:
             InputError: it can't be done.
         """
+
+    def is_here(self) -> bool:
+        """Whether all that `places` found is on this very host. Called after it."""
 
     def open(self, order: Order) -> Staff:
         """Ready to start workers. Raises EngineError."""

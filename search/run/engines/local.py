@@ -42,5 +42,6 @@ class Threads:
         self._stopping.set()
 
     def close(self) -> None:
-        """Threads can't be ended: they end by themselves, or with the process. Their slots are then found dead."""
-        self._stopping.set()
+        """Threads can't be ended but by the end of the process: then their slots are found dead."""
+        if self._running:
+            self._stopping.set()
