@@ -22,6 +22,7 @@ from search.run.events import (
     Event,
     FailedForGood,
     Happening,
+    Paused,
     Pruned,
     Resumed,
     Retried,
@@ -30,6 +31,7 @@ from search.run.events import (
 from search.space.own import OwnConfig, OwnEpoch, own_epoch
 from search.training.messages import Progress
 from search.training.places import Place
+from studies.queue.pausing import PAUSES
 from studies.queue.queue import ATTEMPTS, Queue, SlotStatus
 from studies.store.cache import StartedTrials
 from studies.store.epochs import epoch_history
@@ -46,6 +48,7 @@ class _Followed:
     place: Place
     planned: int
     attempts: int
+    pauses: int
     epoch: int = 0
 
 
@@ -60,7 +63,8 @@ class Follower:
         self._settled = {trial.number for trial in self._now() if trial.state.is_finished()}
 
     def _now(self) -> list[FrozenTrial]:
-        return self._trials.get_all_trials(self._queue.study_id, deepcopy=False)
+        trials = self._trials.get_all_trials(self._queue.study_id, deepcopy=False)
+        return [trial for trial in trials if trial.state != TrialState.WAITING]
 
     def look(self) -> Iterator[Event]:
         """What has happened since the last look."""
@@ -70,6 +74,7 @@ class Follower:
         trials = self._now()
         for number in self._running.keys() - {trial.number for trial in trials}:
             followed = self._running.pop(number)
+            yield from self._epochs(number, followed, None)
             yield Event(followed.place, number, self._gone(followed))
         for trial in trials:
             if trial.number not in self._settled:
@@ -98,42 +103,44 @@ class Follower:
                 config, planned = None, 0
             else:
                 planned = config.epochs
-            followed = _Followed(trial._trial_id, place, planned, attempts)
+            followed = _Followed(trial._trial_id, place, planned, attempts, _pauses(trial))
             if config is not None and "same_as" not in trial.user_attrs:
                 yield Event(place, number, Begun(config))
                 if resumed := trial.user_attrs.get("resumed_after"):
                     followed.epoch = resumed
                     yield Event(place, number, Resumed(resumed))
             self._running[number] = followed
-        yield from self._epochs(trial, followed, slot)
+        if "same_as" not in trial.user_attrs and max(trial.intermediate_values, default=0) > followed.epoch:
+            yield from self._epochs(number, followed, slot)
         if trial.state.is_finished():
             self._settled.add(number)
             del self._running[number]
             yield Event(followed.place, number, _settled(trial))
 
-    def _epochs(self, trial: FrozenTrial, followed: _Followed, slot: SlotStatus | None) -> Iterator[Event]:
-        if "same_as" in trial.user_attrs or max(trial.intermediate_values, default=0) <= followed.epoch:
-            return
+    def _epochs(self, number: int, followed: _Followed, slot: SlotStatus | None) -> Iterator[Event]:
         for row in epoch_history(self._queue.storage, followed.trial_id):
             if row["epoch"] > followed.epoch and (metrics := self._metrics(row)):
                 followed.epoch = metrics.epoch
-                yield Event(followed.place, trial.number, EpochDone(metrics, followed.planned))
+                yield Event(followed.place, number, EpochDone(metrics, followed.planned))
         if slot and slot.images_per_second and followed.epoch < followed.planned:
             now = Progress(
-                trial=trial.number,
+                trial=number,
                 epoch=followed.epoch + 1,
                 step=0,
                 steps=1,
                 images_per_second=slot.images_per_second,
             )
-            yield Event(followed.place, trial.number, now)
+            yield Event(followed.place, number, now)
 
     def _gone(self, followed: _Followed) -> Happening:
         """What became of a trial that neither runs nor is settled: it waits, or somebody has deleted it."""
         try:
-            attempts = self._queue.storage.get_trial(followed.trial_id).system_attrs.get(ATTEMPTS, 0)
+            trial = self._queue.storage.get_trial(followed.trial_id)
         except KeyError:
             return Returned()
+        if _pauses(trial) > followed.pauses:
+            return Paused(followed.epoch, followed.planned)
+        attempts = trial.system_attrs.get(ATTEMPTS, 0)
         return Retried(WHY, attempts) if attempts > followed.attempts else Returned()
 
     def _config(self, stored: Mapping[str, Any]) -> TrainConfig | OwnConfig | None:
@@ -148,6 +155,10 @@ class Follower:
             return own_epoch(row) if self._own else EpochMetrics.model_validate(row)
         except ValidationError:  # another program has written something else
             return None
+
+
+def _pauses(trial: FrozenTrial) -> int:
+    return len(trial.user_attrs.get(PAUSES, ()))
 
 
 def _unknown(trial: FrozenTrial, index: int) -> Place:
