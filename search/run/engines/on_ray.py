@@ -18,7 +18,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Any
 
 from search.base.mistakes import InputError
 from search.run.engines.engine import Ended, EngineError, Order, Resources
@@ -29,7 +29,9 @@ from studies.words import one_line
 
 ANSWER_SECONDS = 20.0
 """How long a cluster may take to answer before it is taken for away; to import Ray is in it."""
+CONNECT_SECONDS = 5.0
 CLOSE_SECONDS = 5.0
+"""How long actors may take to say that they have ended their process."""
 WAIT_SECONDS = 1.0
 """How long an actor waits for its process at a call, and so until it hears the next one."""
 OBJECT_STORE_BYTES = 80 * 2**20
@@ -46,7 +48,7 @@ log = logging.getLogger(__name__)
 class OnRay:
     """The engine of --engine ray."""
 
-    name: Final = "ray"
+    name = "ray"
 
     def __init__(self, address: str = "auto", *, gpus: float | None = None) -> None:
         """`address` is auto, local, or a cluster's HOST:PORT.
@@ -251,7 +253,19 @@ def _connected(address: str) -> Any:
 
 
 def _check_answers(address: str) -> None:
-    """Connect from a process of its own: where nothing answers, Ray tries for minutes and then ends its process."""
+    """Connect from a process of its own: where nothing answers, Ray tries for minutes and then ends its process.
+
+    Raises:
+        InputError: nothing answers, or what does is no cluster.
+    """
+    host, _, port = address.rpartition(":")
+    if address != "auto":
+        if not port.isdecimal() or not host or "/" in host:
+            raise InputError(f'--ray-address: must be auto, local or HOST:PORT, but is "{address}".')
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+        except (OSError, OverflowError) as error:
+            raise _unreachable(address, str(error)) from None
     command = python_command("-c", PROBE, address)
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_SECONDS, check=False)
