@@ -12,12 +12,13 @@ from typing import Any
 
 import psutil
 import pytest
+from elsewhere import Watching, study_of
 from played_engine import Processes
 
 from search.base.mistakes import InputError
 from search.run.engines.engine import Ended, Order, Resources, Staff
 from search.run.engines.local import Threads
-from search.run.engines.on_ray import Actors, OnRay, planned
+from search.run.engines.on_ray import OnRay, planned
 
 SECRET = "kept-to-itself"
 WORKER = """
@@ -237,25 +238,11 @@ def test_no_cluster_to_be_found_is_refused_within_seconds() -> None:
 
 
 @pytest.mark.slow
-def test_worker_of_a_lost_node_is_told_of_and_waits_for_a_new_one(cluster: Any, tmp_path: Path) -> None:
+def test_node_that_is_killed_in_the_middle_costs_no_trial(cluster: Any, tmp_path: Path) -> None:
     node = cluster.add_node(num_cpus=2, num_gpus=1, **cluster.store)
-    engine = OnRay(cluster.address, gpus=1.0)
-    assert len(engine.places(None)) == 3
-    case = Case(engine.open(order(tmp_path)), tmp_path)
-    try:
-        for number in range(3):
-            case.staff.start(number)
-        case.wait_begun(3)
-        cluster.remove_node(node, allow_graceful=False)
-        (lost,) = case.ended(1)
-        assert lost.code is None
-        assert lost.is_innocent
-        case.staff.start(lost.number)
-        assert isinstance(case.staff, Actors)
-        added = cluster.add_node(num_cpus=2, num_gpus=1, **cluster.store)
-        case.wait_begun(4)
-        case.end(0)
-        assert sorted(each.number for each in case.ended(3)) == [0, 1, 2]
-        cluster.remove_node(added)
-    finally:
-        case.staff.close()
+    study = study_of(tmp_path, trials=6, epochs=120)
+    view = Watching(30, lambda: cluster.remove_node(node, allow_graceful=False))
+    outcome = study.run(OnRay(cluster.address, gpus=1.0), view, workers=3)
+    assert (outcome.counts.complete, outcome.counts.budget) == (6, 6)
+    assert [note for note in view.notes if "is lost, and is started again" in note]
+    study.check()

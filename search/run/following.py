@@ -60,6 +60,8 @@ class Follower:
         self._queue, self._trials, self._own = queue, trials, own
         self._running: dict[int, _Followed] = {}
         self._places: dict[str, Place] = {}
+        self._told: dict[int, int] = {}
+        """The last epoch that was told of each trial: one that is run again may train some of them again."""
         self._settled = {trial.number for trial in self._now() if trial.state.is_finished()}
 
     def _now(self) -> list[FrozenTrial]:
@@ -103,24 +105,25 @@ class Follower:
                 config, planned = None, 0
             else:
                 planned = config.epochs
-            followed = _Followed(trial._trial_id, place, planned, attempts, _pauses(trial))
+            followed = _Followed(trial._trial_id, place, planned, attempts, _pauses(trial), self._told.get(number, 0))
             if config is not None and "same_as" not in trial.user_attrs:
                 yield Event(place, number, Begun(config))
                 if resumed := trial.user_attrs.get("resumed_after"):
-                    followed.epoch = resumed
+                    followed.epoch = max(followed.epoch, resumed)
                     yield Event(place, number, Resumed(resumed))
             self._running[number] = followed
         if "same_as" not in trial.user_attrs and max(trial.intermediate_values, default=0) > followed.epoch:
             yield from self._epochs(number, followed, slot)
         if trial.state.is_finished():
             self._settled.add(number)
+            self._told.pop(number, None)
             del self._running[number]
             yield Event(followed.place, number, _settled(trial))
 
     def _epochs(self, number: int, followed: _Followed, slot: SlotStatus | None) -> Iterator[Event]:
         for row in epoch_history(self._queue.storage, followed.trial_id):
             if row["epoch"] > followed.epoch and (metrics := self._metrics(row)):
-                followed.epoch = metrics.epoch
+                followed.epoch = self._told[number] = metrics.epoch
                 yield Event(followed.place, number, EpochDone(metrics, followed.planned))
         if slot and slot.images_per_second and followed.epoch < followed.planned:
             now = Progress(
