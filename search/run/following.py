@@ -96,22 +96,16 @@ class Follower:
         if followed and trial.state == TrialState.RUNNING and attempts != followed.attempts:
             yield Event(self._running.pop(number).place, number, Retried(WHY, attempts))
             followed = None
+        config = self._config(trial.user_attrs)
         if followed is None:
-            config = self._config(trial.user_attrs)
+            if trial.state == TrialState.RUNNING and (config is None or slot is None):
+                return  # its values are being chosen, or its slot has just lost it
             place = self._places[slot.slot_id] if slot else _unknown(trial, len(self._places))
-            if config is None or (slot is None and trial.state == TrialState.RUNNING):
-                if not trial.state.is_finished():
-                    return  # its values are being chosen, or its slot has just lost it
-                config, planned = None, 0
-            else:
-                planned = config.epochs
-            followed = _Followed(trial._trial_id, place, planned, attempts, _pauses(trial), self._told.get(number, 0))
-            if config is not None and "same_as" not in trial.user_attrs:
-                yield Event(place, number, Begun(config))
-                if resumed := trial.user_attrs.get("resumed_after"):
-                    followed.epoch = max(followed.epoch, resumed)
-                    yield Event(place, number, Resumed(resumed))
+            planned, told = config.epochs if config else 0, self._told.get(number, 0)
+            followed = _Followed(trial._trial_id, place, planned, attempts, _pauses(trial), told)
             self._running[number] = followed
+            if config and "same_as" not in trial.user_attrs:
+                yield from self._begun(trial, followed, config)
         if "same_as" not in trial.user_attrs and max(trial.intermediate_values, default=0) > followed.epoch:
             yield from self._epochs(number, followed, slot)
         if trial.state.is_finished():
@@ -119,6 +113,12 @@ class Follower:
             self._told.pop(number, None)
             del self._running[number]
             yield Event(followed.place, number, _settled(trial))
+
+    def _begun(self, trial: FrozenTrial, followed: _Followed, config: TrainConfig | OwnConfig) -> Iterator[Event]:
+        yield Event(followed.place, trial.number, Begun(config))
+        if resumed := trial.user_attrs.get("resumed_after"):
+            followed.epoch = max(followed.epoch, resumed)
+            yield Event(followed.place, trial.number, Resumed(resumed))
 
     def _epochs(self, number: int, followed: _Followed, slot: SlotStatus | None) -> Iterator[Event]:
         for row in epoch_history(self._queue.storage, followed.trial_id):
