@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from search.cli.engines import ENGINES, engine_of, engine_options
 from search.cli.machine import MACHINE, PAGE_CONNECTIONS
 from search.cli.options import (
     EXIT_FAILED,
@@ -104,6 +105,7 @@ def main() -> None:
 @workers_option
 @gpus_option
 @trials_per_gpu_option
+@engine_options
 @data_option("the space file's")
 @click.option("--train-images", type=int, metavar="N", show_default="the space file's", help="Images to train on.")
 @click.option("--validation-images", type=int, metavar="N", show_default="the space file's", help="Images held out.")
@@ -129,6 +131,8 @@ def run(
     workers: int | None,
     gpus: str,
     trials_per_gpu: int | None,
+    engine: str,
+    ray_address: str,
     data: str | None,
     train_images: int | None,
     validation_images: int | None,
@@ -161,6 +165,7 @@ def run(
     alexsearch run quick --tensorboard tb                 then: tensorboard --logdir tb
     alexsearch run my.toml --data cifar10.npz --workers 2
     alexsearch run seed --storage postgresql://me@db/alexsearch
+    alexsearch run seed --storage postgresql://me@db/alexsearch --engine ray --workers 16
     """
     from search.base.home import Home
     from search.run.mlflow import Server
@@ -193,8 +198,14 @@ def run(
         tensorboard=tensorboard,
         mlflow=Server(mlflow) if mlflow else None,
         own=own_of(loaded, (Path(space).parent,)),
+        code=Path(space).parent,
+        engine=engine_of(engine, gpus, trials_per_gpu, ray_address=ray_address),
     )
     if dry_run:
+        if engine != ENGINES[0]:
+            raise click.UsageError(
+                f"--dry-run trains on this host, to see how long it takes: leave --engine {engine} out."
+            )
         _estimate(request_of, home, storage)
         return
     request = request_of(home=Home(home), storage=open_database(home, storage, create=True))

@@ -276,7 +276,7 @@ def open_database(
     from studies.store.urls import has_password, storage_url
 
     url = storage_url(storage, home)
-    if storage and _typed("storage") and has_password(storage):
+    if storage and typed("storage") and has_password(storage):
         click.echo(
             "alexsearch: --storage carries a password, which other users of this machine can read. "
             "Put the URL into ALEXSEARCH_STORAGE instead.",
@@ -313,15 +313,16 @@ def typed_options(home: Path, storage: Storage | None = None, data: str | None =
     What the environment said still stands there. Never holds a password. Starts with a blank,
     or is empty.
     """
-    words = f" --home {shlex.quote(str(home))}" if _typed("home") else ""
-    if storage and _typed("storage"):
+    words = f" --home {shlex.quote(str(home))}" if typed("home") else ""
+    if storage and typed("storage"):
         words += f" --storage {shlex.quote(storage.name)}"
-    if data and _typed("data"):
+    if data and typed("data"):
         words += f" --data {shlex.quote(data)}"
     return words
 
 
-def _typed(parameter: str) -> bool:
+def typed(parameter: str) -> bool:
+    """Whether an option was given on the command line."""
     source = click.get_current_context().get_parameter_source(parameter)
     return source is click.core.ParameterSource.COMMANDLINE
 

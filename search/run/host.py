@@ -1,9 +1,10 @@
-"""A run: the slots of this host at work on one study, from opening it to its last settled trial.
+"""A run: workers on one study, from opening it to its last settled trial: the slots of this host, or an engine's.
 
 prepare     the data is read by a first child; nothing is written before it is known to be usable
 open        the study is made, or found to be the same question over the same data; its queue is filled
-work        every slot a thread; one more gives signs of life and takes trials back from workers that died, and one
-            keeps the study's note in optuna-dashboard up to date
+work        every slot a thread, or every worker a process that the engine has somewhere; one more thread gives signs of
+            life and takes trials back from workers that died, and one keeps the study's note in optuna-dashboard up to
+            date
 end         all trials settled, or told to stop: running trials go back into the queue with their checkpoints
 """
 
@@ -16,19 +17,25 @@ import queue as queues
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
 from functools import partial
 
 from optuna.trial import FrozenTrial
 
-from model.device import available_cores
 from search.base.home import Home
+from search.base.mistakes import InputError
 from search.base.provenance import provenance
 from search.choosing.comparable import over_all_epochs
 from search.choosing.designs import most_trials
 from search.choosing.pausing import Pausing
 from search.choosing.proposing import StudyOfLessons
 from search.choosing.pruning import build_pruner
+from search.run.engines.engine import EngineError, Staff
+from search.run.engines.local import Threads
+from search.run.engines.orders import order_of
 from search.run.events import Event
+from search.run.following import Follower
 from search.run.hooks import Hooks
 from search.run.learning import check_learns_from, earlier_trials, learned_from
 from search.run.matching import check_added, existing_study, is_done, open_matching
@@ -36,13 +43,23 @@ from search.run.mlflow import Mirror
 from search.run.preparing import Prepared, prepare
 from search.run.request import RunError, RunOutcome, RunRequest, View
 from search.run.slot import Assignment, Slot
+from search.run.tending import Tending, lost
 from search.run.tensorboard import Curves, check_writable
 from search.run.thawing import Thawing
+from search.space.own import Program
 from search.space.pruners import PauseSpec
 from search.space.space import SearchSpace
 from search.training.child import StartError
-from search.training.places import chosen_gpus, crowded, plan_places, visible_gpus
-from studies.queue.queue import Queue, StudyGoneError
+from search.training.places import (
+    Place,
+    chosen_gpus,
+    cores_here,
+    crowded,
+    places_without_gpus,
+    plan_places,
+    visible_gpus,
+)
+from studies.queue.queue import Counts, Queue, StudyGoneError
 from studies.queue.undertaker import BEAT_SECONDS, Undertaker
 from studies.record.catalog import StudyRecord, all_studies
 from studies.show.notes import refresh_notes
@@ -51,6 +68,8 @@ from studies.words import listed
 
 STOP_SECONDS = 20.0
 """How long the slots may take to give their trials back before the run ends without them."""
+ELSEWHERE_STOP_SECONDS = 50.0
+"""The same of workers elsewhere, to whom the word must get first."""
 COUNT_SECONDS = 1.0
 NOTES_SECONDS = 60.0
 NOTES_PATIENCE_SECONDS = 5.0
@@ -78,15 +97,15 @@ def run_search(request: RunRequest, view: View, stopping: threading.Event) -> Ru
         check_learns_from(existing, earlier)
     if existing and (nothing_left := _nothing_left(request, existing)):
         return nothing_left
-    gpus = chosen_gpus(visible_gpus(), request.gpus)
-    places = plan_places(request.workers, gpus, available_cores(), request.trials_per_gpu)
-    if warning := crowded(places, available_cores()):
-        view.note(warning)
-    prepared = prepare(request, places, view, stopping)
+    elsewhere = _engine_places(request)
+    prepared = prepare(request, _places(request, view), view, stopping)
     if prepared is None:
         raise KeyboardInterrupt  # before there was anything to give back
     try:
         study = open_matching(prepared.request, prepared.ready.data, earlier)
+        if elsewhere:
+            prepared.child.kill()
+            prepared = replace(prepared, places=elsewhere)
         run = _Run(prepared, study, view, Timeout(request.timeout_seconds, started, stopping), stopping)
     except BaseException:
         prepared.child.kill()
@@ -102,6 +121,35 @@ def run_search(request: RunRequest, view: View, stopping: threading.Event) -> Ru
         timed_out=run.timeout.is_over,
         limit=run.queue.stopped_by(),
     )
+
+
+def _places(request: RunRequest, view: View) -> tuple[Place, ...]:
+    """Where the workers of this host are. Of an engine's, whose places come later, the one that reads the data here.
+
+    Raises:
+        InputError: they can't be had.
+    """
+    if request.engine is None:
+        gpus = chosen_gpus(visible_gpus(), request.gpus)
+        places = plan_places(request.workers, gpus, cores_here(), request.trials_per_gpu)
+        if warning := crowded(places, cores_here()):
+            view.note(warning)
+        return places
+    return places_without_gpus(1)
+
+
+def _engine_places(request: RunRequest) -> tuple[Place, ...]:
+    """Where an engine would have its workers; empty without one. Raises InputError if it can't."""
+    engine = request.engine
+    if engine is None:
+        return ()
+    places = engine.places(request.workers)
+    if request.storage.on_one_host and not engine.is_here():
+        raise InputError(
+            f"--engine {engine.name}: its workers are on other hosts too, and {request.storage.name} is an SQLite "
+            "file, whose locks hold on one host only. Use a Postgres database: --storage postgresql://USER@HOST/DATABASE"
+        )
+    return places
 
 
 def _nothing_left(request: RunRequest, study: StudyRecord) -> RunOutcome | None:
@@ -144,7 +192,7 @@ class Timeout:
 
 
 class _Run:
-    """The threads of a run, and what they share."""
+    """The workers of a run, and what they share."""
 
     def __init__(
         self, prepared: Prepared, study: StudyRecord, view: View, timeout: Timeout, stopping: threading.Event
@@ -153,6 +201,7 @@ class _Run:
         self.timeout = timeout
         self.queue = Queue(request.storage, study.study_id, study.attributes["uid"])
         self._request, self._study, self._view, self._stopping = request, study, view, stopping
+        self._places = prepared.places
         self._events: queues.Queue[Event] = queues.Queue()
         self._trials = StartedTrials(request.storage, {study.folder: study.study_id})
         self._failures: list[BaseException] = []
@@ -167,16 +216,31 @@ class _Run:
             self._curves.catch_up(request.storage, study)
         if not request.joins:
             self._fill()
+        self._slots: list[Slot] = []
+        self._follower: Follower | None = None
+        if request.engine is not None:
+            self._follower = Follower(self.queue, self._trials, own=space.trains_own)
+        work = None if self._follower else self._assignment(prepared.ready.data.fingerprint)
+        self.queue.reap(Undertaker(self.queue).look())
+        view.opened(study, prepared.places, self.queue.counts())
+        if work:
+            children = [prepared.child, *[None] * (len(prepared.places) - 1)]
+            self._slots = [Slot(place, work, child) for place, child in zip(prepared.places, children, strict=True)]
+            self._slots[0].accept(prepared.ready)
+
+    def _assignment(self, fingerprint: str) -> Assignment:
+        """What the slots of this host share."""
+        request, space, study = self._request, self._request.space, self._study
         pauses = isinstance(space.pruner, PauseSpec) and space.max_epochs > 1
         seen = BegunTrials(request.storage, {study.folder: study.study_id}) if pauses else self._trials
-        work = Assignment(
+        return Assignment(
             home=request.home,
             study_name=study.folder,
             study_uid=study.attributes["uid"],
             space=space,
             data=space.data,
             own=request.own,
-            fingerprint=prepared.ready.data.fingerprint,
+            fingerprint=fingerprint,
             provenance=provenance(),
             queue=self.queue,
             storage=seen,
@@ -188,15 +252,11 @@ class _Run:
                 over_all=over_all_epochs(space),
             ),
             tell=self._events.put,
-            stopping=stopping,
+            stopping=self._stopping,
             start=request.start,
-            earlier=earlier_trials(request.storage, study, space, view),
+            earlier=earlier_trials(request.storage, study, space, self._view),
             thawing=self._thawing(space, seen) if pauses else None,
         )
-        self.queue.reap(Undertaker(self.queue).look())
-        view.opened(study, prepared.places, self.queue.counts())
-        self._slots = [Slot(place, work, prepared.child if place.index == 0 else None) for place in prepared.places]
-        self._slots[0].accept(prepared.ready)
 
     def _thawing(self, space: SearchSpace, seen: StartedTrials) -> Thawing:
         home, folder, uid = self._request.home, self._study.folder, self._study.attributes["uid"]
@@ -216,14 +276,17 @@ class _Run:
 
     def work(self) -> None:
         """Let the slots work and show what they do, until they end."""
-        slots = [self._thread(slot.place.name, slot.run) for slot in self._slots]
         beating, noting = self._thread("signs-of-life", self._keep_alive), self._thread("notes", self._keep_notes)
-        log.info("study %s: %d slots begin", self._study.name, len(slots))
+        log.info("study %s: %d workers begin", self._study.name, len(self._places))
         self.timeout.look()  # starting TensorFlow and reading the data count
-        for thread in (*slots, beating, noting):
+        for thread in (beating, noting):
             thread.start()
         try:
-            self._watch(slots)
+            with closing(Tending(self._staff(), self._view.note, restarts=self._follower is not None)) as workers:
+                workers.begin(len(self._places))
+                self._watch(workers)
+        except EngineError as error:
+            self._failures.append(error)
         finally:
             self._ended.set()
             noting.join(NOTES_PATIENCE_SECONDS)
@@ -236,21 +299,61 @@ class _Run:
             self._curves.close()
         log.info("study %s: the run ends", self._study.name)
 
-    def _watch(self, slots: list[threading.Thread]) -> None:
+    def _staff(self) -> Staff:
+        """What the workers are started by. Raises EngineError."""
+        engine, request, study = self._request.engine, self._request, self._study
+        if engine is None:
+            return Threads([slot.run for slot in self._slots], self._stopping)
+        order = order_of(
+            study.name,
+            request.storage,
+            request.home,
+            study.folder,
+            code=request.code if request.own else None,
+            source=None if isinstance(request.own, Program) else request.space.data.source,
+            resources=engine.resources,
+        )
+        return engine.open(order)
+
+    def _watch(self, workers: Tending) -> None:
         counted = 0.0
         stopped_at: float | None = None
-        while any(thread.is_alive() for thread in slots) or not self._events.empty():
+        patience = ELSEWHERE_STOP_SECONDS if self._follower else STOP_SECONDS
+        while workers.working or not self._events.empty():
             self._show()
+            workers.look()
+            if workers.error and not self._failures:  # raised again at the end
+                self._failures.append(workers.error)
+                self._stopping.set()
             self.timeout.look()
             now = time.monotonic()
             if self._stopping.is_set():
+                workers.stop()
                 stopped_at = stopped_at or now
-                if now - stopped_at > STOP_SECONDS:  # the database is away: its trials are found dead by the next run
-                    log.warning("the slots could not give their trials back within %.0f s", STOP_SECONDS)
+                if now - stopped_at > patience:  # the database is away: its trials are found dead by the next run
+                    log.warning("the workers could not give their trials back within %.0f s", patience)
                     return
             elif now - counted > COUNT_SECONDS and not self._failures:
                 counted = now
-                self._view.counted(self.queue.counts())
+                counts = self.queue.counts()
+                self._view.counted(counts)
+                self._follow()
+                if self._follower and self._is_over(counts):
+                    workers.over()
+        self._follow()
+        if workers.failed and not self._stopping.is_set() and not self._is_over(self.queue.counts()):
+            self._failures.append(lost(workers.failed))
+
+    def _follow(self) -> None:
+        """Have what workers elsewhere did told, as slots of this host tell it."""
+        for event in self._follower.look() if self._follower else ():
+            self._tell(event)
+
+    def _is_over(self, counts: Counts) -> bool:
+        """Whether no worker will find anything to do."""
+        if counts.settled == counts.budget or self.queue.elsewhere():
+            return True
+        return not counts.running and self.queue.stop_requested() is not None
 
     def _show(self) -> None:
         with contextlib.suppress(queues.Empty):
@@ -303,7 +406,8 @@ class _Run:
     def _keep_alive(self) -> None:
         undertaker = Undertaker(self.queue)
         while not self._ended.wait(BEAT_SECONDS):
-            self.queue.beat([slot.slot_id for slot in self._slots])
+            if self._slots:
+                self.queue.beat([slot.slot_id for slot in self._slots])
             self.queue.reap(undertaker.look())
             if self.queue.stop_requested() == "now":
                 self._stopping.set()
@@ -320,6 +424,8 @@ class _Run:
     def _as_run_error(self, error: BaseException) -> BaseException:
         if isinstance(error, StartError):
             return RunError(f"{error}. `alexsearch doctor` says what is wrong; the study is whole, run it again after.")
+        if isinstance(error, EngineError):
+            return RunError(f"{error}. The study is whole: mend this, and run it again.")
         if isinstance(error, StudyGoneError):
             return RunError(
                 f"study {self._study.shown!r} was deleted while this run worked on it, so the run ends. `alexsearch "

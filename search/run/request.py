@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from search.base.home import Home
+from search.run.engines.engine import Engine
 from search.run.events import Event
 from search.run.mlflow import Server
 from search.space.own_files import Own
@@ -74,6 +75,10 @@ class RunRequest:
     """MLflow's tracking server that is kept up to date with the study; None if nobody wants it."""
     start: Start = start_process
     """Starts the training processes."""
+    engine: Engine | None = None
+    """What has the workers somewhere else; None has them here, as threads of this process."""
+    code: Path | None = None
+    """Folder in which the file of `own` was looked for."""
 
     @property
     def limits(self) -> Limits:

@@ -71,7 +71,7 @@ class Screen:
         self._console = console
         self._stopping = stopping or threading.Event()
         self._slots: dict[int, _SlotState] = {}
-        self._places: Sequence[Place] = ()
+        self._places: dict[int, Place] = {}
         self._counts: Counts | None = None
         self._settled_before = 0
         self._started = time.monotonic()
@@ -101,7 +101,8 @@ class Screen:
 
     def opened(self, study: StudyRecord, places: Sequence[Place], counts: Counts) -> None:
         self._metric, self._trains = Metric.of(study.attributes), trains(study.attributes)
-        self._places, self._counts, self._settled_before = places, counts, counts.settled
+        self._places = {place.index: place for place in places}
+        self._counts, self._settled_before = counts, counts.settled
         self._started = time.monotonic()
         self._console.say(
             f"study {study.name}: {counts.budget} trials, {counts.settled} settled; "
@@ -111,6 +112,7 @@ class Screen:
 
     def event(self, event: Event) -> None:
         slot = self._slots.setdefault(event.place.index, _SlotState())
+        self._places[event.place.index] = event.place  # of a worker elsewhere, it is known only now
         match event.what:
             case Begun(config):
                 self._slots[event.place.index] = _SlotState(event.number, config)
@@ -216,7 +218,7 @@ class Screen:
             columns += ["images/s", "batch_size", "learning_rate", *([last] * (self._console.width >= WIDE))]
         for column in columns:
             rows.add_column(column, no_wrap=True, overflow="ellipsis")
-        for place in self._places:
+        for _, place in sorted(self._places.items()):
             slot = self._slots.get(place.index, _SlotState())
             where = place.device.partition(":")[0]  # a GPU's name stands in the first line
             if slot.config is None:

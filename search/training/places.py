@@ -15,6 +15,9 @@ from search.base.mistakes import InputError
 
 PRETEND = "ALEXSEARCH_PRETEND_GPUS"
 """For tests: a number of GPUs that are not there."""
+CORES, SHARERS = "ALEXSEARCH_CORES", "ALEXSEARCH_GPU_SHARERS"
+"""What an engine tells a worker of its share of a host: so many of its cores, and that so many workers, it among them,
+share each of its GPUs."""
 TRIAL_MEMORY_MB = 8192
 """What a trial is given where the number of trials on a GPU is chosen by its memory: the images (184 MB), the network
 with its activations at batch 512 (under 2 GiB), and room for the convolutions' workspaces."""
@@ -142,7 +145,7 @@ def plan_places(
     if trials_per_gpu is None:
         trials_per_gpu = max(1, min(4, min(gpu.memory_mb for gpu in gpus) // TRIAL_MEMORY_MB))
     count = workers or trials_per_gpu * len(gpus)
-    sharing = -(-count // len(gpus))
+    sharing = -(-count // len(gpus)) * _number(SHARERS, 1)
     if sharing > MOST_ON_A_GPU:
         raise InputError(
             f"--workers: {count} workers on {len(gpus)} GPUs would be {sharing} on each. "
@@ -158,6 +161,17 @@ def plan_places(
         )
         for index, gpu in ((index, gpus[index % len(gpus)]) for index in range(count))
     )
+
+
+def cores_here() -> int:
+    """The CPU cores that this process may use: all that the system gives it, or the part that its engine told it of."""
+    cores = available_cores()
+    return min(cores, _number(CORES, cores))
+
+
+def _number(variable: str, default: int) -> int:
+    given = os.environ.get(variable, "")
+    return int(given) if given.isdecimal() and int(given) > 0 else default
 
 
 def _check_memory(workers: int, cores: int, free_mb: float) -> None:

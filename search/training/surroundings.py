@@ -107,6 +107,8 @@ _MEANINGS: Final = {
     "PYTHONHOME": "where Python's own library is looked for",
     "CUDA_VISIBLE_DEVICES": "only these GPUs are used; empty or -1: none",
     "ALEXSEARCH_PRETEND_GPUS": "for tests: so many GPUs that are not there",
+    "ALEXSEARCH_CORES": "set by an engine: so many of this host's cores are ours",
+    "ALEXSEARCH_GPU_SHARERS": "set by an engine: so many workers share each GPU",
     "OMP_NUM_THREADS": "ignored in training on a CPU, whose slots divide its cores",
     "LD_PRELOAD": "loaded into the training processes too",
     "LD_LIBRARY_PATH": "TensorFlow's libraries are looked for there first",

@@ -82,6 +82,16 @@ class Storage(RDBStorage):
         return redacted(self.safe_url)
 
     @property
+    def whole_url(self) -> str:
+        """The URL with its password: for the environment of a worker on another host, and never printed."""
+        return redacted(self.safe_url) if self.on_one_host else self.safe_url.render_as_string(hide_password=False)
+
+    @property
+    def on_one_host(self) -> bool:
+        """Whether it is an SQLite file, whose locks hold between the processes of one host only."""
+        return bool(self.engine.name == "sqlite")
+
+    @property
     def giving_up(self) -> threading.Event:
         """Set it to end all waiting for the database at once."""
         return self.patiently.giving_up
