@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -97,3 +98,13 @@ def test_engine_that_is_asked_wrongly_is_one_message_and_no_study(
     result = CliRunner().invoke(main, ["run", space, *home, "--storage", study.fleet.url, *options])
     assert (result.exit_code, told in result.output) == (2, True), result.output
     assert all_studies(study.storage) == []
+
+
+def test_engine_whose_package_is_not_installed_says_what_to_install(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    space, home = str(study.fleet.folder / "s.toml"), ["--home", str(tmp_path / "home")]
+    result = CliRunner().invoke(main, ["run", space, *home, "--engine", "ray"])
+    assert result.exit_code == 2
+    assert "pip install 'alexsearch[ray]'" in result.output

@@ -273,7 +273,7 @@ def test_ctrl_c_gives_the_trial_back_and_the_next_run_goes_on(tmp_path: Path) ->
 def test_trial_that_another_program_has_asked_for_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("search.run.host.available_cores", lambda: 1)
+    monkeypatch.setattr("search.run.host.cores_here", lambda: 1)
     runs = Runs(tmp_path, GOOD)
     runs.run("--trials", "1")
     storage = open_storage(runs.storage)
