@@ -237,11 +237,22 @@ def test_no_cluster_to_be_found_is_refused_within_seconds() -> None:
         OnRay("127.0.0.1:1").places(None)
 
 
+def lose(cluster: Any, node: Any) -> None:
+    """Kill all of a node, and have the cluster know it."""
+    import ray
+
+    cluster.remove_node(node, allow_graceful=False)
+    limit = time.monotonic() + 60
+    while next(each["Alive"] for each in ray.nodes() if each["NodeID"] == node.node_id):
+        assert time.monotonic() < limit
+        time.sleep(0.1)
+
+
 @pytest.mark.slow
 def test_node_that_is_killed_in_the_middle_costs_no_trial(cluster: Any, tmp_path: Path) -> None:
     node = cluster.add_node(num_cpus=2, num_gpus=1, **cluster.store)
-    study = study_of(tmp_path, trials=6, epochs=120)
-    view = Watching(30, lambda: cluster.remove_node(node, allow_graceful=False))
+    study = study_of(tmp_path, trials=6, epochs=100)
+    view = Watching(30, lambda: lose(cluster, node))
     outcome = study.run(OnRay(cluster.address, gpus=1.0), view, workers=3)
     assert (outcome.counts.complete, outcome.counts.budget) == (6, 6)
     assert [note for note in view.notes if "is lost, and is started again" in note]
