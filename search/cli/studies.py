@@ -97,7 +97,7 @@ def enqueue(values: tuple[str, ...], study: str | None, home: Path, storage: str
     """
     from search.base.mistakes import InputError
     from search.choosing.given import given_params, left_out
-    from search.space.space import SearchSpace
+    from search.space.stored import stored_space
     from studies.queue.queue import Queue
     from studies.record.catalog import described, find_study
     from studies.words import listed, settings
@@ -106,7 +106,7 @@ def enqueue(values: tuple[str, ...], study: str | None, home: Path, storage: str
     found = find_study(opened, study)
     if not found.is_ours:
         raise InputError(f"study {found.shown!r} was not made by alexsearch, so none of our workers would train it.")
-    space = SearchSpace.from_dict(found.attributes["space"])
+    space = stored_space(found)
     params = given_params(space, values, outside=outside)
     queue = Queue(opened, found.study_id)
     number = queue.enqueue(params)
