@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from click.testing import CliRunner, Result
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from optuna.storages._rdb import models
 from optuna.trial import TrialState
 from postgres_server import PostgresServer, new_database
 from study_maker import make_foreign, make_own_study, make_study
@@ -31,12 +32,12 @@ from studies.queue.limits import Limits
 from studies.queue.queue import Queue
 from studies.record.catalog import StudyRecord, all_studies, find_study
 from studies.record.retrained import read, record, summarised
+from studies.store import schema
 from studies.store.artifact_names import PREFIX
-from studies.store.contents import content_of
+from studies.store.contents import PARTS, content_of
 from studies.store.copying import CopyError, copy_study
 from studies.store.epochs import epochs_of_study
 from studies.store.opening import open_storage
-from studies.store.schema import SLOTS
 from studies.store.storage import Storage
 from studies.store.tables import TRIALS
 
@@ -136,6 +137,12 @@ def test_copy_says_all_that_the_study_said(way: tuple[str, str], new: NewDatabas
     notes = [optuna_dashboard.get_note(optuna.Trial(of_optuna, trial_id)) for trial_id in ids[:3]]
     assert notes == ["of trial 0", "of trial 1", ""]
     assert ids != [each._trial_id for each in source.get_all_trials(study.study_id)]
+
+
+def test_every_table_of_studies_and_trials_is_copied_but_those_of_who_works_on_them() -> None:
+    tables = [*models.BaseModel.metadata.sorted_tables, *schema.metadata.sorted_tables]
+    belongs = {table.name for table in tables if {"study_id", "trial_id"} & set(table.c.keys())}
+    assert belongs - {part.table.name for part in PARTS} == {"alexsearch_slots", "trial_heartbeats"}
 
 
 def test_there_and_back_is_the_same(new: NewDatabase) -> None:
@@ -266,6 +273,26 @@ def test_killed_in_the_middle_it_leaves_nothing_and_typed_again_it_is_done(
     assert "nothing was left to do" in typed(*urls).stdout
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS[:2], ids="-".join)
+def test_postgres_that_restarts_in_the_middle_is_waited_for_on_either_side(
+    way: tuple[str, str], tmp_path: Path
+) -> None:
+    server = PostgresServer(tmp_path / "server")
+    urls = {"sqlite": f"sqlite:///{tmp_path / 'study.db'}", "postgres": server.database()}
+    source, target = (opened(urls[kind]) for kind in way)
+    study, restarts = full_study(source), [server.stop, server.start]
+
+    def restart(done: int, _total: int) -> None:
+        while done > 20 and restarts:
+            restarts.pop(0)()
+
+    copy_study(source, target, study.study_id, restart)
+    assert not restarts
+    assert content_of(source, study.study_id) == content_of(target, find_study(target, study.name).study_id)
+    server.stop()
+
+
 @pytest.mark.parametrize("way", WAYS[:2], ids="-".join)
 def test_study_that_changes_while_it_is_copied_is_not_kept(way: tuple[str, str], new: NewDatabase) -> None:
     source, target = opened(new(way[0])), opened(new(way[1]))
@@ -333,7 +360,7 @@ def test_worker_at_work_is_named_and_a_dead_ones_trial_goes_back_into_the_queue(
     assert f"study 'own': at work on it: process {os.getpid()} on" in refused
     assert "(trial 5)" in refused
     assert "alexsearch stop --now --study NAME" in refused
-    source.transaction(lambda session: session.execute(sa.update(SLOTS).values(process_started=1.0)))
+    source.transaction(lambda session: session.execute(sa.update(schema.SLOTS).values(process_started=1.0)))
     typed(*urls)
     for url in urls:
         counts = Queue(opened(url), find_study(opened(url), "own").study_id).counts()
