@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
+from postgres_server import new_database
 
 from studies.store.opening import open_storage
 from studies.store.storage import Storage
@@ -26,11 +25,7 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def postgres_url(postgres_server: str) -> str:
     """A new, empty Postgres database."""
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(postgres_server, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-    before, _, after = postgres_server.partition("/postgres?")
-    return f"{before}/{name}?{after}"
+    return new_database(postgres_server)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

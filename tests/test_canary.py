@@ -72,6 +72,7 @@ WITH_STORAGE = {
     "retry": ["retry", "--failed"],
     "enqueue": ["enqueue", "learning_rate=0.02"],
     "stop": ["stop"],
+    "migrate": ["migrate", "--to", "sqlite:///there.db"],
     "worker": ["worker"],
     "run": ["run", "tiny.toml"],
     "dashboard": ["dashboard", "--port", "0", "--password-file", "password", "--token-file", "password"],

@@ -1,7 +1,9 @@
 """Databases that an earlier alexsearch made open, say what they said, and go on: on SQLite and on Postgres.
 
 tests/databases holds one of each version, made by the code of that time: a study "old" of ten trials, of which some
-were trained, some failed in each way there was and one waits; and a study "theirs" of another program.
+were trained, some failed in each way there was and one waits; and a study "theirs" of another program. From version 3
+on it is what `tests/keep_database.py` makes: "old" has a trial that is paused too, and there is a study "own" of
+training of one's own. Those that start with optuna are plain Optuna's, by the revision of its tables.
 """
 
 from __future__ import annotations
@@ -18,24 +20,30 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 from alembic.script import ScriptDirectory
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 import studies.store
 from search.screen.summary import status_document
 from studies.queue.queue import Counts, Queue
-from studies.record.catalog import best_trial, find_study, last_failures, trial_by_number
+from studies.record.catalog import VERSION as MADE_BY
+from studies.record.catalog import all_studies, best_trial, find_study, last_failures, trial_by_number
 from studies.record.cost import ledger
 from studies.record.retrained import read
-from studies.store.epochs import epoch_history
+from studies.record.rows import epoch_table, trial_table
+from studies.store.copying import copy_study
+from studies.store.epochs import epoch_history, epochs_of_study
 from studies.store.errors import StorageError
 from studies.store.opening import open_storage
 from studies.store.schema import EPOCHS, LATEST, VERSION, metadata
 from studies.store.storage import Storage
+from studies.store.tables import OPTUNA_REVISION
 from studies.store.upgrading import stored_version
 from studies.store.urls import storage_url
 from studies.store.versions.version_2 import taken_apart
 from studies.words import failure_in_words, why
 
+OF_PLAIN_OPTUNA = ("COMPLETE", "COMPLETE", "PRUNED", "COMPLETE", "COMPLETE", "COMPLETE")
 DATABASES = Path(__file__).parent / "databases"
 SENTENCES = {
     1: "diverged: The loss became nan in epoch 1, step 3 of 50, at learning rate 610.639. Use a smaller learning_rate "
@@ -51,11 +59,16 @@ SENTENCES = {
 @pytest.fixture
 def version_1(database_url: str, tmp_path: Path) -> str:
     """The URL of a database of version 1, of each kind in turn."""
+    return brought(1, database_url, tmp_path)
+
+
+def brought(version: int, database_url: str, tmp_path: Path) -> str:
+    """The empty database, as this version left it."""
     if database_url.startswith("sqlite"):
-        shutil.copyfile(DATABASES / "version-1.db", tmp_path / "study.db")
+        shutil.copyfile(DATABASES / f"version-{version}.db", tmp_path / "study.db")
     else:
         with psycopg.connect(database_url, autocommit=True) as connection:
-            connection.execute((DATABASES / "version-1.sql").read_bytes())
+            connection.execute((DATABASES / f"version-{version}.sql").read_bytes())
     return database_url
 
 
@@ -229,8 +242,7 @@ def test_database_of_a_later_version_is_refused_and_left_alone(storage: Storage,
 
 
 def test_database_of_version_2_says_what_it_said_and_takes_metrics_of_other_names(tmp_path: Path) -> None:
-    shutil.copyfile(DATABASES / "version-2.db", tmp_path / "study.db")
-    url = f"sqlite:///{tmp_path / 'study.db'}"
+    url = brought(2, f"sqlite:///{tmp_path / 'study.db'}", tmp_path)
     storage = open_storage(url)
     assert stored_version(engine_of(url)) == LATEST
     study = find_study(storage, "old")
@@ -248,6 +260,90 @@ def test_database_of_version_2_says_what_it_said_and_takes_metrics_of_other_name
     assert epoch_history(storage, taken.trial_id) == [{"epoch": 1, "seconds": 2.0, "rmse": 0.5, "r2": 0.9}]
     assert storage.get_trial(taken.trial_id).intermediate_values == {1: 0.5}
     storage.engine.dispose()
+
+
+def test_every_version_is_kept_for_both_databases() -> None:
+    kept = {file.name for file in DATABASES.glob("version-*")}
+    assert kept == {f"version-{each}.{kind}" for each in range(1, LATEST + 1) for kind in ("db", "sql")}
+
+
+@pytest.mark.parametrize("version", range(1, LATEST + 1))
+def test_every_version_opens_is_shown_goes_on_and_moves(version: int, database_url: str, tmp_path: Path) -> None:
+    url = brought(version, database_url, tmp_path)
+    assert stored_version(engine_of(url)) == version
+    storage, other = open_storage(url), open_storage(f"sqlite:///{tmp_path / 'moved.db'}")
+    studies = all_studies(storage)
+    assert {each.name for each in studies} == {"old", "theirs", *(["own"] if version > 2 else [])}
+    for study in studies:
+        shown = status_document(storage, study.name)
+        trials = storage.get_all_trials(study.study_id)
+        assert sum(shown["counts"][state] for state in ("complete", "pruned", "failed", "waiting")) == len(trials)
+        assert len(trial_table(storage, study).rows) == len(trials)
+        assert len(epoch_table(storage, study).rows) == len(epochs_of_study(storage, study.study_id))
+        copy_study(storage, other, study.study_id, lambda _done, _all: None)
+        assert status_document(other, study.name)["counts"] == shown["counts"]
+    old = find_study(storage, "old")
+    assert old.is_ours
+    queue = Queue(storage, old.study_id, old.attributes["uid"])
+    queue.begin()
+    before, slot = queue.counts(), queue.join("cpu")
+    taken = queue.take(slot)
+    assert taken is not None
+    assert queue.record_epoch(slot, taken.trial_id, {"epoch": 1, "seconds": 2.0, "val_accuracy": 0.999})
+    assert queue.settle(slot, taken.trial_id, TrialState.COMPLETE, 0.999, {"epochs_run": 1})
+    assert queue.counts().complete == before.complete + 1
+    for each in (storage, other):
+        each.engine.dispose()
+
+
+def test_version_3_says_what_it_said(database_url: str, tmp_path: Path) -> None:
+    storage = open_storage(brought(3, database_url, tmp_path))
+    old, own = find_study(storage, "old"), find_study(storage, "own")
+    waits = Counts(waiting=4, running=0, complete=2, pruned=1, failed=1, retried=0, paused=1)
+    assert Queue(storage, old.study_id).counts() == waits
+    assert old.attributes[MADE_BY] == "0.1.0"
+    assert [best_trial(storage, each).value for each in (old, own)] == [0.6, 0.250125]
+    assert own.metric.name == "rmse"
+    best = epoch_history(storage, best_trial(storage, own)._trial_id)
+    assert [row["rmse"] for row in best] == [0.750375, 0.50025, 0.250125]
+    assert read(old)[1].scores == (0.5, 0.52)
+    assert find_study(storage, "theirs").directions == (StudyDirection.MINIMIZE, StudyDirection.MAXIMIZE)
+    storage.engine.dispose()
+
+
+def test_database_of_plain_optuna_is_shown_as_it_is_and_gets_our_tables_when_it_is_written_to(tmp_path: Path) -> None:
+    kept, url = tmp_path / "study.db", f"sqlite:///{tmp_path / 'study.db'}"
+    shutil.copyfile(DATABASES / f"optuna-{OPTUNA_REVISION}.db", kept)
+    before = kept.read_bytes()
+    shown = status_document(open_storage(url, read_only=True), "theirs")
+    assert kept.read_bytes() == before
+    trials = trials_of(url, "theirs")
+    assert [trial.state.name for trial in trials] == [*OF_PLAIN_OPTUNA, "WAITING"]
+    storage = open_storage(url)
+    assert stored_version(engine_of(url)) == LATEST
+    assert status_document(storage, "theirs") == shown
+    storage.engine.dispose()
+    assert trials_of(url, "theirs") == trials
+    study = optuna.load_study(study_name="theirs", storage=url)
+    study.optimize(lambda trial: trial.suggest_float("x", 1e-5, 1.0, log=True), n_trials=1)
+    assert study.trials[-1].params == {"x": 0.25}
+
+
+def test_database_of_an_earlier_optuna_opens_once_optuna_has_upgraded_it(tmp_path: Path) -> None:
+    kept, url = tmp_path / "study.db", f"sqlite:///{tmp_path / 'study.db'}"
+    shutil.copyfile(DATABASES / "optuna-v3.0.0.d.db", kept)
+    before = kept.read_bytes()
+    for read_only in (True, False):
+        with pytest.raises(StorageError, match=r"an earlier Optuna .*`optuna storage upgrade --storage sqlite:///"):
+            open_storage(url, read_only=read_only)
+    assert kept.read_bytes() == before
+    optuna.storages.RDBStorage(url, skip_compatibility_check=True).upgrade()
+    storage = open_storage(url)
+    study = find_study(storage, "theirs")
+    assert [trial.state.name for trial in storage.get_all_trials(study.study_id)] == [*OF_PLAIN_OPTUNA, "WAITING"]
+    assert find_study(storage, "theirs").attributes["why"] == "äöü"
+    storage.engine.dispose()
+    assert [repr(trial.values) for trial in trials_of(url, "theirs")][3] == "[inf]"
 
 
 def test_upgraded_tables_are_those_that_are_built_anew(version_1: str, tmp_path: Path) -> None:

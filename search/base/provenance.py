@@ -29,6 +29,11 @@ def provenance() -> dict[str, Any]:
     }
 
 
+def alexsearch_version() -> str:
+    """Of the alexsearch that runs; "not installed" where it runs from a folder alone."""
+    return _version("alexsearch")
+
+
 def _version(package: str) -> str:
     try:
         return importlib.metadata.version(package)

@@ -281,16 +281,18 @@ def worker(
     """
     from search.base.home import Home
     from search.base.mistakes import InputError
+    from search.base.provenance import alexsearch_version
     from search.run.request import RunRequest
     from search.space.own_files import own_of
-    from search.space.space import SearchSpace
+    from search.space.stored import check_version, stored_space
     from studies.record.catalog import find_study
 
     opened = open_database(home, storage)
     found = find_study(opened, study)
+    check_version(found, alexsearch_version())
     if not found.is_ours:
         raise InputError(f"study {found.shown!r} {found.not_ours}: there is no space to take trials from. {OTHERS}")
-    space = SearchSpace.from_dict(found.attributes["space"])
+    space = stored_space(found)
     space = space.with_overrides(name=found.name, source=data or None, timeout=timeout)
     request = RunRequest(
         space=space,

@@ -11,7 +11,7 @@ import math
 import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -25,6 +25,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 DEFAULT_HOME = Path("runs")
+PASSWORD_FILE = "ALEXSEARCH_STORAGE_PASSWORD_FILE"  # noqa: S105 - where one is
 
 
 class Commands(click.Group):
@@ -266,20 +267,29 @@ workers_option = click.option(
 
 
 def open_database(
-    home: Path, storage: str | None, *, create: bool = False, read_only: bool = False, connections: int = 1
+    home: Path,
+    storage: str | None,
+    *,
+    create: bool = False,
+    read_only: bool = False,
+    connections: int = 1,
+    option: str = "storage",
+    password_files: Sequence[str] = (PASSWORD_FILE,),
 ) -> Storage:
     """The database that the options name. Raises StorageError if it can't be used.
 
-    `read_only` is for commands that only read: see `studies.store.opening.open_storage`.
+    `read_only` is for commands that only read: see `studies.store.opening.open_storage`. `option` is the one that names
+    the database, `password_files` the variables that may name the file of its password.
     """
     from studies.store.opening import open_storage
     from studies.store.urls import has_password, storage_url
 
-    url = storage_url(storage, home)
-    if storage and typed("storage") and has_password(storage):
+    url = storage_url(storage, home, password_files)
+    if storage and typed(option) and has_password(storage):
+        parameter = next(each for each in click.get_current_context().command.params if each.name == option)
         click.echo(
-            "alexsearch: --storage carries a password, which other users of this machine can read. "
-            "Put the URL into ALEXSEARCH_STORAGE instead.",
+            f"alexsearch: {parameter.opts[0]} carries a password, which other users of this machine can read. "
+            f"Put the URL into {parameter.envvar} instead.",
             err=True,
         )
 
@@ -291,7 +301,7 @@ def open_database(
         opened.patiently.waiting = waiting
     if url.get_backend_name() == "sqlite":
         remark_open("database", Path(url.database or ""))
-    elif file := os.environ.get("ALEXSEARCH_STORAGE_PASSWORD_FILE"):
+    elif file := next((os.environ[each] for each in password_files if os.environ.get(each)), ""):
         remark_open("password file", Path(file))
     return opened
 

@@ -1,19 +1,24 @@
-"""Commands about one study as a whole: its trials as a table, what is put into its queue, its end."""
+"""Commands about one study as a whole: its trials as a table, what is put into its queue, its move, its end."""
 
 from __future__ import annotations
 
 import shlex
+import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from search.cli.options import (
     EXIT_FAILED,
     EXIT_USAGE,
+    PASSWORD_FILE,
     console,
     fail,
     force_option,
+    home_option,
     open_database,
     storage_options,
     study_option,
@@ -22,6 +27,8 @@ from search.cli.options import (
 
 if TYPE_CHECKING:
     from search.screen.tabling import Kind
+
+TO = "ALEXSEARCH_MIGRATE_TO"
 
 
 @click.command()
@@ -90,7 +97,7 @@ def enqueue(values: tuple[str, ...], study: str | None, home: Path, storage: str
     """
     from search.base.mistakes import InputError
     from search.choosing.given import given_params, left_out
-    from search.space.space import SearchSpace
+    from search.space.stored import stored_space
     from studies.queue.queue import Queue
     from studies.record.catalog import described, find_study
     from studies.words import listed, settings
@@ -99,7 +106,7 @@ def enqueue(values: tuple[str, ...], study: str | None, home: Path, storage: str
     found = find_study(opened, study)
     if not found.is_ours:
         raise InputError(f"study {found.shown!r} was not made by alexsearch, so none of our workers would train it.")
-    space = SearchSpace.from_dict(found.attributes["space"])
+    space = stored_space(found)
     params = given_params(space, values, outside=outside)
     queue = Queue(opened, found.study_id)
     number = queue.enqueue(params)
@@ -119,10 +126,11 @@ def enqueue(values: tuple[str, ...], study: str | None, home: Path, storage: str
 @click.option("--study", metavar="NAME", required=True, help="Which study.")
 @storage_options
 @click.option("--yes", is_flag=True, help="Don't ask.")
+@click.option("--keep-files", is_flag=True, help="Leave its files: a copy in another database has the same ones.")
 @click.option(
     "--despite-workers", is_flag=True, help="Even while workers are at it; they let go of their trials and end."
 )
-def delete(study: str, home: Path, storage: str | None, yes: bool, despite_workers: bool) -> None:
+def delete(study: str, home: Path, storage: str | None, yes: bool, keep_files: bool, despite_workers: bool) -> None:
     """Delete a study with its checkpoints, logs and artifacts.
 
     Says first what goes and what stays, and asks. Trials, epochs and all else that the database holds of the study go
@@ -132,6 +140,7 @@ def delete(study: str, home: Path, storage: str | None, yes: bool, despite_worke
     \b
     alexsearch delete --study quick
     alexsearch delete --study quick --yes
+    alexsearch delete --study quick --keep-files          after `alexsearch migrate`
     """
     from search.base.home import Home
     from search.base.mistakes import InputError
@@ -148,6 +157,8 @@ def delete(study: str, home: Path, storage: str | None, yes: bool, despite_worke
             f"study {going.study.shown!r}: {', '.join(at_it)} at work on it. End that with `alexsearch stop --now "
             f"--study {shlex.quote(going.study.shown)}`, or delete it all the same with --despite-workers."
         )
+    if keep_files:
+        going = replace(going, folders=(), artifacts=())
     output = console()
     for line in told(opened, going):
         output.print(line, soft_wrap=True)
@@ -166,4 +177,92 @@ def _confirmed(question: str) -> bool:
         fail("nobody answered, and nothing was deleted. --yes does not ask.", EXIT_USAGE)
 
 
-STUDY: Final = (trials, enqueue, delete)
+@click.command()
+@click.option(
+    "--from",
+    "--storage",
+    "storage",
+    metavar="URL",
+    envvar="ALEXSEARCH_STORAGE",
+    show_envvar=True,
+    show_default="sqlite:///HOME/alexsearch.db",
+    help="Database to copy from, as --storage names it elsewhere. Its password, as there.",
+)
+@click.option(
+    "--to",
+    metavar="URL",
+    envvar=TO,
+    show_envvar=True,
+    required=True,
+    help=f"Database to copy to; made if it is not there. A password belongs in {TO}, or in the file that "
+    f"{TO}_PASSWORD_FILE names; where --from is SQLite, that of ALEXSEARCH_STORAGE_PASSWORD_FILE will do.",
+)
+@click.option("--study", "names", metavar="NAME", multiple=True, show_default="all", help="This one; repeatable.")
+@home_option
+def migrate(storage: str | None, to: str, names: tuple[str, ...], home: Path) -> None:
+    """Copy studies into another database.
+
+    With all that belongs to them: trials with their numbers, epochs, what retraining came to, notes, limits. SQLite to
+    Postgres, back, or between two of a kind. Each is copied whole or not at all, and is read back from both databases
+    before it is there. Killed in the middle, it goes on if the same is typed again. The originals stay as they are.
+
+    No worker may be at work on a study that is copied. Files below --home stay where they are: both know them.
+
+    \b
+    alexsearch migrate --to postgresql://me@db/alexsearch
+    alexsearch migrate --from postgresql://me@db/alexsearch --to sqlite:///laptop.db --study quick --study wide
+    """
+    from search.base.toml import as_shown
+    from search.run import migrating
+    from studies.store.copying import CopyError
+
+    opened = open_database(home, storage, read_only=True)
+    studies = migrating.chosen(opened, names)
+    if dead := migrating.check_workers(opened, studies):
+        migrating.release(open_database(home, storage), dead)
+    files = [f"{TO}_PASSWORD_FILE"] + [PASSWORD_FILE] * (opened.engine.name == "sqlite")
+    target = open_database(home, to, create=True, option="to", password_files=files)
+    plan, output, failures = migrating.plan(opened, target, studies), console(), []
+    for study, content in plan.there:
+        output.print(f"study {study.shown} is there already, the same: {migrating.told(content)}", soft_wrap=True)
+    for study, differences in plan.changed:
+        failures.append(
+            f"study {study.shown!r} is in {target.name} already, and one of the two has changed since: {differences}. "
+            "Nothing was done to either."
+        )
+    for study in plan.missing:
+        try:
+            with click.progressbar(
+                length=1, label=f"study {study.shown}", file=sys.stderr, hidden=_no_terminal()
+            ) as bar:
+                content = migrating.migrate(opened, target, study, partial(_show, bar))
+        except CopyError as error:
+            failures.append(str(error))
+            continue
+        output.print(f"study {study.shown} is copied: {migrating.told(content)}, the same in both", soft_wrap=True)
+        if remark := migrating.running_elsewhere(opened, study):
+            output.print(remark, soft_wrap=True)
+    if failures:
+        fail("\n".join(failures), EXIT_FAILED)
+    if not plan.missing:
+        output.print("all of it was copied before: nothing was left to do", soft_wrap=True)
+    output.print(
+        f"files below {as_shown(home)} (checkpoints, artifacts, logs) stay where they are: on this host, and wherever "
+        "that folder is shared, the copies find them",
+        soft_wrap=True,
+    )
+    output.print(
+        "next: go on with the copies alone, and `alexsearch delete --keep-files` the originals", soft_wrap=True
+    )
+
+
+def _show(bar: Any, copied: int, rows: int) -> None:
+    bar.length = rows
+    bar.update(copied - bar.pos)
+
+
+def _no_terminal() -> bool:
+    return not sys.stderr.isatty()
+
+
+STUDY: Final = (trials, enqueue, delete, migrate)

@@ -49,6 +49,7 @@ from search.run.thawing import Thawing
 from search.space.own import Program
 from search.space.pruners import PauseSpec
 from search.space.space import SearchSpace
+from search.space.stored import check_version
 from search.training.child import StartError
 from search.training.places import (
     Place,
@@ -91,6 +92,8 @@ def run_search(request: RunRequest, view: View, stopping: threading.Event) -> Ru
     if request.tensorboard:
         check_writable(request.tensorboard)
     existing = existing_study(request)
+    if existing and (patched := check_version(existing, request.version)):
+        view.note(patched)
     check_added(request, existing)
     earlier = learned_from(request)
     if existing and existing.attributes:

@@ -13,10 +13,11 @@ from search.run.learning import LEARNS_FROM, check_learns_from
 from search.run.request import RunRequest
 from search.space.budget import MOST_TRIALS
 from search.space.own import Program
-from search.space.space import SearchSpace, differences
+from search.space.space import differences
+from search.space.stored import check_version, stored_space
 from search.training.messages import DataFound, ProgramFound
 from studies.queue.queue import Queue
-from studies.record.catalog import StudyRecord, all_studies, open_study
+from studies.record.catalog import VERSION, StudyRecord, all_studies, keep_version, open_study
 from studies.store.storage import Storage
 
 
@@ -30,11 +31,12 @@ def existing_study(request: RunRequest) -> StudyRecord | None:
     study = next((study for study in all_studies(request.storage) if study.name == name), None)
     if study is None:
         return None
+    check_version(study, request.version)
     if not study.is_ours:
         if _is_blank(request.storage, study):
             return None
         raise InputError(f"study {name!r} {study.not_ours}. Choose another name with --study.")
-    before = SearchSpace.from_dict(study.attributes["space"])
+    before = stored_space(study, request.version)
     changed = differences(before, request.space)
     way_out = "Take the space back to what it was"
     was, now = before.data.source, request.space.data.source
@@ -43,7 +45,10 @@ def existing_study(request: RunRequest) -> StudyRecord | None:
         way_out = f"Go on with it by --data {was}"
     if changed:
         raise InputError(
-            [f"study {name!r} was started with another space:"]
+            [
+                f"study {name!r} was started with another space: its digest was {before.digest()}, is now "
+                f"{request.space.digest()}:"
+            ]
             + [f"  {line}" for line in changed]
             + [f"{way_out}, or start another study with --study NAME."]
         )
@@ -94,7 +99,7 @@ def open_matching(request: RunRequest, data: DataFound | ProgramFound, earlier: 
             f"[space.batch_size]: {largest} is more than the {data.train_images} training images. "
             "Use smaller batches or more train_images."
         )
-    attributes: dict[str, Any] = {"space": space.to_dict(), "data": data.model_dump()}
+    attributes: dict[str, Any] = {"space": space.to_dict(), "data": data.model_dump(), VERSION: request.version}
     network = {"sha256": request.own.sha256} if isinstance(request.own, NetworkSpec) else None
     if network:
         attributes["network"] = network
@@ -110,7 +115,8 @@ def open_matching(request: RunRequest, data: DataFound | ProgramFound, earlier: 
             )
         if stored["fingerprint"] != data.fingerprint:
             raise InputError(
-                f"study {study.name!r} was started on other data than {space.data.source}: {data.told_from(stored)}. "
+                f"study {study.name!r} was started on other data than {space.data.source}: {data.told_from(stored)} "
+                f"(the fingerprint was {stored['fingerprint']}, is now {data.fingerprint}). "
                 "Bring its data back, or start another study with --study NAME."
             )
         if study.attributes.get("network") != network:
@@ -122,4 +128,6 @@ def open_matching(request: RunRequest, data: DataFound | ProgramFound, earlier: 
             )
         existing_study(request)
         check_learns_from(study, earlier)
+        study = keep_version(request.storage, study, request.version)
+        check_version(study, request.version)  # another may have kept its own a moment ago
     return study

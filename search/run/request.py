@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from search.base.home import Home
+from search.base.provenance import alexsearch_version
 from search.run.engines.engine import Engine
 from search.run.events import Event
 from search.run.mlflow import Server
@@ -73,6 +74,8 @@ class RunRequest:
     """Folder in which TensorBoard finds the study; None if nobody wants it."""
     mlflow: Server | None = None
     """MLflow's tracking server that is kept up to date with the study; None if nobody wants it."""
+    version: str = field(default_factory=alexsearch_version)
+    """Of this alexsearch."""
     start: Start = start_process
     """Starts the training processes."""
     engine: Engine | None = None

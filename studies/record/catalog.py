@@ -4,6 +4,7 @@ space     the search space, as `SearchSpace.to_dict` gives it
 data      fingerprint, counts and classes of its data
 uid       tells this study from any other of the same name
 folder    the name it was begun with, if it has another one now: that of its folder in a home
+alexsearch  the version that made it; of a study that was made before this was kept, that which went on with it first
 
 `studies.record.retrained` adds what retrainings came to.
 """
@@ -15,7 +16,7 @@ import shlex
 import uuid
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -34,6 +35,7 @@ from studies.store.storage import Storage
 from studies.store.tables import DIRECTIONS, FINITE, STUDIES, TRIALS, VALUES, hold_study
 from studies.words import FOREIGN, check_study_name, failure_of
 
+VERSION = "alexsearch"
 MAXIMIZED = (StudyDirection.MAXIMIZE,)
 LARGEST = 1e308
 """No finite value is larger; in SQLite every text is, and in Postgres NaN."""
@@ -192,6 +194,19 @@ def open_study(storage: Storage, name: str, attributes: Mapping[str, Any]) -> tu
     made = storage.transaction(body)
     attributes = storage.read(lambda session: STUDY_USER.read_all(session, study_id))
     return StudyRecord(study_id, name, attributes, tuple(storage.get_study_directions(study_id))), made
+
+
+def keep_version(storage: Storage, study: StudyRecord, version: str) -> StudyRecord:
+    """The study, which keeps this version unless it has one already."""
+
+    def body(session: orm.Session) -> Any:
+        hold_study(session, study.study_id)
+        kept = STUDY_USER.read(session, study.study_id, VERSION)
+        if kept is None:
+            STUDY_USER.write(session, study.study_id, {VERSION: version})
+        return kept or version
+
+    return replace(study, attributes={**study.attributes, VERSION: storage.transaction(body)})
 
 
 def rename_study(storage: Storage, study_id: int, name: str) -> None:

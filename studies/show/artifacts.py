@@ -19,7 +19,7 @@ from studies.record.metric import Metric
 from studies.record.panels import measured, panels_of
 from studies.record.published import stands_beside
 from studies.store.artifact_names import KINDS, PREFIX
-from studies.store.attributes import STUDY_USER
+from studies.store.attributes import STUDY_USER, TRIAL_SYSTEM
 from studies.store.epochs import epoch_history
 from studies.store.shapes import STUDY, decoded, odd_ones
 from studies.store.storage import Storage
@@ -33,7 +33,7 @@ def drawn_artifact(storage: Storage, artifact_id: str) -> bytes | None:
     One thread at a time may draw: matplotlib is not made for several.
     """
     try:
-        trial = storage.get_trial(int(artifact_id[-12:], 16))
+        trial = storage.get_trial(_trial_of(storage, artifact_id))
         name = decoded(trial.system_attrs[PREFIX + artifact_id])["filename"]
     except (KeyError, ValueError, TypeError, OverflowError, RecursionError):
         return None
@@ -52,6 +52,24 @@ def drawn_artifact(storage: Storage, artifact_id: str) -> bytes | None:
     at = f" at {Metric.of(attributes).share(trial.value)}" if trial.value is not None else ""
     outcome, panels = f"{STATE_WORDS[trial.state.name]}{at}", panels_of(attributes, history)
     return trial_picture(trial.number, history, panels, outcome=outcome, paper=stands_beside(attributes))
+
+
+def _trial_of(storage: Storage, artifact_id: str) -> int:
+    """The id of the trial that has this artifact. Raises ValueError if none has.
+
+    It ends the artifact's own, unless the study was brought from another database: then all trials are gone through.
+    """
+    trial, key = TRIAL_SYSTEM.table.c, PREFIX + artifact_id
+    query = sa.select(trial.trial_id).where(trial.key == key)
+
+    def body(session: orm.Session) -> int | None:
+        named = session.scalar(query.where(trial.trial_id == int(artifact_id[-12:], 16) % 2**31))
+        return session.scalar(query) if named is None else named
+
+    found = storage.read(body)
+    if found is None:
+        raise ValueError(f"no trial has the artifact {artifact_id}")
+    return found
 
 
 def _attributes_of(storage: Storage, trial_id: int) -> Mapping[str, Any]:

@@ -18,7 +18,10 @@ PREFIX = "artifacts:"
 
 
 def named_artifacts(trial_id: int) -> dict[str, str]:
-    """The system attributes that give a trial its artifacts. Their ids end in the trial's own, by which it is found."""
+    """The system attributes that give a trial its artifacts. Their ids end in the trial's own, by which it is found.
+
+    They stay when a study is copied, and its trials get other ids: they are then found by these attributes.
+    """
     attributes = {}
     for name, mimetype in KINDS.items():
         artifact_id = f"{str(uuid.uuid4())[:23]}-{trial_id:012x}"

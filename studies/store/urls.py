@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,13 +14,14 @@ from studies.store.errors import StorageError
 from studies.store.secret_file import read_secret
 
 SQLITE_FILE = "alexsearch.db"
+PASSWORD_FILE = "ALEXSEARCH_STORAGE_PASSWORD_FILE"  # noqa: S105 - where one is
 
 
-def storage_url(storage: str | None, home: Path) -> URL:
+def storage_url(storage: str | None, home: Path, password_files: Sequence[str] = (PASSWORD_FILE,)) -> URL:
     """The database that `storage` names: an SQLite or Postgres URL; None is the SQLite file under `home`.
 
-    A Postgres URL without a password takes it from the file named by ALEXSEARCH_STORAGE_PASSWORD_FILE, and if that
-    is unset, libpq looks where it always does (PGPASSWORD, PGPASSFILE).
+    A Postgres URL without a password takes it from the file that the first of the variables `password_files` which is
+    set names, and if none is, libpq looks where it always does (PGPASSWORD, PGPASSFILE).
 
     Raises:
         StorageError: the URL is not one, or names another kind of database.
@@ -40,13 +42,14 @@ def storage_url(storage: str | None, home: Path) -> URL:
     if backend not in ("postgresql", "postgres"):
         raise StorageError(f"storage {redacted(url)}: {backend!r} is not a kind of database we know. Use {known}.")
     url = url.set(drivername="postgresql+psycopg")
-    password_file = os.environ.get("ALEXSEARCH_STORAGE_PASSWORD_FILE")
-    if password_file and not has_password(url):
+    variable = next((each for each in password_files if os.environ.get(each)), None)
+    if variable and not has_password(url):
+        password_file = os.environ[variable]
         try:
             url = url.set(password=read_secret(Path(password_file)).strip("\r\n"))
         except (OSError, UnicodeDecodeError) as error:
             raise StorageError(
-                f"ALEXSEARCH_STORAGE_PASSWORD_FILE {password_file}: can't be read ({error}). "
+                f"{variable} {password_file}: can't be read ({error}). "
                 "Name a readable file that holds the database's password."
             ) from None
     return url
@@ -71,6 +74,19 @@ def has_password(url: URL | str) -> bool:
     """Whether the URL itself carries a password, in either of its two places."""
     url = parsed(url) if isinstance(url, str) else url
     return bool(url.password) or "password" in url.query
+
+
+def same_database(one: URL, other: URL) -> bool:
+    """Whether both name one database, as far as that can be told from their URLs."""
+    if {one.get_backend_name(), other.get_backend_name()} == {"sqlite"}:
+        files = [Path(url.database or "") for url in (one, other)]
+        return files[0] == files[1] or (all(file.exists() for file in files) and files[0].samefile(files[1]))
+    return _place(one) == _place(other)
+
+
+def _place(url: URL) -> tuple[object, ...]:
+    given = url.normalized_query
+    return url.get_backend_name(), url.host or given.get("host"), url.port or given.get("port"), url.database
 
 
 def redacted(url: URL) -> str:
