@@ -137,6 +137,7 @@ def run(
     trials_per_gpu: int | None,
     engine: str,
     ray_address: str,
+    slurm: str,
     data: str | None,
     train_images: int | None,
     validation_images: int | None,
@@ -171,6 +172,7 @@ def run(
     alexsearch run my.toml --data cifar10.npz --workers 2
     alexsearch run seed --storage postgresql://me@db/alexsearch
     alexsearch run seed --storage postgresql://me@db/alexsearch --engine ray --workers 16
+    alexsearch run seed --engine slurm --workers 16 --slurm partition=gpu,gres=gpu:1,time=4:00:00
     """
     from search.base.home import Home
     from search.run.mlflow import Server
@@ -204,7 +206,7 @@ def run(
         mlflow=Server(mlflow) if mlflow else None,
         own=own_of(loaded, (Path(space).parent,)),
         code=Path(space).parent,
-        engine=engine_of(engine, gpus, trials_per_gpu, ray_address=ray_address),
+        engine=engine_of(engine, gpus, trials_per_gpu, ray_address=ray_address, slurm=slurm),
     )
     if dry_run:
         if engine != ENGINES[0]:
