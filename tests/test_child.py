@@ -88,6 +88,23 @@ def test_messages_are_those_of_the_trial_until_told_to_stop() -> None:
     assert list(heard(process, 3, stopping)) == [said(3), epoch(3)]
 
 
+def test_process_that_ended_just_before_the_run_was_told_to_stop_has_not_crashed() -> None:
+    class Told(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            assert timeout is not None
+            self.set()
+            return super().wait(0)
+
+    def ends() -> None:
+        raise ChildError("training process was killed by signal 15")
+
+    stopped: Any = Talking(said(3), ends)
+    assert list(heard(stopped, 3, Told())) == [said(3)]
+    crashed: Any = Talking(said(3), ends)
+    with pytest.raises(ChildError, match="killed by signal 15"):
+        list(heard(crashed, 3, threading.Event()))
+
+
 def test_silence_ends_a_trial_and_a_sign_of_life_of_any_kind_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 1000, 6))
     monkeypatch.setattr(search.training.child, "HANG_SECONDS", 10)

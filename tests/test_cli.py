@@ -460,6 +460,22 @@ def test_defect_of_ours_is_not_dressed_up(home: Path, monkeypatch: pytest.Monkey
     assert isinstance(result.exception, ZeroDivisionError)
 
 
+def test_signal_that_comes_again_while_the_first_is_taken_in_is_the_same_one(home: Path) -> None:
+    storage = open_storage(f"sqlite:///{home / 'alexsearch.db'}")
+
+    class Interrupted(threading.Event):
+        def set(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+            super().set()
+
+    with Stopping(storage) as stopping:
+        stopping.event = Interrupted()
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+    assert stopping.event.is_set()
+    assert stopping.exit_code == 143
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_first_signal_asks_for_an_end_and_handlers_come_back(home: Path, number: signal.Signals) -> None:
     storage = open_storage(f"sqlite:///{home / 'alexsearch.db'}")

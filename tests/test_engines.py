@@ -13,12 +13,16 @@ from typing import Any
 import psutil
 import pytest
 from elsewhere import Watching, study_of
+from local_jobs import LocalJobs
 from played_engine import Processes
+from slurm_cluster import slurm_cluster
 
 from search.base.mistakes import InputError
 from search.run.engines.engine import Ended, Order, Resources, Staff
+from search.run.engines.jobs import JobStaff, jobs_folder
 from search.run.engines.local import Threads
 from search.run.engines.on_ray import OnRay, planned
+from search.run.engines.on_slurm import Sbatch
 
 SECRET = "kept-to-itself"
 WORKER = """
@@ -91,12 +95,26 @@ def threads(folder: Path) -> Threads:
     return Threads([work, work], stopping)
 
 
-@pytest.fixture(params=["threads", "processes", pytest.param("ray", marks=pytest.mark.slow)])
+@pytest.fixture(
+    params=[
+        "threads",
+        "processes",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("submitit", "slurm", "ray")),
+    ]
+)
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
     if request.param == "threads":
         case = Case(threads(tmp_path), tmp_path, has_processes=False)
     elif request.param == "processes":
         case = Case(Processes(order(tmp_path)), tmp_path)
+    elif request.param in ("submitit", "slurm"):
+        pytest.importorskip("submitit", reason="submitit is not installed: the extra slurm")
+        given = order(tmp_path)
+        folder = jobs_folder(given)
+        if request.param == "slurm":
+            request.getfixturevalue("slurm")
+        jobs = Sbatch({}, folder) if request.param == "slurm" else LocalJobs(folder)
+        case = Case(JobStaff(given, jobs, folder, poll_seconds=0.2), tmp_path)
     else:
         cluster = request.getfixturevalue("cluster")
         engine = OnRay(cluster.address, gpus=1.0)
@@ -104,6 +122,18 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
         case = Case(engine.open(order(tmp_path)), tmp_path)
     yield case
     case.staff.close()
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A real Slurm of two nodes, reached from this process."""
+    with (
+        slurm_cluster(tmp_path_factory.mktemp("slurm"), proctrack="pgid") as running,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        for name, value in running.environ.items():
+            patch.setenv(name, value)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from search.cli.options import Command, typed
 if TYPE_CHECKING:
     from search.run.engines.engine import Engine
 
-ENGINES = ("local", "ray")
+ENGINES = ("local", "ray", "slurm")
 
 
 def engine_options(command: Command) -> Command:
@@ -21,7 +21,7 @@ def engine_options(command: Command) -> Command:
         type=click.Choice(ENGINES),
         default=ENGINES[0],
         show_default=True,
-        help="Where the workers are: on this host, or placed by a Ray cluster on its own.",
+        help="Where the workers are: on this host, placed by a Ray cluster on its own, or jobs of Slurm.",
     )
     ray_address = click.option(
         "--ray-address",
@@ -30,19 +30,36 @@ def engine_options(command: Command) -> Command:
         show_default=True,
         help="The Ray cluster: auto, HOST:PORT, or local, which starts one of this host alone.",
     )
-    return engine(ray_address(command))
+    slurm = click.option(
+        "--slurm",
+        metavar="KEY=VALUE,...",
+        default="",
+        show_default="the cluster's",
+        help="What each worker's job asks Slurm for, as in partition=gpu,gres=gpu:1,time=4:00:00.",
+    )
+    return engine(ray_address(slurm(command)))
 
 
-def engine_of(name: str, gpus: str, trials_per_gpu: int | None, *, ray_address: str) -> Engine | None:
+def engine_of(name: str, gpus: str, trials_per_gpu: int | None, *, ray_address: str, slurm: str) -> Engine | None:
     """The engine that the options name; None is this process. Nothing is started, and nothing asked of a cluster.
 
     Raises:
         UsageError: options that don't go together.
+        InputError: `slurm` asks for what there is not.
     """
+    for parameter, owner in (("ray_address", "ray"), ("slurm", "slurm")):
+        if name != owner and typed(parameter):
+            raise click.UsageError(f"--{parameter.replace('_', '-')} goes with --engine {owner}.")
     if name == "local":
-        if typed("ray_address"):
-            raise click.UsageError("--ray-address goes with --engine ray.")
         return None
+    if name == "slurm":
+        from search.run.engines.on_slurm import OnSlurm
+
+        if typed("gpus") or typed("trials_per_gpu"):
+            raise click.UsageError(
+                "--gpus and --trials-per-gpu: with --engine slurm ask for GPUs by --slurm gres=gpu:1, one a worker."
+            )
+        return OnSlurm(slurm)
     from search.run.engines.on_ray import OnRay
 
     return OnRay(ray_address, gpus=_gpus(name, gpus, trials_per_gpu))

@@ -36,6 +36,7 @@ from search.cli.options import (
     trials_per_gpu_option,
     typed_options,
     verbose_option,
+    wait_option,
     workers_option,
 )
 from search.cli.recipes import RECIPES
@@ -45,6 +46,8 @@ from search.cli.use import USE
 
 if TYPE_CHECKING:
     from search.run.request import RunRequest
+    from studies.record.catalog import StudyRecord
+    from studies.store.storage import Storage
 
 OTHERS = "Name another with --study: `alexsearch studies` says which are ours."
 
@@ -114,6 +117,7 @@ def main() -> None:
 @click.option("--dashboard", is_flag=True, help="Serve the dashboard, read-only, as long as the run lasts.")
 @tensorboard_option
 @mlflow_option
+@wait_option("a database that does not answer yet")
 @click.option("--dry-run", is_flag=True, help="Only say what would be searched and how long it would take.")
 @verbose_option
 def run(
@@ -133,6 +137,7 @@ def run(
     trials_per_gpu: int | None,
     engine: str,
     ray_address: str,
+    slurm: str,
     data: str | None,
     train_images: int | None,
     validation_images: int | None,
@@ -141,6 +146,7 @@ def run(
     dashboard: bool,
     tensorboard: Path | None,
     mlflow: str | None,
+    wait_seconds: float,
     dry_run: bool,
     verbose: bool,
 ) -> None:
@@ -166,6 +172,7 @@ def run(
     alexsearch run my.toml --data cifar10.npz --workers 2
     alexsearch run seed --storage postgresql://me@db/alexsearch
     alexsearch run seed --storage postgresql://me@db/alexsearch --engine ray --workers 16
+    alexsearch run seed --engine slurm --workers 16 --slurm partition=gpu,gres=gpu:1,time=4:00:00
     """
     from search.base.home import Home
     from search.run.mlflow import Server
@@ -199,7 +206,7 @@ def run(
         mlflow=Server(mlflow) if mlflow else None,
         own=own_of(loaded, (Path(space).parent,)),
         code=Path(space).parent,
-        engine=engine_of(engine, gpus, trials_per_gpu, ray_address=ray_address),
+        engine=engine_of(engine, gpus, trials_per_gpu, ray_address=ray_address, slurm=slurm),
     )
     if dry_run:
         if engine != ENGINES[0]:
@@ -208,7 +215,7 @@ def run(
             )
         _estimate(request_of, home, storage)
         return
-    request = request_of(home=Home(home), storage=open_database(home, storage, create=True))
+    request = request_of(home=Home(home), storage=open_database(home, storage, create=True, wait_seconds=wait_seconds))
     if not dashboard:
         _search(request, trials, data, verbose=verbose)
         return
@@ -256,6 +263,7 @@ def _estimate(request_of: Callable[..., RunRequest], home: Path, storage: str | 
 @data_option("the study's")
 @code_option("this folder")
 @tensorboard_option
+@wait_option("the study, and for its database")
 @verbose_option
 def worker(
     study: str | None,
@@ -268,6 +276,7 @@ def worker(
     data: str | None,
     code: Path | None,
     tensorboard: Path | None,
+    wait_seconds: float,
     verbose: bool,
 ) -> None:
     """Join a study from another shell or host.
@@ -278,6 +287,7 @@ def worker(
 
     \b
     alexsearch worker --study wide --storage postgresql://me@db/alexsearch
+    alexsearch worker --study wide --wait 10m             it may not have begun yet
     """
     from search.base.home import Home
     from search.base.mistakes import InputError
@@ -285,10 +295,8 @@ def worker(
     from search.run.request import RunRequest
     from search.space.own_files import own_of
     from search.space.stored import check_version, stored_space
-    from studies.record.catalog import find_study
 
-    opened = open_database(home, storage)
-    found = find_study(opened, study)
+    opened, found = _awaited(study, home, storage, wait_seconds)
     check_version(found, alexsearch_version())
     if not found.is_ours:
         raise InputError(f"study {found.shown!r} {found.not_ours}: there is no space to take trials from. {OTHERS}")
@@ -307,6 +315,31 @@ def worker(
         tensorboard=tensorboard,
     )
     _search(request, None, data, verbose=verbose)
+
+
+def _awaited(study: str | None, home: Path, storage: str | None, seconds: float) -> tuple[Storage, StudyRecord]:
+    """The study that a worker is to join, and its database, waited for."""
+    import time
+
+    from studies.record.catalog import all_studies, find_study
+    from studies.store.errors import NothingYetError
+
+    end, said = time.monotonic() + seconds, False
+    while True:
+        left = end - time.monotonic()
+        try:
+            opened = open_database(home, storage, wait_seconds=left)
+            names = [each.name for each in all_studies(opened) if each.is_ours]
+            if left <= 0 or (study in names if study else names):
+                return opened, find_study(opened, study)
+            opened.engine.dispose()
+        except NothingYetError:
+            if left <= 0:
+                raise
+        if not said:
+            click.echo("alexsearch: waiting for the study. Ctrl-C ends the waiting.", err=True)
+            said = True
+        time.sleep(min(left, 1.0))
 
 
 def _search(request: RunRequest, trials: int | None, data: str | None, *, verbose: bool) -> None:

@@ -222,6 +222,27 @@ def timeout_option(default: str) -> Callable[[Command], Command]:
     )
 
 
+def _seconds(_ctx: click.Context, _param: click.Parameter, given: str | None) -> float:
+    from search.space.budget import seconds_of
+
+    try:
+        return seconds_of(given) if given else 0.0
+    except ValueError as error:
+        raise click.BadParameter(f'{error}, but is "{given}".') from None
+
+
+def wait_option(what: str) -> Callable[[Command], Command]:
+    """--wait, in seconds; `what` is waited for."""
+    return click.option(
+        "--wait",
+        "wait_seconds",
+        metavar="TIME",
+        callback=_seconds,
+        show_default="not",
+        help=f"Wait so long for {what}, as in 90s or 10m.",
+    )
+
+
 skip_unreadable_option = click.option(
     "--skip-unreadable", is_flag=True, help="Pass over pictures that can't be decoded, naming them."
 )
@@ -275,13 +296,15 @@ def open_database(
     connections: int = 1,
     option: str = "storage",
     password_files: Sequence[str] = (PASSWORD_FILE,),
+    wait_seconds: float = 0.0,
 ) -> Storage:
     """The database that the options name. Raises StorageError if it can't be used.
 
     `read_only` is for commands that only read: see `studies.store.opening.open_storage`. `option` is the one that names
-    the database, `password_files` the variables that may name the file of its password.
+    the database, `password_files` the variables that may name the file of its password. One that does not answer is
+    waited for `wait_seconds`, or for a few seconds in any case.
     """
-    from studies.store.opening import open_storage
+    from studies.store.opening import OPENING_PATIENCE_SECONDS, open_storage
     from studies.store.urls import has_password, storage_url
 
     url = storage_url(storage, home, password_files)
@@ -296,7 +319,14 @@ def open_database(
     def waiting(what: str) -> None:
         click.echo(f"alexsearch: {what}", err=True)
 
-    opened = open_storage(url, create=create, read_only=read_only, connections=connections, waiting=waiting)
+    opened = open_storage(
+        url,
+        create=create,
+        read_only=read_only,
+        opening_patience_seconds=max(OPENING_PATIENCE_SECONDS, wait_seconds),
+        connections=connections,
+        waiting=waiting,
+    )
     if not create:  # a run says so in its log
         opened.patiently.waiting = waiting
     if url.get_backend_name() == "sqlite":

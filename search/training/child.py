@@ -50,6 +50,11 @@ oneDNN keeps its kernels for each batch size that it met, about 4.5 MB, until th
 programs that XLA compiled for those batch sizes are worth more than the memory."""
 
 
+STOPPED_SECONDS = 0.5
+"""A run whose training process ended so shortly before it was told to stop was stopped: the signal was to all processes
+of its job, unit or terminal, and reached that one first."""
+
+
 class ChildError(Exception):
     """The child is gone or hangs: its training can go on in another one, but not for ever."""
 
@@ -257,7 +262,12 @@ def heard(
     """
     last = time.monotonic()
     while not stopping.is_set():
-        message = process.receive(0.2)
+        try:
+            message = process.receive(0.2)
+        except ChildError:
+            if stopping.wait(STOPPED_SECONDS):
+                return
+            raise
         if message is not None:
             last = time.monotonic()
             if isinstance(message, get_args(OfTraining)) and message.trial == trial:

@@ -78,8 +78,8 @@ class WorkerProcess:
         return f"on {socket.gethostname()}"
 
 
-def run_worker(order: Order, number: int) -> int:
-    """Be the job of a worker: start it, hand SIGTERM, SIGINT and SIGUSR1 on to it as SIGTERM, and return its exit code.
+def run_worker(order: Order, number: int) -> Ended:
+    """Be the job of a worker: start it, hand SIGTERM, SIGINT and SIGUSR1 on to it as SIGTERM, and tell how it ended.
 
     For engines whose jobs get the signals themselves. Call it on the main thread.
     """
@@ -103,7 +103,7 @@ def run_worker(order: Order, number: int) -> int:
                 break
         if ended.code not in (0, None):
             print(ended.told, file=sys.stderr, flush=True)
-        return ended.code if ended.code is not None else 1
+        return ended
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
