@@ -106,6 +106,7 @@ def run(
     trials: int | None = None,
     add: int = 0,
     learns_from: Sequence[str] = (),
+    files: str | None = None,
     workers: int | None = None,
     gpus: str = "all",
     trials_per_gpu: int | None = 1,
@@ -168,6 +169,7 @@ def run(
         timeout_seconds=loaded.study.timeout_seconds,
         digits_without_download=space == "quick" and not data,
         notes=fitted(asked, loaded, numbers),
+        files=files,
         own=own_of(loaded, (Path(space).parent if isinstance(space, (str, Path)) else Path(),)),
     )
     output = Output(quiet=quiet)

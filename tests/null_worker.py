@@ -97,13 +97,15 @@ class Orders:
     slots: int = 1
     die_at: str | None = None
     die_on_visit: int = 1
-    """The how manieth time it comes to `die_at`."""
+    """At which time of coming to `die_at`, counted from 1."""
     crash_after: int | None = None
     """The played training process of a trial's first run dies after this epoch."""
     grace_seconds: float | None = None
     pruner: str = "none"
     sampler: str = "tpe"
     timeout_seconds: float | None = None
+    files: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 def value_of(number: int, epoch: int) -> float:
@@ -398,6 +400,7 @@ def work(orders: Orders) -> None:
             if hasattr(module, name):
                 setattr(module, name, value)
     os.environ[search.training.places.PRETEND] = str(orders.slots)
+    os.environ.update(orders.environment)
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     begun = time.monotonic()
@@ -411,6 +414,7 @@ def work(orders: Orders) -> None:
             storage=storage,
             timeout_seconds=orders.timeout_seconds,
             start=NullChild,
+            files=orders.files,
         )
         outcome = search.run.host.run_search(request, _NullView(evidence), stopping)
         evidence.write("ends", settled=outcome.counts.settled)

@@ -92,9 +92,9 @@ def work(tmp_path: Path, queue: Queue, told: list[Event]) -> Assignment:
     )
 
 
-def thawing(work: Assignment, policy: Pausing) -> Thawing:
+def thawing(work: Assignment, policy: Pausing, *, follow: bool = False) -> Thawing:
     study = StudyOfLessons("s", work.storage)
-    return Thawing(policy, work.queue, study, lambda number: work.home.checkpoints("s", "uid", number))
+    return Thawing(policy, work.queue, study, lambda number: work.home.checkpoints("s", "uid", number), follow=follow)
 
 
 def keep(work: Assignment, number: int) -> Callable[[], None]:
@@ -192,6 +192,7 @@ def test_trial_whose_checkpoint_lies_on_another_host_is_left_to_it_while_it_live
     monkeypatch.setattr("studies.queue.queue.machine", lambda: "another")
     slot = work.queue.join("cpu")
     assert who.wishes() == [None]
+    assert thawing(work, Told(lambda _asking, _may_begin: [0, None]), follow=True).wishes() == [0, None]
     assert who.settle_rest() == []
     keep(work, 0)()
     assert who.wishes() == [0, None], "the hosts share a home"

@@ -7,7 +7,8 @@ HOME/alexsearch-HOST.log      what `run` and `worker` did on a host: trials take
                               logged in to the dashboard and edited there
 HOME/tensorflow.log           what TensorFlow printed in `retrain`, `evaluate` and their like
 HOME/seed-report/             what `alexsearch seed-report` made, unless --out names another folder
-HOME/STUDY/checkpoints/       the training state of trials that are running or waiting to go on
+HOME/STUDY/checkpoints/       the training state of trials that are running or waiting to go on; where --files is given,
+                              also how far each is, and what is still to be uploaded
 HOME/STUDY/logs/              what the training processes printed
 HOME/STUDY/retrain/           what `alexsearch retrain` made, unless --out names another folder
 HOME/STUDY/reproduce/         the same of `retrain --validate`
@@ -56,8 +57,7 @@ class Home:
     @property
     def log_file(self) -> Path:
         """Of this host: several may share the folder."""
-        host = re.sub(r"[^A-Za-z0-9.-]", "_", socket.gethostname())[:100]
-        return self.folder / f"alexsearch-{host}.log"
+        return self.folder / f"alexsearch-{this_host()}.log"
 
     @property
     def seed_report(self) -> Path:
@@ -78,7 +78,11 @@ class Home:
 
     def all_checkpoints(self, study: str, study_uid: str) -> Path:
         """Of all its trials. Raises InputError where a link lies on the way there."""
-        return self._own(self.study(study) / "checkpoints" / _uid_part(study_uid))
+        return self._own(self.study(study) / "checkpoints" / uid_part(study_uid))
+
+    def mark(self, checkpoints: Path) -> Path:
+        """Beside what `checkpoints` gave: how far a trial is here, and what of it lies where --files says."""
+        return checkpoints.with_name(f"{checkpoints.name}.json")
 
     def forget(self, checkpoints: Path) -> None:
         """Remove what `checkpoints` gave and a training has written. What can't be removed does no harm.
@@ -101,7 +105,7 @@ class Home:
         return self._own(self.study(study) / "reproduce" / f"trial-{number:05d}")
 
     def verify(self, study: str, study_uid: str) -> Path:
-        return self._own(self.study(study) / "verify" / _uid_part(study_uid))
+        return self._own(self.study(study) / "verify" / uid_part(study_uid))
 
     def check_writable(self) -> None:
         """Raises InputError if nothing can be written."""
@@ -117,6 +121,11 @@ class Home:
 
     def _own(self, path: Path) -> Path:
         return _without_links(self.folder, path)
+
+
+def this_host() -> str:
+    """The name of this host as a part of a path."""
+    return re.sub(r"[^A-Za-z0-9.-]", "_", socket.gethostname())[:100]
 
 
 def forget_below(folder: Path, path: Path) -> None:
@@ -144,8 +153,8 @@ def _without_links(folder: Path, path: Path) -> Path:
     return path
 
 
-def _uid_part(study_uid: object) -> str:
-    """A study's uid as part of a path: it comes out of a database, where anybody may have changed it."""
+def uid_part(study_uid: object) -> str:
+    """A study's uid as a part of a path: it comes out of a database, where anybody may have changed it."""
     if isinstance(study_uid, str) and re.fullmatch("[0-9a-f]{32}", study_uid):
         return study_uid[:12]
     return f"odd-{_digest(str(study_uid))}"

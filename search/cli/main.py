@@ -25,6 +25,7 @@ from search.cli.options import (
     console,
     data_option,
     fail,
+    files_option,
     gpus_option,
     mlflow_option,
     open_database,
@@ -114,6 +115,7 @@ def main() -> None:
 @click.option("--validation-images", type=int, metavar="N", show_default="the space file's", help="Images held out.")
 @skip_unreadable_option
 @click.option("--seed", type=int, metavar="N", show_default="the space file's", help="Seed of the study.")
+@files_option
 @click.option("--dashboard", is_flag=True, help="Serve the dashboard, read-only, as long as the run lasts.")
 @tensorboard_option
 @mlflow_option
@@ -143,6 +145,7 @@ def run(
     validation_images: int | None,
     skip_unreadable: bool,
     seed: int | None,
+    files: str | None,
     dashboard: bool,
     tensorboard: Path | None,
     mlflow: str | None,
@@ -173,6 +176,7 @@ def run(
     alexsearch run seed --storage postgresql://me@db/alexsearch
     alexsearch run seed --storage postgresql://me@db/alexsearch --engine ray --workers 16
     alexsearch run seed --engine slurm --workers 16 --slurm partition=gpu,gres=gpu:1,time=4:00:00
+    alexsearch run seed --files s3://bucket/alexsearch    checkpoints follow a trial to another host
     """
     from search.base.home import Home
     from search.run.mlflow import Server
@@ -202,6 +206,7 @@ def run(
         digits_without_download=space == "quick" and not data,
         notes=fitted(asked, loaded, numbers),
         learns_from=learns_from,
+        files=files,
         tensorboard=tensorboard,
         mlflow=Server(mlflow) if mlflow else None,
         own=own_of(loaded, (Path(space).parent,)),

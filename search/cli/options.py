@@ -275,6 +275,15 @@ tensorboard_option = click.option(
     show_default="not written",
     help="Write the trials for TensorBoard, too: curves and hyperparameters, below DIR/STUDY.",
 )
+files_option = click.option(
+    "--files",
+    metavar="URL",
+    envvar="ALEXSEARCH_FILES",
+    show_envvar=True,
+    show_default="each host's own",
+    help="s3://BUCKET/PREFIX, or a folder that all hosts share. The study's checkpoints, artifacts and logs are kept "
+    "there, so that a trial goes on at its last epoch on another host. Workers need not be told.",
+)
 verbose_option = click.option(
     "-v", "--verbose", is_flag=True, help="Print what goes to the log below --home, to standard error."
 )

@@ -113,7 +113,8 @@ def status(study: str | None, home: Path, storage: str | None, as_json: bool, wa
     20), stop (null, "after" or "now": see `alexsearch stop`), stopped_by (the limit that ended it, in words, or null),
     cost (device_seconds, saved_seconds, pauses; what pruning saved is an estimate), storage.
 
-    With a network or a training of your own also trains, metric and direction ("minimize" or "maximize").
+    With a network or a training of your own also trains, metric and direction ("minimize" or "maximize"); with
+    `alexsearch run --files` also files, where that keeps them.
 
     \b
     alexsearch status

@@ -134,8 +134,8 @@ def delete(study: str, home: Path, storage: str | None, yes: bool, keep_files: b
     """Delete a study with its checkpoints, logs and artifacts.
 
     Says first what goes and what stays, and asks. Trials, epochs and all else that the database holds of the study go
-    in one transaction, then its files below --home; those on other hosts stay. What retrain, verify and their like have
-    made stays, too. It can't be undone.
+    in one transaction, then its files below --home and where --files said; those below other hosts' homes stay. What
+    retrain, verify and their like have made stays, too. It can't be undone.
 
     \b
     alexsearch delete --study quick
@@ -144,7 +144,6 @@ def delete(study: str, home: Path, storage: str | None, yes: bool, keep_files: b
     """
     from search.base.home import Home
     from search.base.mistakes import InputError
-    from search.base.toml import as_shown
     from search.run.deleting import belongings_of, told
     from search.run.deleting import delete as delete_all
     from studies.record.catalog import find_study
@@ -158,7 +157,7 @@ def delete(study: str, home: Path, storage: str | None, yes: bool, keep_files: b
             f"--study {shlex.quote(going.study.shown)}`, or delete it all the same with --despite-workers."
         )
     if keep_files:
-        going = replace(going, folders=(), artifacts=())
+        going = replace(going, folders=(), artifacts=(), followed=None, unreached="")
     output = console()
     for line in told(opened, going):
         output.print(line, soft_wrap=True)
@@ -167,7 +166,7 @@ def delete(study: str, home: Path, storage: str | None, yes: bool, keep_files: b
     left = delete_all(opened, kept, going)
     output.print(f"study {going.study.shown} is deleted", soft_wrap=True)
     if left:
-        fail(f"could not be removed: {', '.join(map(as_shown, left))}", EXIT_FAILED)
+        fail(f"could not be removed: {', '.join(left)}", EXIT_FAILED)
 
 
 def _confirmed(question: str) -> bool:

@@ -10,20 +10,17 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import sqlalchemy as sa
 from optuna.artifacts.exceptions import ArtifactNotFound
-from sqlalchemy import orm
 
-from search.base.artifacts import Artifacts
+from search.base.artifacts import Artifacts, artifact_ids
+from search.base.file_store import FilesError, StudyFiles
 from search.base.home import Home
 from search.base.mistakes import InputError
 from search.base.toml import as_shown
 from studies.queue.queue import Counts, Queue, SlotStatus, delete_study
 from studies.record.catalog import StudyRecord, all_studies, described
 from studies.record.cost import ledger
-from studies.store.artifact_names import PREFIX
 from studies.store.storage import Storage
-from studies.store.tables import STUDY_SYSTEM, TRIAL_SYSTEM, TRIALS
 from studies.words import duration
 
 
@@ -41,13 +38,25 @@ class Belongings:
     """Ids of those that have a file, each with its bytes."""
     stays: tuple[Path, ...]
     """Folders beside them."""
+    followed: StudyFiles | None = None
+    """What is kept where --files said, if that can be reached."""
+    followed_bytes: int = 0
+    unreached: str = ""
+    """Why it can't."""
 
 
 def belongings_of(storage: Storage, home: Home, study: StudyRecord) -> Belongings:
     """What deleting the study would remove. Changes nothing."""
+    followed, followed_bytes, unreached = None, 0, ""
+    try:
+        if study.files and study.is_ours:
+            followed = StudyFiles.of(study.files, study.attributes["uid"])
+            followed_bytes = followed.size()
+    except (FilesError, InputError) as error:
+        followed, unreached = None, str(error)
     queue = Queue(storage, study.study_id)
     folders = [each for each in _folders(storage, home, study) if each.is_dir()]
-    files = [(each, _size(home.artifacts / each)) for each in _artifact_ids(storage, study.study_id)]
+    files = [(each, _size(home.artifacts / each)) for each in artifact_ids(storage, study.study_id)]
     return Belongings(
         study=study,
         counts=queue.counts(),
@@ -55,10 +64,13 @@ def belongings_of(storage: Storage, home: Home, study: StudyRecord) -> Belonging
         folders=tuple((each, _size(each)) for each in folders),
         artifacts=tuple((each, size) for each, size in files if size),
         stays=tuple(each for each in _beside(home, study) if each.is_dir()),
+        followed=followed,
+        followed_bytes=followed_bytes,
+        unreached=unreached,
     )
 
 
-def delete(storage: Storage, home: Home, belongings: Belongings) -> list[Path]:
+def delete(storage: Storage, home: Home, belongings: Belongings) -> list[str]:
     """Delete the study and its files; those that could not be removed.
 
     The study goes first: where the database refuses, nothing has happened.
@@ -66,15 +78,20 @@ def delete(storage: Storage, home: Home, belongings: Belongings) -> list[Path]:
     study = belongings.study
     delete_study(storage, study.study_id)
     kept = Artifacts(storage, home.artifacts)
-    left = []
+    left: list[str] = []
+    try:
+        if belongings.followed:
+            belongings.followed.remove()
+    except FilesError as error:
+        left.append(str(error))
     for artifact_id, _ in belongings.artifacts:
         try:
             kept.remove(artifact_id)
         except (OSError, ArtifactNotFound):
-            left.append(home.artifacts / artifact_id)
+            left.append(as_shown(home.artifacts / artifact_id))
     for folder, _ in belongings.folders:
         home.forget(folder)
-        left += [folder] if folder.exists() else []
+        left += [as_shown(folder)] if folder.exists() else []
     for empty in (home.study(study.folder) / "checkpoints", home.study(study.folder)):
         with contextlib.suppress(OSError):
             empty.rmdir()
@@ -97,21 +114,6 @@ def _beside(home: Home, study: StudyRecord) -> list[Path]:
     return [home.study(study.folder) / name for name in ("retrain", "reproduce", "verify")] if study.is_ours else []
 
 
-def _artifact_ids(storage: Storage, study_id: int) -> list[str]:
-    """Of the study and its trials, as their attributes name them."""
-    of_trials, of_study = TRIAL_SYSTEM.c, STUDY_SYSTEM.c
-    trials = sa.select(TRIALS.c.trial_id).where(TRIALS.c.study_id == study_id)
-    queries = (
-        sa.select(of_trials.key).where(of_trials.trial_id.in_(trials), of_trials.key.startswith(PREFIX)),
-        sa.select(of_study.key).where(of_study.study_id == study_id, of_study.key.startswith(PREFIX)),
-    )
-
-    def body(session: orm.Session) -> list[str]:
-        return [key.removeprefix(PREFIX) for query in queries for key in session.scalars(query)]
-
-    return storage.read(body)
-
-
 def _size(path: Path) -> int:
     """Bytes of a file, or of all files below a folder; links are not followed, and what can't be read counts none."""
     with contextlib.suppress(OSError, ValueError):
@@ -132,6 +134,10 @@ def told(storage: Storage, going: Belongings) -> list[str]:
     if going.artifacts:
         size = _megabytes(sum(size for _, size in going.artifacts))
         lines.append(f"  with {len(going.artifacts)} artifact{'s' * (len(going.artifacts) != 1)}: {size}")
+    if going.followed:
+        lines.append(f"  with what it keeps at {going.followed.store.url}: {_megabytes(going.followed_bytes)}")
+    elif going.unreached:
+        lines.append(f"  what it keeps elsewhere stays, since it can't be reached: {going.unreached}")
     return lines + [f"  {as_shown(folder)} stays" for folder in going.stays]
 
 

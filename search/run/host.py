@@ -23,6 +23,7 @@ from functools import partial
 
 from optuna.trial import FrozenTrial
 
+from search.base.file_store import StudyFiles
 from search.base.home import Home
 from search.base.mistakes import InputError
 from search.base.provenance import provenance
@@ -37,6 +38,7 @@ from search.run.engines.orders import order_of
 from search.run.events import Event
 from search.run.following import Follower
 from search.run.hooks import Hooks
+from search.run.keeping import Keeping, check_files
 from search.run.learning import check_learns_from, earlier_trials, learned_from
 from search.run.matching import check_added, existing_study, is_done, open_matching
 from search.run.mlflow import Mirror
@@ -95,10 +97,11 @@ def run_search(request: RunRequest, view: View, stopping: threading.Event) -> Ru
     if existing and (patched := check_version(existing, request.version)):
         view.note(patched)
     check_added(request, existing)
+    check_files(request, existing)
     earlier = learned_from(request)
     if existing and existing.attributes:
         check_learns_from(existing, earlier)
-    if existing and (nothing_left := _nothing_left(request, existing)):
+    if existing and (nothing_left := _nothing_left(request, existing, view, stopping)):
         return nothing_left
     elsewhere = _engine_places(request)
     prepared = prepare(request, _places(request, view), view, stopping)
@@ -155,14 +158,30 @@ def _engine_places(request: RunRequest) -> tuple[Place, ...]:
     return places
 
 
-def _nothing_left(request: RunRequest, study: StudyRecord) -> RunOutcome | None:
+def _nothing_left(request: RunRequest, study: StudyRecord, view: View, stopping: threading.Event) -> RunOutcome | None:
     """What a run comes to whose study is at its end already; None if there is something to do."""
     queue = Queue(request.storage, study.study_id)
     queue.reap(Undertaker(queue).look())  # a finished study too may have the slot of a worker that was killed
     limit = None if request.joins else queue.reached(request.limits)
     if limit or (not request.add and is_done(request, study)):
+        if keeping := _keeping(request, study):
+            keeping.close(stopping)
+            _show_remarks(keeping.remarks, view)
         return RunOutcome(study, queue.counts(), 0.0, interrupted=False, limit=limit)
     return None
+
+
+def _keeping(request: RunRequest, study: StudyRecord) -> Keeping | None:
+    if not study.files:
+        return None
+    files = StudyFiles.of(study.files, study.attributes["uid"])
+    return Keeping(files, request.home, request.storage, study)
+
+
+def _show_remarks(remarks: queues.Queue[str] | queues.SimpleQueue[str], view: View) -> None:
+    with contextlib.suppress(queues.Empty):
+        while True:
+            view.note(remarks.get_nowait())
 
 
 def _elsewhere(numbers: list[int]) -> list[str]:
@@ -217,6 +236,7 @@ class _Run:
         if request.tensorboard:
             self._curves = Curves(Home(request.tensorboard).study(study.folder), space.searched())
             self._curves.catch_up(request.storage, study)
+        self._files = _keeping(request, study)
         if not request.joins:
             self._fill()
         self._slots: list[Slot] = []
@@ -256,6 +276,7 @@ class _Run:
             ),
             tell=self._events.put,
             stopping=self._stopping,
+            files=self._files,
             start=request.start,
             earlier=earlier_trials(request.storage, study, space, self._view),
             thawing=self._thawing(space, seen) if pauses else None,
@@ -263,7 +284,8 @@ class _Run:
 
     def _thawing(self, space: SearchSpace, seen: StartedTrials) -> Thawing:
         home, folder, uid = self._request.home, self._study.folder, self._study.attributes["uid"]
-        return Thawing(Pausing(space), self.queue, StudyOfLessons(folder, seen), partial(home.checkpoints, folder, uid))
+        checkpoints, follow = partial(home.checkpoints, folder, uid), self._study.files is not None
+        return Thawing(Pausing(space), self.queue, StudyOfLessons(folder, seen), checkpoints, follow=follow)
 
     def _fill(self) -> None:
         """Let trials be taken, and put in those that the total lacks."""
@@ -292,6 +314,9 @@ class _Run:
             self._failures.append(error)
         finally:
             self._ended.set()
+            if self._files:
+                self._files.close(self._stopping)
+                self._show_remarks()
             noting.join(NOTES_PATIENCE_SECONDS)
         if self._failures:
             raise self._as_run_error(self._failures[0])
@@ -315,6 +340,7 @@ class _Run:
             code=request.code if request.own else None,
             source=None if isinstance(request.own, Program) else request.space.data.source,
             resources=engine.resources,
+            files=study.files is not None,
         )
         return engine.open(order)
 
@@ -375,10 +401,9 @@ class _Run:
                 self._view.note(self._curves.trouble)
 
     def _show_remarks(self) -> None:
-        for teller in (self._hooks, self._mirror):
-            with contextlib.suppress(queues.Empty):
-                while teller:
-                    self._view.note(teller.remarks.get_nowait())
+        for teller in (self._hooks, self._mirror, self._files):
+            if teller:
+                _show_remarks(teller.remarks, self._view)
 
     def _begun(self) -> list[FrozenTrial]:
         """The study's trials but for those that wait."""

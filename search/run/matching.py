@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from optuna.study import StudyDirection
 
 from model.config import BUNDLED_IMAGES, NetworkSpec
+from search.base.file_store import files_url
 from search.base.mistakes import InputError
 from search.choosing.designs import most_trials
+from search.run.keeping import check_same_files
 from search.run.learning import LEARNS_FROM, check_learns_from
 from search.run.request import RunRequest
 from search.space.budget import MOST_TRIALS
@@ -17,7 +20,7 @@ from search.space.space import differences
 from search.space.stored import check_version, stored_space
 from search.training.messages import DataFound, ProgramFound
 from studies.queue.queue import Queue
-from studies.record.catalog import VERSION, StudyRecord, all_studies, keep_version, open_study
+from studies.record.catalog import FILES, VERSION, StudyRecord, all_studies, keep_version, open_study
 from studies.store.storage import Storage
 
 
@@ -105,6 +108,8 @@ def open_matching(request: RunRequest, data: DataFound | ProgramFound, earlier: 
         attributes["network"] = network
     if earlier:
         attributes[LEARNS_FROM] = earlier
+    if request.files:
+        attributes[FILES] = files_url(request.files)
     study, made = open_study(request.storage, space.study.name, attributes)
     if not made:
         stored = study.attributes["data"]
@@ -130,4 +135,8 @@ def open_matching(request: RunRequest, data: DataFound | ProgramFound, earlier: 
         check_learns_from(study, earlier)
         study = keep_version(request.storage, study, request.version)
         check_version(study, request.version)  # another may have kept its own a moment ago
+        check_same_files(request.files, study)
+        if request.files and not study.files:
+            request.storage.set_study_user_attr(study.study_id, FILES, attributes[FILES])
+            study = replace(study, attributes={**study.attributes, FILES: attributes[FILES]})
     return study

@@ -76,6 +76,8 @@ class RunRequest:
     """MLflow's tracking server that is kept up to date with the study; None if nobody wants it."""
     version: str = field(default_factory=alexsearch_version)
     """Of this alexsearch."""
+    files: str | None = None
+    """Where the study's checkpoints, artifacts and logs follow it; None is what the study has, or nowhere."""
     start: Start = start_process
     """Starts the training processes."""
     engine: Engine | None = None

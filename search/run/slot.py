@@ -50,6 +50,7 @@ from search.run.events import (
     Retried,
     Returned,
 )
+from search.run.keeping import Keeping
 from search.run.request import RunError
 from search.run.thawing import Thawing
 from search.space.own import OwnConfig, OwnEpoch, Program
@@ -100,6 +101,8 @@ class Assignment:
     stopping: threading.Event
     own: Program | NetworkSpec | None = None
     """What is trained, if it is not the AlexNet."""
+    files: Keeping | None = None
+    """What has checkpoints follow the trials, if the study keeps its files where other hosts find them."""
     start: Start = start_process
     crashes: EarlyCrashes = field(default_factory=EarlyCrashes)
     earlier: Sequence[FrozenTrial] = ()
@@ -253,6 +256,9 @@ class Slot:
         except InputError as error:
             raise StartError(str(error)) from None
         training = _Training(config, checkpoints)
+        begun = work.files and "config" in work.storage.get_trial(taken.trial_id).user_attrs
+        if work.files and begun and (told := work.files.fetch(taken.number, checkpoints)):
+            self._tell(taken, Noted(told))
         self._tell(taken, Begun(config))
         child.send(Train(trial=taken.number, config=config, checkpoints=training.checkpoints))
         limit = work.own.epoch_seconds if isinstance(work.own, Program) else None
@@ -332,6 +338,8 @@ class Slot:
         go = not (prune or training.paused)
         child.send(Verdict(trial=taken.number, epoch=metrics.epoch, go=go))
         self._tell(taken, EpochDone(metrics, config.epochs))
+        if work.files and not (last or prune):
+            work.files.epoch_done(taken.number, training.checkpoints, metrics.epoch)
         # This very epoch may have reached a limit of the study's.
         if not last and go and work.queue.stop_requested() == "now":
             work.stopping.set()
@@ -367,7 +375,7 @@ class Slot:
             happened = Pruned(reason, cost["seconds"])
         if self._work.queue.settle(self.slot_id, taken.trial_id, state, value, attributes):
             self._tell(taken, happened)
-            self._work.home.forget(training.checkpoints)
+            self._forget(taken, training)
         else:
             self._lost(taken)
 
@@ -390,9 +398,15 @@ class Slot:
         if message.failure.kind == "error":
             self._blame_none(Crash(taken, training.config, message.failure, final=True))
         if self._fail(taken, message.failure, training.cost()):
-            self._work.home.forget(training.checkpoints)
+            self._forget(taken, training)
         if message.failure.kind == "out-of-memory":
             self._drop_child()  # its memory is surely free only when the process is gone
+
+    def _forget(self, taken: Taken, training: _Training) -> None:
+        """Remove the checkpoints of a settled trial."""
+        self._work.home.forget(training.checkpoints)
+        if self._work.files:
+            self._work.files.settled(taken.number, training.checkpoints)
 
     def _fail(self, taken: Taken, failure: Failure, cost: Mapping[str, Any]) -> bool:
         """Settle the trial as failed for good; False where it is not ours any more."""

@@ -5,7 +5,7 @@ worth more (`instead_of`). At the end of the study the slot that finds nothing w
 (`settle_rest`).
 
 A trial goes on where its checkpoint lies. On another host it begins anew, which costs its epochs once more, so it does
-only when nobody works on the study there any more.
+only when nobody works on the study there any more; unless checkpoints follow their trials.
 """
 
 from __future__ import annotations
@@ -33,8 +33,14 @@ log = logging.getLogger(__name__)
 class Thawing:
     """The same for all slots of a run, which take turns to ask."""
 
-    def __init__(self, policy: Pausing, queue: Queue, study: Study, checkpoints: Callable[[int], Path]) -> None:
-        """`study` shows the trials that have begun, also the paused; `checkpoints` is a trial's folder."""
+    def __init__(
+        self, policy: Pausing, queue: Queue, study: Study, checkpoints: Callable[[int], Path], *, follow: bool = False
+    ) -> None:
+        """`study` shows the trials that have begun, also the paused; `checkpoints` is a trial's folder.
+
+        `follow` says whether checkpoints follow their trials to other hosts (`search.run.keeping`).
+        """
+        self._follow = follow
         self._policy, self._queue, self._study, self._checkpoints = policy, queue, study, checkpoints
         self._paces: dict[int, float] = {}
         self._lock = threading.Lock()
@@ -100,7 +106,7 @@ class Thawing:
 
     def _away(self, trials: list[FrozenTrial]) -> set[int]:
         """The paused trials whose checkpoint lies on another host where the study is worked on."""
-        others = self._queue.machines() - {machine()}
+        others = set() if self._follow else self._queue.machines() - {machine()}
         return {trial.number for trial in trials if is_paused(trial) and self._lies_at(trial) in others}
 
     def _lies_at(self, trial: FrozenTrial) -> str | None:

@@ -58,6 +58,7 @@ def status_document(storage: Storage, name: str | None) -> dict[str, Any]:
         "stopped_by": queue.stopped_by(),
         "cost": {"device_seconds": cost.device_seconds, "saved_seconds": cost.saved_seconds, "pauses": cost.pauses},
         "storage": storage.name,
+        **({"files": study.files} if study.files else {}),
     }
 
 
@@ -120,7 +121,8 @@ def print_status(console: Console, document: Mapping[str, Any]) -> None:
     """The document of `status_document` for people."""
     counts = Counts(**document["counts"])
     by = "" if document["ours"] else f" ({document.get('odd', FOREIGN)})"
-    console.print(f"study {one_line(document['study'])}{by} in {document['storage']}", soft_wrap=True)
+    files = f", its files at {one_line(document['files'])}" if "files" in document else ""
+    console.print(f"study {one_line(document['study'])}{by} in {document['storage']}{files}", soft_wrap=True)
     console.print(described(counts), soft_wrap=True)
     best = document["best"]
     if best:

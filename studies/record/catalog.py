@@ -41,6 +41,8 @@ LARGEST = 1e308
 """No finite value is larger; in SQLite every text is, and in Postgres NaN."""
 LARGEST_NUMBER = 2**31 - 1
 """Of a trial: the largest that the column has in Postgres."""
+FILES = "files"
+"""Attribute of a study: an address, without any secret."""
 LISTED = 20
 """How many studies an error message names."""
 
@@ -96,6 +98,12 @@ class StudyRecord:
         """The name that it was begun with, under which a home keeps its checkpoints and logs."""
         changed = shapes.odd_ones(self.attributes, shapes.STUDY_FOLDER)
         return self.name if changed else self.attributes.get("folder", self.name)
+
+    @property
+    def files(self) -> str | None:
+        """Where its checkpoints and artifacts follow it (`--files`); None if each host keeps its own."""
+        kept = self.attributes.get(FILES)
+        return kept if isinstance(kept, str) and kept else None
 
     def is_same(self, other: StudyRecord) -> bool:
         """Whether it is the other one, perhaps renamed since: SQLite gives the id of a deleted study to a new one."""

@@ -14,6 +14,11 @@ from studies.store.storage import Storage
 
 HANDED_ON = ("PGPASSWORD", "PGPASSFILE", "PGSERVICEFILE", "PGSSLKEY", PRETEND)
 """Variables that a worker needs as this process has them: what a database's driver reads if it is not in the URL."""
+FOR_FILES = (
+    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION"),
+    *("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"),
+)
+"""The same, if the study keeps its files elsewhere (`--files`)."""
 
 
 def order_of(
@@ -25,6 +30,7 @@ def order_of(
     code: Path | None,
     source: str | None,
     resources: Resources,
+    files: bool = False,
     environ: Mapping[str, str] = os.environ,
 ) -> Order:
     """The order for one worker of a study.
@@ -35,6 +41,7 @@ def order_of(
         code: Folder of the file of a network or a training of one's own; None if there is none.
         source: Where the images are; None if it has none of ours.
         resources: What the worker is given of its host.
+        files: Whether the study's checkpoints follow it (`--files`).
     """
     arguments = ["worker", f"--study={study}", "--home", str(home.folder.absolute()), "--workers", "1"]
     arguments += ["--gpus", "all" if resources.gpus else "none"]
@@ -43,7 +50,7 @@ def order_of(
     if source is not None:
         bundled = source == "cifar10" or source in BUNDLED_IMAGES
         arguments += [f"--data={source if bundled else Path(source).absolute()}"]
-    environment = {name: environ[name] for name in HANDED_ON if name in environ}
+    environment = {name: environ[name] for name in (*HANDED_ON, *(FOR_FILES if files else ())) if name in environ}
     environment["ALEXSEARCH_STORAGE"] = storage.whole_url
     if resources.gpus:
         environment[SHARERS] = str(max(1, round(1 / resources.gpus)))
