@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+import math
+import time
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -17,6 +19,10 @@ from studies.store.tables import TRIALS
 LARGEST_ID = 2**31 - 1
 MANY = 500
 """More trials than these are read all at once instead of by their ids: a statement has only so many parameters."""
+FEW = 32
+"""So many running trials are read anew at each look. Each one more has all wait `PAUSE_SECONDS` longer for that, so
+that what a look reads does not grow with the hosts that look."""
+PAUSE_SECONDS = 0.02
 
 
 class _Seen(NamedTuple):
@@ -37,17 +43,27 @@ class StartedTrials(_CachedStorage):
     Optuna's own reads every trial after the last finished one anew at each look: with 10,000 trials in the queue that
     was 0.65 s, twice for each trial and once for each report. Here it is one list of ids, and only the trials that
     run or have finished since. What was given back or deleted is forgotten. May be shared by the threads of a process.
+
+    Of more than `FEW` that run, what they told lately may be missing (`get_trial` always has it), their end never.
     """
 
     _backend: Storage
     _kept = tuple(state for state in TrialState if state != TrialState.WAITING)
     """Trials in these states are in it."""
 
-    def __init__(self, backend: Storage, begun_as: Mapping[str, int] = MappingProxyType({})) -> None:
+    def __init__(
+        self,
+        backend: Storage,
+        begun_as: Mapping[str, int] = MappingProxyType({}),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """`begun_as`: names that go on meaning these studies' ids, whatever the studies are called by now."""
         super().__init__(backend)
         self._begun_as = begun_as
+        self._clock = clock
         self._seen: dict[int, dict[int, _Seen]] = {}
+        self._read_at: dict[int, float] = {}
+        """Of running trials that have their values"""
 
     def get_study_id_from_name(self, study_name: str) -> int:
         known = self._begun_as.get(study_name)
@@ -62,11 +78,10 @@ class StartedTrials(_CachedStorage):
                     del study.trials[seen.number]
                     del self._trial_id_to_study_id_and_number[trial_id]
                     del self._study_id_and_number_to_trial_id[study_id, seen.number]
-            changed = {
-                trial_id
-                for trial_id, seen in now.items()
-                if seen != before.get(trial_id) or seen.state == TrialState.RUNNING
-            }
+            running = [trial_id for trial_id, seen in now.items() if seen.state == TrialState.RUNNING]
+            moment, pause = self._clock(), PAUSE_SECONDS * max(0, len(running) - FEW)
+            due = {each for each in running if not pause or moment - self._read_at.get(each, -math.inf) >= pause}
+            changed = {trial_id for trial_id, seen in now.items() if seen != before.get(trial_id)} | due
             if len(changed) > MANY:
                 trials = self._backend._get_trials(study_id, self._kept, set(), -1)
             elif changed:
@@ -76,6 +91,9 @@ class StartedTrials(_CachedStorage):
             # Between the two questions a trial may have gone back into the queue.
             self._add_trials_to_cache(study_id, [trial for trial in trials if trial.state in self._kept])
             self._seen[study_id] = now
+            self._read_at |= {trial._trial_id: moment for trial in trials if trial.params}
+            if len(self._read_at) > 2 * len(now):
+                self._read_at = {each: at for each, at in self._read_at.items() if each in now}
 
     def _in_it(self) -> sa.ColumnElement[bool]:
         return TRIALS.c.state.in_(self._kept)
