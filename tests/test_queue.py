@@ -417,8 +417,13 @@ def test_of_many_slots_those_elsewhere_are_looked_at_less_often_and_found_dead_a
     others = [queue.join("cpu") for _ in range(9)]
     with queue.storage.engine.begin() as connection:
         connection.execute(sa.update(SLOTS).where(SLOTS.c.slot_id.in_(others)).values(machine="a third"))
-    read: list[int] = []
-    monkeypatch.setattr("studies.queue.undertaker.is_dead_here", lambda row: read.append(row.pid) is not None)
+    read = []
+
+    def is_dead_here(row: sa.Row[Any]) -> bool:
+        read.append(row.slot_id)
+        return False
+
+    monkeypatch.setattr("studies.queue.undertaker.is_dead_here", is_dead_here)
     undertaker = Undertaker(queue, clock=clock)
     begun = clock.now
     assert _watch(undertaker, clock, 300, lambda: queue.beat(others)) == [elsewhere]

@@ -17,6 +17,7 @@ from studies.store.storage import Storage
 from studies.store.tables import TRIALS
 
 LARGEST_ID = 2**31 - 1
+STATES = {state.name: state for state in TrialState}
 MANY = 500
 """More trials than these are read all at once instead of by their ids: a statement has only so many parameters."""
 FEW = 32
@@ -30,7 +31,8 @@ class _Seen(NamedTuple):
 
     number: int
     state: TrialState
-    started: datetime.datetime | None
+    started: datetime.datetime | str | None
+    """As the database has it"""
 
     def other_than(self, before: _Seen) -> bool:
         """Whether it is another trial than `before`: SQLite gives the id of a deleted one to a new one."""
@@ -73,15 +75,16 @@ class StartedTrials(_CachedStorage):
         with self._lock:
             study = self._studies.setdefault(study_id, _StudyInfo())
             now, before = self._look(study_id), self._seen.get(study_id, {})
-            for trial_id, seen in before.items():
+            changed = {trial_id for trial_id, seen in now.items() if seen != before.get(trial_id)}
+            for trial_id in (before.keys() - now.keys()) | (before.keys() & changed):
+                seen = before[trial_id]
                 if (trial_id not in now or now[trial_id].other_than(seen)) and seen.number in study.trials:
                     del study.trials[seen.number]
                     del self._trial_id_to_study_id_and_number[trial_id]
                     del self._study_id_and_number_to_trial_id[study_id, seen.number]
-            running = [trial_id for trial_id, seen in now.items() if seen.state == TrialState.RUNNING]
+            running = [trial_id for trial_id, seen in now.items() if seen.state is TrialState.RUNNING]
             moment, pause = self._clock(), PAUSE_SECONDS * max(0, len(running) - FEW)
-            due = {each for each in running if not pause or moment - self._read_at.get(each, -math.inf) >= pause}
-            changed = {trial_id for trial_id, seen in now.items() if seen != before.get(trial_id)} | due
+            changed |= {each for each in running if not pause or moment - self._read_at.get(each, -math.inf) >= pause}
             if len(changed) > MANY:
                 trials = self._backend._get_trials(study_id, self._kept, set(), -1)
             elif changed:
@@ -100,10 +103,12 @@ class StartedTrials(_CachedStorage):
 
     def _look(self, study_id: int) -> dict[int, _Seen]:
         trial = TRIALS.c
-        query = sa.select(trial.trial_id, trial.number, trial.state, trial.datetime_start)
+        # As texts, where they are kept so: they are only compared, and most of a look was to make something of them.
+        state, started_at = sa.type_coerce(trial.state, sa.String), sa.type_coerce(trial.datetime_start, sa.String)
+        query = sa.select(trial.trial_id, trial.number, state, started_at)
         query = query.where(trial.study_id == study_id, self._in_it())
         rows = self._backend.read(lambda session: session.execute(query).all())
-        return {trial_id: _Seen(number, state, started) for trial_id, number, state, started in rows}
+        return {each: _Seen(number, STATES[name], started) for each, number, name, started in rows if name in STATES}
 
 
 class BegunTrials(StartedTrials):
