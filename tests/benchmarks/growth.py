@@ -381,12 +381,15 @@ def drawn(rows: list[Row], path: Path) -> None:
     figure, (share, cost) = new_picture(9.5, 3.6, columns=2)
     slots = [row.slots for row in rows]
     share.plot(slots, [row.share_of_linear for row in rows], color=BLUE, marker="o")
-    share.plot([64, 256], [0.95, 0.9], color=ORANGE, marker="_", markersize=18, linestyle="none", label="goal")
+    share.plot(
+        [64, 256], [0.95, 0.9], color=ORANGE, marker="_", markersize=18, linestyle="none", label="goal (64, 256 slots)"
+    )
     share.set(ylim=(0.5, 1.02), title="Training, of all time there is", xlabel="slots")
     percent(share)
     cost.plot(slots, [row.postgres_ms_an_epoch for row in rows], color=BLUE, marker="o", label="Postgres")
     cost.plot(slots, [row.workers_ms_an_epoch for row in rows], color=GREY, marker="s", label="all workers")
-    cost.set(title="An epoch's processor time, ms", xlabel="slots", yscale="log")
+    cost.set(title="An epoch's processor time, ms", xlabel="slots")
+    cost.set_ylim(bottom=0)
     for axes in (share, cost):
         axes.set_xscale("log")
         axes.set_xticks(slots, [f"{each:,}" for each in slots])
