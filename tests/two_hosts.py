@@ -24,6 +24,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from fleet import Fleet, Verdict, judge
 from null_worker import Orders, work
@@ -180,17 +181,19 @@ def disturbed(
         _sleep_until(begun + cut_after)
         a.cut()
         _sleep_until(begun + cut_after + cut_seconds)
+        fleet.wait(lambda: fleet.seen("reap"))  # on a busy machine it takes b longer to be sure
         a.mend()
         back = time.monotonic()
         _sleep_until(begun + kill_after)
-        dead = {line["pid"] for line in fleet.evidence() if str(line["pid"]).startswith("b:")}
+        fleet.wait(lambda: [line for line in fleet.seen("take") if _of_host(line, "a") and line["at"] > back])
+        dead = {line["pid"] for line in fleet.evidence() if _of_host(line, "b")}
         with fleet.orders.log.open("a") as log:
             for pid in dead:
                 log.write(json.dumps({"what": "killed", "pid": pid, "at": time.monotonic()}) + "\n")
         b.power_off()
         process.wait(3600)
     verdict = judge(fleet)
-    of_a = [line for line in fleet.evidence() if str(line["pid"]).startswith("a:") and line["at"] > back]
+    of_a = [line for line in fleet.evidence() if _of_host(line, "a") and line["at"] > back]
     return Show(
         verdict=verdict,
         seconds=_seconds(fleet),
@@ -198,6 +201,10 @@ def disturbed(
         late=sum(line["what"] == "no longer held" for line in of_a),
         after_return=sum(line["what"] == "take" for line in of_a),
     )
+
+
+def _of_host(line: dict[str, Any], name: str) -> bool:
+    return str(line["pid"]).startswith(f"{name}:")
 
 
 def _seconds(fleet: Fleet) -> float:
