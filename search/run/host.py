@@ -75,6 +75,9 @@ ELSEWHERE_STOP_SECONDS = 50.0
 """The same of workers elsewhere, to whom the word must get first."""
 COUNT_SECONDS = 1.0
 NOTES_SECONDS = 60.0
+FEW = 50
+"""Where more trials than these run in a study, on all hosts, each host counts them and writes the note as much less
+often: else a database of a thousand hosts would be busy with what they show."""
 NOTES_PATIENCE_SECONDS = 5.0
 """How long the end of a run waits for the last note; the database may be away."""
 
@@ -228,6 +231,7 @@ class _Run:
         self._trials = StartedTrials(request.storage, {study.folder: study.study_id})
         self._failures: list[BaseException] = []
         self._ended = threading.Event()
+        self._crowd = 1.0
         self._hooks = Hooks(space.hooks, request.storage, study) if space.hooks else None
         self._mirror: Mirror | None = None
         if request.mlflow:
@@ -362,9 +366,11 @@ class _Run:
                 if now - stopped_at > patience:  # the database is away: its trials are found dead by the next run
                     log.warning("the workers could not give their trials back within %.0f s", patience)
                     return
-            elif now - counted > COUNT_SECONDS and not self._failures:
+            elif now - counted > COUNT_SECONDS * self._crowd and not self._failures:
                 counted = now
                 counts = self.queue.counts()
+                if self._follower is None:  # who follows workers elsewhere is the only one of his kind
+                    self._crowd = max(1.0, counts.running / FEW)
                 self._view.counted(counts)
                 self._follow()
                 if self._follower and self._is_over(counts):
@@ -444,7 +450,7 @@ class _Run:
         """Refresh the note now and then and at the end. It costs no trial anything, and none its life."""
         over = False
         while not over:
-            over = self._ended.wait(NOTES_SECONDS)
+            over = self._ended.wait(NOTES_SECONDS * self._crowd)
             with contextlib.suppress(Exception):
                 trials = self._trials.get_all_trials(self._study.study_id, deepcopy=False)
                 refresh_notes(self._request.storage, self._study, trials)

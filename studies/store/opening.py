@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import random
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,7 +52,7 @@ def open_storage(
         opening_patience_seconds: How long a database that does not answer is waited for while it is opened.
         patience_seconds: How long it is waited for in every later call.
         connections: How many this process holds to Postgres at most, once it is open. Its threads take turns; a call
-            takes milliseconds. While it opens, it needs up to three.
+            takes milliseconds. While it builds the tables, it needs up to three.
         waiting: See `Patience.waiting`; of the opening.
 
     Raises:
@@ -175,5 +177,10 @@ def _schema_lock(engine: sa.Engine, sqlite_file: Path | None) -> Iterator[None]:
             yield
         return
     with engine.connect() as connection:
-        connection.execute(sa.select(sa.func.pg_advisory_lock(SCHEMA_LOCK)))
-        yield  # closing the connection gives the lock back, whatever happened
+        # The transaction's, not the session's, which PgBouncer would keep for others; and asked for again instead of
+        # waited for, since those who wait would hold the few connections that it gives, and the holder needs three.
+        while not connection.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(SCHEMA_LOCK))):
+            connection.rollback()
+            time.sleep(random.uniform(0.02, 0.2))  # noqa: S311 - not a secret
+        connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")  # an upgrade may take its time
+        yield  # closing the connection ends the transaction, whatever happened

@@ -43,6 +43,8 @@ SQLITE_BUSY_SECONDS = 60.0
 PATIENCE_SECONDS = 900.0
 TURN_SECONDS = 2.0
 MANY_IDS = 5_000
+HALF_DONE_SECONDS = 30
+"""So long may a transaction on Postgres wait for its next statement; ours take milliseconds."""
 
 
 class Storage(RDBStorage):
@@ -63,10 +65,13 @@ class Storage(RDBStorage):
         super().__init__(
             url.render_as_string(hide_password=False),
             engine_kwargs=engine_arguments(url, read_only=read_only) | _while_opening(url, read_only),
+            # `optuna_is_there` has checked it. Optuna's own check nests two connections, for which workers that start
+            # at once through PgBouncer would wait for one another.
+            skip_compatibility_check=True,
             skip_table_creation=skip_table_creation,
         )
         if url.get_backend_name() != "sqlite":
-            # Not before: Optuna's constructor nests two connections, and a pool of one would deadlock it.
+            # Not before: where Optuna's constructor builds the tables it nests two, and a pool of one would deadlock.
             arguments = engine_arguments(url, read_only=read_only) | _pool_arguments(connections)
             self.engine = sa.create_engine(url, **arguments)
             self.scoped_session.remove()
@@ -254,12 +259,16 @@ def engine_arguments(url: URL, *, read_only: bool = False) -> dict[str, Any]:
         # IMMEDIATE: the first write of a transaction waits its turn for the write lock. The default, DEFERRED, takes
         # a read lock first and fails at once where another process has written in between.
         return {"connect_args": {"timeout": SQLITE_BUSY_SECONDS, "isolation_level": "IMMEDIATE", "factory": Connection}}
-    options = (*_texts(url.query.get("options")), "-c default_transaction_read_only=on") if read_only else ()
+    # A transaction at a time, not once for the session, which PgBouncer would hand on to those who write.
+    reading = {"execution_options": {"postgresql_readonly": True}} if read_only else {}
     return {
+        **reading,
+        "pool_events": [(_let_go_of_the_lost, "connect")],
         "connect_args": {
             "connect_timeout": 10,
             "application_name": "alexsearch",
-            **({"options": " ".join(options)} if options else {}),
+            # PgBouncer, which 1,000 workers need, has a transaction's statements prepared where the next one is not.
+            "prepare_threshold": None,
             # A server that vanishes without a word (power, a cut cable) would else be waited for from a quarter of an
             # hour to two hours, whatever was said about patience.
             **{"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000},
@@ -267,8 +276,14 @@ def engine_arguments(url: URL, *, read_only: bool = False) -> dict[str, Any]:
     }
 
 
-def _texts(given: str | tuple[str, ...] | None) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else given or ()
+def _let_go_of_the_lost(connection: Any, _record: object) -> None:
+    """Have the server end the half-done transaction of a process that is frozen, or lost with its host.
+
+    Else what it had locked stayed locked until the server missed it: after two hours, or never of one that is frozen.
+    """
+    keepalives = "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3"
+    connection.execute(f"SET idle_in_transaction_session_timeout = '{HALF_DONE_SECONDS}s'; {keepalives}")
+    connection.commit()
 
 
 def _while_opening(url: URL, read_only: bool) -> dict[str, Any]:
