@@ -32,7 +32,7 @@ from search.space.space import SearchSpace
 Floats = npt.NDArray[np.float64]
 Seconds = Callable[[FrozenTrial], float]
 
-CANDIDATES, NEIGHBOURS, BEST = 300, 30, 5
+CANDIDATES, NEIGHBOURS, BEST = 120, 20, 4
 """New configurations that are looked at: all over the space, and around each of so many of the best trials."""
 MOST_POINTS = 300
 """So many observations are learnt from at most."""
@@ -40,6 +40,11 @@ EVERY = 5
 """One decision in so many goes by rank alone ..."""
 FRACTION = 3
 """... and promotes a trial that is among the best so many-th of a rung."""
+EVEN = 0
+LONG = 10000
+INC = "B"
+POW = 1.0
+RUNG = 0.0
 SURE = 3.0
 """A trial is without hope if it would have to end so many standard deviations above what is expected of it."""
 
@@ -150,6 +155,8 @@ class Outlook:
         else:
             ends = [(t, t.last_step or 1) for t in self._seen]
         self.best = float(self._model.predict(self._points(ends))[0].max())
+        if INC == "B":
+            self.best = float(self._model.predict(self._points((t, self._space.epochs_of(t.params)) for t in self._seen))[0].max())
         running = [t for t in self._trials if t.state == TrialState.RUNNING and t.number != asking]
         self._believing = self._model.believing(self._points((t, self._space.epochs_of(t.params)) for t in running))
 
@@ -157,7 +164,7 @@ class Outlook:
         """The expected improvement of each paused trial a second, by its number."""
         ends = [(t, self._space.epochs_of(t.params)) for t in paused]
         gains = _expected_improvement(*self._believing.predict(self._points(ends)), self.best)
-        left = [max(1, end - (t.last_step or 0)) * (seconds(t) if seconds else 1.0) for t, end in ends]
+        left = [(max(1, end - (t.last_step or 0))) ** POW * (_step(t.last_step or 0, end)) ** RUNG * (seconds(t) if seconds else 1.0) for t, end in ends]
         return {t.number: float(gain / cost) for (t, _), gain, cost in zip(ends, gains, left, strict=True)}
 
     def score_of_new(self, seconds: Seconds | None) -> float:
@@ -171,6 +178,9 @@ class Outlook:
         means, _ = self._model.predict(self._points((t, self._space.epochs_of(t.params)) for t in self._seen))
         for index in np.argsort(-means, kind="stable")[:BEST]:
             draws += self._places.drawn(self._rng, self._seen[index].params, NEIGHBOURS)
+        if LONG and self._places.epochs_name:
+            longest = self._places.distributions[self._places.epochs_name].high
+            draws = [d if i % LONG == 0 else {**d, self._places.epochs_name: longest} for i, d in enumerate(draws)]
         if not self._space.study.repeats:
             tried = [t.params for t in self._trials]
             draws = [params for params in draws if params not in tried] or draws
@@ -178,8 +188,8 @@ class Outlook:
             return {}, 0.0
         epochs = np.array([self._space.epochs_of(params) for params in draws])
         places = np.array([self._places.point(params, end) for params, end in zip(draws, epochs.tolist(), strict=True)])
-        points = Points(places, np.log(epochs) / self._ages, np.full(len(draws), -1))
-        gains = _expected_improvement(*self._believing.predict(points), self.best) / epochs
+        points = self._at(places, epochs, np.full(len(draws), -1))
+        gains = _expected_improvement(*self._believing.predict(points), self.best) / (epochs if not EVEN else self._space.max_epochs) ** POW
         chosen = int(np.argsort(-gains, kind="stable")[min(among, len(gains) - 1)])
         return draws[chosen], float(gains[chosen])
 
@@ -201,11 +211,15 @@ class Outlook:
         ends = list(ends)
         places = [self._places.point(t.params, epoch) for t, epoch in ends]
         width = len(self._places.point(self._seen[0].params, 1))
-        return Points(
-            np.array(places).reshape(len(ends), width),
-            np.log([max(1, epoch) for _, epoch in ends]) / self._ages,
-            np.array([t.number for t, _ in ends], dtype=np.int64),
+        epochs = np.array([max(1, epoch) for _, epoch in ends])
+        return self._at(
+            np.array(places).reshape(len(ends), width), epochs, np.array([t.number for t, _ in ends], dtype=np.int64)
         )
+
+    def _at(self, places: Floats, epochs: Any, owners: Any) -> Points:
+        last = max(2, self._space.max_epochs)
+        rises = (1 - (1 + epochs) ** -0.5) / (1 - (1 + last) ** -0.5)
+        return Points(places, np.log(epochs) / self._ages, owners, rises, self._places.timed)
 
     def _observations(self) -> tuple[Points, Floats]:
         """What was seen, the larger the better: of each trial after the last epoch and after halves of it."""
@@ -243,6 +257,8 @@ class PausingSampler(CurveSampler):
         trials = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number and t.params]
         seen = [t for t in trials if t.intermediate_values or t.state in _ENDED]
         if len(trials) < self._n_startup_trials or len(seen) < 2:
+            if LONG and self._places.epochs_name:
+                return {self._places.epochs_name: self._places.distributions[self._places.epochs_name].high}
             return {}
         outlook = Outlook(self._places, trials, self._rng)
         params, _ = outlook.new(self._attempt)
@@ -254,3 +270,10 @@ _ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 def _goodness(value: float, sign: float) -> float:
     return sign * value if math.isfinite(value) else -math.inf
+
+
+def _step(last, end):
+    a, b = 1, 2
+    while a <= last:
+        a, b = b, a + b
+    return min(a, end) - last

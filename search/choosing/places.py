@@ -25,8 +25,9 @@ class Places:
         self.space = space
         self.distributions = space.distributions()
         # The parameter that is the number of epochs, if one is: what it is given is what `epochs_of` tells.
-        self._epochs_name = next((name for name in self.distributions if space.epochs_of({name: -1}) == -1), None)
+        self.epochs_name = next((name for name in self.distributions if space.epochs_of({name: -1}) == -1), None)
         self._over_all = over_all_epochs(space)
+        self.timed = 1 if self._over_all is over_no_epochs else 2
 
     def point(self, params: Mapping[str, Any], epochs: int) -> npt.NDArray[np.float64]:
         """Hyperparameters and epochs as numbers from 0 to 1. What a trial lacks lies in the middle."""
@@ -35,7 +36,7 @@ class Places:
         if self._over_all is not over_no_epochs:
             point.append(epochs / planned)
         for name, distribution in self.distributions.items():
-            if name != self._epochs_name:
+            if name != self.epochs_name:
                 point += coordinates(distribution, params.get(name))
         return np.array(point)
 
