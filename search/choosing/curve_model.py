@@ -114,10 +114,11 @@ class CurveModel:
         cross = self.covariance.between(self._points, points)
         mean = cross.T @ self._weights
         half = solve_triangular(self._factor[0], cross, lower=True, check_finite=False)
+        own = np.where(points.owners < 0, 0.0, self.covariance.own)
         variance = (
             self.covariance.common
             + self.covariance.rise * points.rises**2
-            + self.covariance.own
+            + own
             - np.einsum("ij,ij->j", half, half)
         )
         deviation = np.sqrt(np.maximum(variance, 1e-10))

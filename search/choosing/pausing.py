@@ -41,6 +41,8 @@ EVERY = 5
 FRACTION = 3
 """... and promotes a trial that is among the best so many-th of a rung."""
 EVEN = 0
+THIRD = 3
+THR = None
 LONG = 10000
 INC = "B"
 POW = 1.0
@@ -157,6 +159,8 @@ class Outlook:
         self.best = float(self._model.predict(self._points(ends))[0].max())
         if INC == "B":
             self.best = float(self._model.predict(self._points((t, self._space.epochs_of(t.params)) for t in self._seen))[0].max())
+        if THR:
+            self.best += (self.best - float(np.median(values))) * 10 ** rng.uniform(*THR)
         running = [t for t in self._trials if t.state == TrialState.RUNNING and t.number != asking]
         self._believing = self._model.believing(self._points((t, self._space.epochs_of(t.params)) for t in running))
 
@@ -256,7 +260,7 @@ class PausingSampler(CurveSampler):
         del search_space
         trials = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number and t.params]
         seen = [t for t in trials if t.intermediate_values or t.state in _ENDED]
-        if len(trials) < self._n_startup_trials or len(seen) < 2:
+        if len(trials) < self._n_startup_trials or len(seen) < 2 or (THIRD and trial.number % THIRD == 0):
             if LONG and self._places.epochs_name:
                 return {self._places.epochs_name: self._places.distributions[self._places.epochs_name].high}
             return {}
