@@ -1,9 +1,10 @@
 """A Gaussian process over the courses of trials that knows which epochs belong to one trial.
 
-The covariance of what two trials report after some epoch has three parts (after Swersky, Snoek and Adams 2014,
+The covariance of what two trials report after some epoch has four parts (after Swersky, Snoek and Adams 2014,
 "Freeze-Thaw Bayesian Optimization"): what their hyperparameters and epochs have in common (Matern 5/2, a length scale
-a dimension), what is particular to one trial (Matern 5/2 over the logarithm of the epoch, 0 between two trials), and
-noise. So a trial that does better than its neighbours is expected to go on doing so, as far as others did.
+a dimension), how steeply trials with such hyperparameters rise (a power of the epoch, times Matern 5/2), what is
+particular to one trial (Matern 5/2 over the logarithm of the epoch, 0 between two trials), and noise. So a trial that
+does better than its neighbours is expected to go on doing so, and one after a few epochs to rise as others did.
 
 Its few numbers are those of the largest posterior density, found on at most `FITTED` observations: that is what makes
 it quick enough to be asked after every epoch.
@@ -30,6 +31,7 @@ SHARES = (0.5, 0.5, 0.1, 0.01)
 """Variance of the four parts before anything is seen ..."""
 OWN_SCALE = 0.5
 """... and the length scale of what is particular to a trial, where 1 is from the first epoch to the last."""
+SHARE_BOUNDS = ((0.01, 10), (0.01, 10), (1e-3, 3), (1e-4, 1), (0.1, 5))
 SHARE_VARIANCE = 1.0
 """Of the logarithm of each of these."""
 JITTER = 1e-6
@@ -108,7 +110,10 @@ class CurveModel:
         self._weights = cho_solve(self._factor, self._values, check_finite=False)
 
     def predict(self, points: Points) -> tuple[Floats, Floats]:
-        """Mean and standard deviation at each point of what a trial is worth there, which is what no noise adds to."""
+        """Mean and standard deviation at each point of what a trial is worth there, without noise.
+
+        Of a trial that is not begun without what will be particular to it, too: that is luck, which nobody can seek.
+        """
         from scipy.linalg import solve_triangular
 
         cross = self.covariance.between(self._points, points)
@@ -116,10 +121,7 @@ class CurveModel:
         half = solve_triangular(self._factor[0], cross, lower=True, check_finite=False)
         own = np.where(points.owners < 0, 0.0, self.covariance.own)
         variance = (
-            self.covariance.common
-            + self.covariance.rise * points.rises**2
-            + own
-            - np.einsum("ij,ij->j", half, half)
+            self.covariance.common + self.covariance.rise * points.rises**2 + own - np.einsum("ij,ij->j", half, half)
         )
         deviation = np.sqrt(np.maximum(variance, 1e-10))
         return self.middle + self.spread * mean, self.spread * deviation
@@ -198,7 +200,9 @@ def _fitted(points: Points, values: Floats) -> Covariance:
         return float(value), gradient + off / variance
 
     bounds = [(math.log(0.05), math.log(100.0))] * dimensions
-    bounds += [(math.log(low), math.log(high)) for low, high in ((0.01, 10), (0.01, 10), (1e-3, 3), (1e-4, 1), (0.1, 5))]
+    bounds += [
+        (math.log(low), math.log(high)) for low, high in ((0.01, 10), (0.01, 10), (1e-3, 3), (1e-4, 1), (0.1, 5))
+    ]
     start = mean.copy()
     start[:dimensions] = np.minimum(math.log(3.0), mean[:dimensions])
     found = minimize(objective, start, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": FIT_STEPS})

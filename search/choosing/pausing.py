@@ -2,8 +2,9 @@
 
 A trial is paused at each of its rungs unless nothing promises more than going on with it, and is gone on with as soon
 as nothing promises more than it does ("freeze-thaw": Swersky, Snoek and Adams 2014). What a trial promises is the
-expected improvement on the best complete one at its own last epoch, for each second until then, by a Gaussian process
-over the courses of all trials (`search.choosing.curve_model`); a new configuration is judged by the same process.
+expected improvement, at its own last epoch, on what the best that has begun is to come to, for each second until then,
+by a Gaussian process over the courses of all trials (`search.choosing.curve_model`); a new configuration is judged by
+the same process.
 
 A paused trial is a waiting one of Optuna's that has reports.
 """
@@ -40,13 +41,8 @@ EVERY = 5
 """One decision in so many goes by rank alone ..."""
 FRACTION = 3
 """... and promotes a trial that is among the best so many-th of a rung."""
-EVEN = 0
-THIRD = 3
-THR = None
-LONG = 10000
-INC = "B"
-POW = 1.0
-RUNG = 0.0
+BY_CHANCE = 3
+"""One new configuration in so many is of the sequence that the study begins with, whatever is expected of it."""
 SURE = 3.0
 """A trial is without hope if it would have to end so many standard deviations above what is expected of it."""
 
@@ -151,16 +147,9 @@ class Outlook:
         points, values = self._observations()
         self._values = values
         self._model: CurveModel = fit(points, values, rng)
-        complete = [t for t in self._seen if t.state == TrialState.COMPLETE]
-        if complete:
-            ends = [(t, self._space.epochs_of(t.params)) for t in complete]
-        else:
-            ends = [(t, t.last_step or 1) for t in self._seen]
-        self.best = float(self._model.predict(self._points(ends))[0].max())
-        if INC == "B":
-            self.best = float(self._model.predict(self._points((t, self._space.epochs_of(t.params)) for t in self._seen))[0].max())
-        if THR:
-            self.best += (self.best - float(np.median(values))) * 10 ** rng.uniform(*THR)
+        ends = self._points((t, self._space.epochs_of(t.params)) for t in self._seen)
+        self.best = float(self._model.predict(ends)[0].max())
+        """What the best of all is expected to come to, so far as it has been begun."""
         running = [t for t in self._trials if t.state == TrialState.RUNNING and t.number != asking]
         self._believing = self._model.believing(self._points((t, self._space.epochs_of(t.params)) for t in running))
 
@@ -168,7 +157,7 @@ class Outlook:
         """The expected improvement of each paused trial a second, by its number."""
         ends = [(t, self._space.epochs_of(t.params)) for t in paused]
         gains = _expected_improvement(*self._believing.predict(self._points(ends)), self.best)
-        left = [(max(1, end - (t.last_step or 0))) ** POW * (_step(t.last_step or 0, end)) ** RUNG * (seconds(t) if seconds else 1.0) for t, end in ends]
+        left = [max(1, end - (t.last_step or 0)) * (seconds(t) if seconds else 1.0) for t, end in ends]
         return {t.number: float(gain / cost) for (t, _), gain, cost in zip(ends, gains, left, strict=True)}
 
     def score_of_new(self, seconds: Seconds | None) -> float:
@@ -182,9 +171,7 @@ class Outlook:
         means, _ = self._model.predict(self._points((t, self._space.epochs_of(t.params)) for t in self._seen))
         for index in np.argsort(-means, kind="stable")[:BEST]:
             draws += self._places.drawn(self._rng, self._seen[index].params, NEIGHBOURS)
-        if LONG and self._places.epochs_name:
-            longest = self._places.distributions[self._places.epochs_name].high
-            draws = [d if i % LONG == 0 else {**d, self._places.epochs_name: longest} for i, d in enumerate(draws)]
+        draws[1:] = [self._places.longest(params) for params in draws[1:]]
         if not self._space.study.repeats:
             tried = [t.params for t in self._trials]
             draws = [params for params in draws if params not in tried] or draws
@@ -193,7 +180,7 @@ class Outlook:
         epochs = np.array([self._space.epochs_of(params) for params in draws])
         places = np.array([self._places.point(params, end) for params, end in zip(draws, epochs.tolist(), strict=True)])
         points = self._at(places, epochs, np.full(len(draws), -1))
-        gains = _expected_improvement(*self._believing.predict(points), self.best) / (epochs if not EVEN else self._space.max_epochs) ** POW
+        gains = _expected_improvement(*self._believing.predict(points), self.best) / epochs
         chosen = int(np.argsort(-gains, kind="stable")[min(among, len(gains) - 1)])
         return draws[chosen], float(gains[chosen])
 
@@ -251,7 +238,11 @@ class Outlook:
 
 
 class PausingSampler(CurveSampler):
-    """Proposes the new configuration that `Pausing` compared the paused trials with, or one as good."""
+    """Proposes the new configuration that `Pausing` compared the paused trials with, or one as good.
+
+    It plans each for the most epochs, where its schedule does not depend on them: paused after fewer, it tells as much
+    as a shorter one would.
+    """
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -260,13 +251,16 @@ class PausingSampler(CurveSampler):
         del search_space
         trials = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number and t.params]
         seen = [t for t in trials if t.intermediate_values or t.state in _ENDED]
-        if len(trials) < self._n_startup_trials or len(seen) < 2 or (THIRD and trial.number % THIRD == 0):
-            if LONG and self._places.epochs_name:
-                return {self._places.epochs_name: self._places.distributions[self._places.epochs_name].high}
-            return {}
+        if len(trials) < self._n_startup_trials or len(seen) < 2 or trial.number % BY_CHANCE == 0:
+            return self._most_epochs()
         outlook = Outlook(self._places, trials, self._rng)
         params, _ = outlook.new(self._attempt)
         return params
+
+    def _most_epochs(self) -> dict[str, Any]:
+        """The number of epochs, where neither a schedule nor a constraint says something about it."""
+        fixed = self._places.timed > 1 or self._places.space.constraints is not None
+        return {} if fixed else self._places.most_epochs
 
 
 _ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -274,10 +268,3 @@ _ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 def _goodness(value: float, sign: float) -> float:
     return sign * value if math.isfinite(value) else -math.inf
-
-
-def _step(last, end):
-    a, b = 1, 2
-    while a <= last:
-        a, b = b, a + b
-    return min(a, end) - last
