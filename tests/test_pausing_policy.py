@@ -162,3 +162,12 @@ def test_model_expects_a_trial_to_stay_above_its_neighbours() -> None:
 
 def test_pause_is_a_pruner_of_a_space_file() -> None:
     assert isinstance(space_of().pruner, PauseSpec)
+
+
+def test_best_of_very_many_trials_is_not_left_out() -> None:
+    space = space_of()
+    many = [trial_of(space, n, [0.1, 0.1], params={"rate": 10.0 ** -(4 * n / 400)}) for n in range(400)]
+    many[390] = trial_of(space, 390, rising(0.9, 3), params=many[390].params)
+    many[5] = trial_of(space, 5, rising(0.8, 3), params=many[5].params)
+
+    assert set(Pausing(space).rank(many, may_begin=False).order[:2]) == {5, 390}

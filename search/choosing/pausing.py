@@ -218,6 +218,10 @@ class Outlook:
         for trial in self._seen:
             found += [(level, trial, *each) for level, each in enumerate(self._observed(trial))]
         found.sort(key=lambda each: each[0])  # what is latest of each trial first
+        if len(self._seen) > MOST_POINTS:
+            latest, half = found[: len(self._seen)], MOST_POINTS // 2
+            best = sorted(latest, key=lambda each: (-_goodness(each[3], self.sign), each[1].number))[:half]
+            found = [*best, *(each for each in latest[-MOST_POINTS:] if each not in best)]
         found = found[:MOST_POINTS]
         goodness = np.array([self.sign * value for *_, value in found])
         finite = goodness[np.isfinite(goodness)]
