@@ -110,7 +110,7 @@ def test_gp_knows_which_parameter_the_planned_epochs_are(called: str) -> None:
     trial_id = storage.create_new_trial(study._study_id)
     propose(study, trial_id, 5, space)
     assert storage.get_trial(trial_id).params[called] <= 3
-    assert len(CurveSampler(space, 0, 0, 0, 4)._point({"rate": 0.1, called: 8}, 8)) == 2
+    assert len(CurveSampler(space, 0, 0, 0, 4)._places.point({"rate": 0.1, called: 8}, 8)) == 2
 
 
 def test_a_failed_trial_is_as_bad_as_the_worst_in_either_direction() -> None:

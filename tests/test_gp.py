@@ -225,7 +225,7 @@ def test_epoch_under_cosine_is_a_part_of_its_own_trial_and_no_shorter_one() -> N
     params = {"batch_size": 8, "learning_rate": 0.01, "dropout": 0.1}
 
     def point(schedule: str, planned: int, epoch: int) -> list[float]:
-        return list(sampler._point({**params, "schedule": schedule, "epochs": planned}, epoch))
+        return list(sampler._places.point({**params, "schedule": schedule, "epochs": planned}, epoch))
 
     assert point("constant", 8, 4) == point("constant", 4, 4)
     assert point("cosine", 8, 4) != point("cosine", 4, 4)
@@ -236,8 +236,8 @@ def test_epoch_under_cosine_is_a_part_of_its_own_trial_and_no_shorter_one() -> N
 def test_space_without_such_a_schedule_has_no_input_for_it() -> None:
     plain, cosine = ({**ONE, "schedule": schedule} for schedule in ("constant", "cosine"))
     sampler = CurveSampler(space_of(plain), 2, 0, 0, 4)
-    assert len(sampler._point({"learning_rate": 0.1}, 4)) == 2
-    assert len(CurveSampler(space_of(cosine), 2, 0, 0, 4)._point({"learning_rate": 0.1}, 4)) == 3
+    assert len(sampler._places.point({"learning_rate": 0.1}, 4)) == 2
+    assert len(CurveSampler(space_of(cosine), 2, 0, 0, 4)._places.point({"learning_rate": 0.1}, 4)) == 3
 
 
 def test_trial_that_was_pruned_under_cosine_is_not_taken_for_a_bad_short_one() -> None:
@@ -254,5 +254,5 @@ def test_trial_that_was_pruned_under_cosine_is_not_taken_for_a_bad_short_one() -
         told(study, space, late, {"learning_rate": rate / 2, "epochs": 4})
     sampler = CurveSampler(space, 9, 0, 0, 4)
     process = sampler._fitted(*sampler._observations(study.trials, study.direction))
-    short, long = (process.predict([sampler._point({"learning_rate": 0.02, "epochs": n}, n)])[0] for n in (4, 8))
+    short, long = (process.predict([sampler._places.point({"learning_rate": 0.02, "epochs": n}, n)])[0] for n in (4, 8))
     assert short > long > 0.6

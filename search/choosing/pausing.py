@@ -2,8 +2,9 @@
 
 A trial is paused at each of its rungs unless nothing promises more than going on with it, and is gone on with as soon
 as nothing promises more than it does ("freeze-thaw": Swersky, Snoek and Adams 2014). What a trial promises is the
-expected improvement on the best complete one at its own last epoch, for each second until then, by a Gaussian process
-over the courses of all trials (`search.choosing.curve_model`); a new configuration is judged by the same process.
+expected improvement, at its own last epoch, on what the best that has begun is to come to, for each second until then,
+by a Gaussian process over the courses of all trials (`search.choosing.curve_model`); a new configuration is judged by
+the same process.
 
 A paused trial is a waiting one of Optuna's that has reports.
 """
@@ -32,7 +33,7 @@ from search.space.space import SearchSpace
 Floats = npt.NDArray[np.float64]
 Seconds = Callable[[FrozenTrial], float]
 
-CANDIDATES, NEIGHBOURS, BEST = 300, 30, 5
+CANDIDATES, NEIGHBOURS, BEST = 120, 20, 4
 """New configurations that are looked at: all over the space, and around each of so many of the best trials."""
 MOST_POINTS = 300
 """So many observations are learnt from at most."""
@@ -40,6 +41,8 @@ EVERY = 5
 """One decision in so many goes by rank alone ..."""
 FRACTION = 3
 """... and promotes a trial that is among the best so many-th of a rung."""
+BY_CHANCE = 3
+"""One new configuration in so many is of the sequence that the study begins with, whatever is expected of it."""
 SURE = 3.0
 """A trial is without hope if it would have to end so many standard deviations above what is expected of it."""
 
@@ -144,12 +147,9 @@ class Outlook:
         points, values = self._observations()
         self._values = values
         self._model: CurveModel = fit(points, values, rng)
-        complete = [t for t in self._seen if t.state == TrialState.COMPLETE]
-        if complete:
-            ends = [(t, self._space.epochs_of(t.params)) for t in complete]
-        else:
-            ends = [(t, t.last_step or 1) for t in self._seen]
-        self.best = float(self._model.predict(self._points(ends))[0].max())
+        ends = self._points((t, self._space.epochs_of(t.params)) for t in self._seen)
+        self.best = float(self._model.predict(ends)[0].max())
+        """What the best of all is expected to come to, so far as it has been begun."""
         running = [t for t in self._trials if t.state == TrialState.RUNNING and t.number != asking]
         self._believing = self._model.believing(self._points((t, self._space.epochs_of(t.params)) for t in running))
 
@@ -171,6 +171,7 @@ class Outlook:
         means, _ = self._model.predict(self._points((t, self._space.epochs_of(t.params)) for t in self._seen))
         for index in np.argsort(-means, kind="stable")[:BEST]:
             draws += self._places.drawn(self._rng, self._seen[index].params, NEIGHBOURS)
+        draws[1:] = [self._places.longest(params) for params in draws[1:]]
         if not self._space.study.repeats:
             tried = [t.params for t in self._trials]
             draws = [params for params in draws if params not in tried] or draws
@@ -178,7 +179,7 @@ class Outlook:
             return {}, 0.0
         epochs = np.array([self._space.epochs_of(params) for params in draws])
         places = np.array([self._places.point(params, end) for params, end in zip(draws, epochs.tolist(), strict=True)])
-        points = Points(places, np.log(epochs) / self._ages, np.full(len(draws), -1))
+        points = self._at(places, epochs, np.full(len(draws), -1))
         gains = _expected_improvement(*self._believing.predict(points), self.best) / epochs
         chosen = int(np.argsort(-gains, kind="stable")[min(among, len(gains) - 1)])
         return draws[chosen], float(gains[chosen])
@@ -201,11 +202,15 @@ class Outlook:
         ends = list(ends)
         places = [self._places.point(t.params, epoch) for t, epoch in ends]
         width = len(self._places.point(self._seen[0].params, 1))
-        return Points(
-            np.array(places).reshape(len(ends), width),
-            np.log([max(1, epoch) for _, epoch in ends]) / self._ages,
-            np.array([t.number for t, _ in ends], dtype=np.int64),
+        epochs = np.array([max(1, epoch) for _, epoch in ends])
+        return self._at(
+            np.array(places).reshape(len(ends), width), epochs, np.array([t.number for t, _ in ends], dtype=np.int64)
         )
+
+    def _at(self, places: Floats, epochs: Any, owners: Any) -> Points:
+        last = max(2, self._space.max_epochs)
+        rises = (1 - (1 + epochs) ** -0.5) / (1 - (1 + last) ** -0.5)
+        return Points(places, np.log(epochs) / self._ages, owners, rises, self._places.timed)
 
     def _observations(self) -> tuple[Points, Floats]:
         """What was seen, the larger the better: of each trial after the last epoch and after halves of it."""
@@ -213,6 +218,10 @@ class Outlook:
         for trial in self._seen:
             found += [(level, trial, *each) for level, each in enumerate(self._observed(trial))]
         found.sort(key=lambda each: each[0])  # what is latest of each trial first
+        if len(self._seen) > MOST_POINTS:
+            latest, half = found[: len(self._seen)], MOST_POINTS // 2
+            best = sorted(latest, key=lambda each: (-_goodness(each[3], self.sign), each[1].number))[:half]
+            found = [*best, *(each for each in latest[-MOST_POINTS:] if each not in best)]
         found = found[:MOST_POINTS]
         goodness = np.array([self.sign * value for *_, value in found])
         finite = goodness[np.isfinite(goodness)]
@@ -233,7 +242,11 @@ class Outlook:
 
 
 class PausingSampler(CurveSampler):
-    """Proposes the new configuration that `Pausing` compared the paused trials with, or one as good."""
+    """Proposes the new configuration that `Pausing` compared the paused trials with, or one as good.
+
+    It plans each for the most epochs, where its schedule does not depend on them: paused after fewer, it tells as much
+    as a shorter one would.
+    """
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -242,11 +255,16 @@ class PausingSampler(CurveSampler):
         del search_space
         trials = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number and t.params]
         seen = [t for t in trials if t.intermediate_values or t.state in _ENDED]
-        if len(trials) < self._n_startup_trials or len(seen) < 2:
-            return {}
+        if len(trials) < self._n_startup_trials or len(seen) < 2 or trial.number % BY_CHANCE == 0:
+            return self._most_epochs()
         outlook = Outlook(self._places, trials, self._rng)
         params, _ = outlook.new(self._attempt)
         return params
+
+    def _most_epochs(self) -> dict[str, Any]:
+        """The number of epochs, where neither a schedule nor a constraint says something about it."""
+        fixed = self._places.timed > 1 or self._places.space.constraints is not None
+        return {} if fixed else self._places.most_epochs
 
 
 _ENDED = (TrialState.COMPLETE, TrialState.PRUNED)

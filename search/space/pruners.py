@@ -5,6 +5,7 @@ of epochs and schedules, and what is unfair to some of them is kept out:
 
 * reach, the default, asks how much a trial can still gain in the epochs that it has left, and so is fair to trials of
   any length; see `search.choosing.reach`. tests/benchmarks/curve_replay.py is the evidence that it was chosen by.
+* pause prunes nothing while it searches: it has trials wait; see `search.choosing.pausing`.
 * All others compare a trial at an epoch with trials that reached the same epoch, never with where others ended.
 * median and percentile compare with all complete trials that reached it. Where a single longer trial did, it is the
   whole comparison, and every later trial a hair worse is pruned there: `n_min_trials = 5` asks for five before anybody

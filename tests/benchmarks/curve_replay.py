@@ -34,7 +34,7 @@ from search.space.samplers import TpeSpec
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import curve_kerastuner, curve_raytune, curve_synetune
-from benchmarks.curve_ours import Ours, PlainOptuna, random_search
+from benchmarks.curve_ours import Ours, OursPausing, PlainOptuna, random_search
 from benchmarks.curve_table import Course, Searcher, Table, load_table, play
 
 Make = Callable[[Table, int], Searcher]
@@ -44,6 +44,7 @@ NEAR = 0.005
 SHORT = 3
 OURS: Mapping[str, Make] = {
     "alexsearch": Ours,
+    "alexsearch, pause": OursPausing,
     "alexsearch, tpe": lambda table, seed: Ours(table, seed, sampler=TpeSpec()),
     "alexsearch, tpe, median": lambda table, seed: Ours(table, seed, MedianSpec(), TpeSpec()),
     "alexsearch, tpe, successive halving": lambda table, seed: Ours(table, seed, SuccessiveHalvingSpec(), TpeSpec()),
