@@ -43,8 +43,11 @@ FRACTION = 3
 """... and promotes a trial that is among the best so many-th of a rung."""
 BY_CHANCE = 3
 """One new configuration in so many is of the sequence that the study begins with, whatever is expected of it."""
+MARGIN = 0.3
+"""How far below the best a trial may be expected to end, as a share of how far that is above the median of all that was
+observed: what is not far from the best is trained to its end."""
 SURE = 3.0
-"""A trial is without hope if it would have to end so many standard deviations above what is expected of it."""
+"""A trial is without hope if it would stay below that even so many standard deviations above what is expected of it."""
 
 
 def is_paused(trial: FrozenTrial) -> bool:
@@ -188,7 +191,7 @@ class Outlook:
         """Those that would have to end far above what is expected of them to be the best, and why."""
         ends = [(t, self._space.epochs_of(t.params)) for t in paused]
         means, deviations = self._model.predict(self._points(ends))
-        margin = 0.1 * (self.best - float(np.median(self._values)))
+        margin = MARGIN * (self.best - float(np.median(self._values)))
         reasons = {}
         for (t, end), mean, deviation in zip(ends, means, deviations, strict=True):
             if mean + SURE * deviation < self.best - margin:

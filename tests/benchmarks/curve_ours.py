@@ -85,6 +85,7 @@ class OursPausing(Ours):
         self._pausing, self._table = Pausing(self._space), table
         self._left = math.inf if begin is None else begin
         self._next: Ranking | None = None
+        self._configs: dict[int, Any] = {}
         self.decided: list[float] = []
         """Seconds that each decision took."""
 
@@ -95,10 +96,12 @@ class OursPausing(Ours):
             return None
         if number is None:
             self._left -= 1
-            return super().ask()
+            job = super().ask()
+            self._configs[job.tag[0]] = job.tag[1]
+            return job
         trial = self._study.get_trials(deepcopy=False)[number]
         self._study._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
-        config = self._space.config(trial.params, 0)
+        config = self._configs[trial._trial_id]
         values = config.model_dump(mode="json", exclude_none=True)
         return Job(values, first=(trial.last_step or 0) + 1, tag=(trial._trial_id, config))
 
