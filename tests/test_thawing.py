@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,9 +94,12 @@ def work(tmp_path: Path, queue: Queue, told: list[Event]) -> Assignment:
     )
 
 
-def thawing(work: Assignment, policy: Pausing, *, follow: bool = False) -> Thawing:
+def thawing(
+    work: Assignment, policy: Pausing, *, follow: bool = False, clock: Callable[[], float] = lambda: 0.0
+) -> Thawing:
     study = StudyOfLessons("s", work.storage)
-    return Thawing(policy, work.queue, study, lambda number: work.home.checkpoints("s", "uid", number), follow=follow)
+    checkpoints = partial(work.home.checkpoints, "s", "uid")
+    return Thawing(policy, work.queue, study, checkpoints, follow=follow, clock=clock)
 
 
 def keep(work: Assignment, number: int) -> Callable[[], None]:
@@ -139,6 +144,23 @@ def test_trial_that_is_worth_most_goes_on_without_a_pause(work: Assignment) -> N
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 2
     assert PAUSES not in trials[0].user_attrs
     assert policy.paces[-1] == 2.0, "seconds of an epoch"
+
+
+def test_training_does_not_wait_for_what_is_thought_longer_than_a_tenth_of_an_epoch(work: Assignment) -> None:
+    seconds = itertools.count()  # to think takes a second
+    policy = Told(lambda asking, may_begin: [None] if may_begin else [asking] if asking is not None else [0])
+    first = [started(), keep(work, 0), epoch(1), epoch(2), finished()]
+    second = [started(trial=1), *(epoch(number, trial=1) for number in (1, 2, 3)), finished(trial=1)]
+    rest = [started(epoch(1), epoch(2)), epoch(3), finished()]
+    script = Script([[READY, *first, *second, *rest]])
+    who = thawing(work, policy, clock=lambda: float(next(seconds)))
+    assert not who.thinks_long(2.0), "nothing is known yet"
+    who.wishes()
+    assert who.thinks_long(2.0)
+    assert not who.thinks_long(20.0)
+    Slot(Place(0, "cpu"), dataclasses.replace(work, start=script.start, thawing=who)).run()
+    (pause,) = optuna.load_study(study_name="s", storage=work.queue.storage).trials[0].user_attrs[PAUSES]
+    assert pause["epoch"] == 2, "it was told after its next epoch"
 
 
 def test_trial_without_a_checkpoint_does_not_pause(work: Assignment) -> None:

@@ -330,7 +330,7 @@ class Slot:
         try:
             spared = last or taken.to_its_end or is_spared(work.space.pruner, config, metrics.epoch)
             if not spared and not training.paused and work.thawing:
-                training.paused = self._is_to_pause(taken, metrics.epoch, config.epochs)
+                training.paused = self._is_to_pause(child, taken, metrics, config.epochs)
             prune = not spared and optuna.Trial(self._study, taken.trial_id).should_prune()
         except KeyError:  # deleted a moment ago
             return False
@@ -345,11 +345,15 @@ class Slot:
             work.stopping.set()
         return True
 
-    def _is_to_pause(self, taken: Taken, epoch: int, planned: int) -> bool:
+    def _is_to_pause(self, child: Process, taken: Taken, metrics: EpochMetrics | OwnEpoch, planned: int) -> bool:
         """Whether something else is worth more than this trial, which then is what the slot takes next."""
         thawing = self._work.thawing
-        if thawing is None or not thawing.is_rung(epoch, planned):
+        if thawing is None or not thawing.is_rung(metrics.epoch, planned):
             return False
+        if thawing.thinks_long(metrics.seconds):
+            child.send(
+                Verdict(trial=taken.number, epoch=metrics.epoch, go=True)
+            )  # what comes later counts all the same
         self._wishes = thawing.instead_of(taken.number)
         return self._wishes is not None
 

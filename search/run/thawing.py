@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -27,6 +28,10 @@ from studies.store.shapes import is_amount, is_whole
 
 NOT_THE_BEST = "paused, and not among those that may be the best"
 
+MOST_OF_AN_EPOCH = 0.1
+"""Training waits at a rung for what is thought if that takes a smaller part of an epoch; else it goes on at once, and
+may be told to pause after its next epoch."""
+
 log = logging.getLogger(__name__)
 
 
@@ -34,15 +39,23 @@ class Thawing:
     """The same for all slots of a run, which take turns to ask."""
 
     def __init__(
-        self, policy: Pausing, queue: Queue, study: Study, checkpoints: Callable[[int], Path], *, follow: bool = False
+        self,
+        policy: Pausing,
+        queue: Queue,
+        study: Study,
+        checkpoints: Callable[[int], Path],
+        *,
+        follow: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`study` shows the trials that have begun, also the paused; `checkpoints` is a trial's folder.
 
         `follow` says whether checkpoints follow their trials to other hosts (`search.run.keeping`).
         """
-        self._follow = follow
+        self._follow, self._clock = follow, clock
         self._policy, self._queue, self._study, self._checkpoints = policy, queue, study, checkpoints
         self._paces: dict[int, float] = {}
+        self._thought_seconds = 0.0
         self._lock = threading.Lock()
         self._answered: tuple[object, Ranking] | None = None  # idle slots ask every second
 
@@ -53,6 +66,10 @@ class Thawing:
     def noted(self, number: int, seconds: float) -> None:
         """Take note of what an epoch of a running trial took."""
         self._paces[number] = seconds
+
+    def thinks_long(self, epoch_seconds: float) -> bool:
+        """Whether to think about what is next takes so long that training, with such epochs, should not wait for it."""
+        return self._thought_seconds > MOST_OF_AN_EPOCH * epoch_seconds
 
     def wishes(self) -> list[int | None]:
         """What a free slot of this host should take, best first; None stands for a trial that has not begun."""
@@ -89,7 +106,9 @@ class Thawing:
         with self._lock:
             if self._answered is None or self._answered[0] != question:
                 pace = self._pace_of(trials)
+                began = self._clock()
                 self._answered = question, self._policy.rank(trials, pace, may_begin=may_begin, asking=asking)
+                self._thought_seconds = self._clock() - began
             return self._answered[1]
 
     def _begun(self) -> list[FrozenTrial]:
