@@ -328,14 +328,8 @@ def open_database(
     def waiting(what: str) -> None:
         click.echo(f"alexsearch: {what}", err=True)
 
-    opened = open_storage(
-        url,
-        create=create,
-        read_only=read_only,
-        opening_patience_seconds=max(OPENING_PATIENCE_SECONDS, wait_seconds),
-        connections=connections,
-        waiting=waiting,
-    )
+    longer = {"opening_patience_seconds": wait_seconds} if wait_seconds > OPENING_PATIENCE_SECONDS else {}
+    opened = open_storage(url, create=create, read_only=read_only, connections=connections, waiting=waiting, **longer)
     if not create:  # a run says so in its log
         opened.patiently.waiting = waiting
     if url.get_backend_name() == "sqlite":
