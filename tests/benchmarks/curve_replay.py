@@ -33,7 +33,7 @@ from search.space.pruners import HyperbandSpec, MedianSpec, NoPruningSpec, Succe
 from search.space.samplers import TpeSpec
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from benchmarks import curve_kerastuner, curve_raytune, curve_synetune
+from benchmarks import curve_kerastuner, curve_raytune, curve_sceptics, curve_synetune
 from benchmarks.curve_ours import Ours, OursPausing, PlainOptuna, random_search
 from benchmarks.curve_table import Course, Searcher, Table, load_table, play
 
@@ -53,7 +53,7 @@ OURS: Mapping[str, Make] = {
     "alexsearch, tpe, no pruning": lambda table, seed: Ours(table, seed, NoPruningSpec(), TpeSpec()),
 }
 OTHERS: Mapping[str, Mapping[str, Make]] = {
-    "optuna": {"Optuna, TPE + median": PlainOptuna, "random search": random_search},
+    "optuna": {"Optuna, TPE + median": PlainOptuna, "random search": random_search, **curve_sceptics.CONTENDERS},
     "keras_tuner": curve_kerastuner.CONTENDERS,
     "ray": curve_raytune.CONTENDERS,
     "syne_tune": curve_synetune.CONTENDERS,

@@ -22,6 +22,7 @@ import copy
 import csv
 import lzma
 import math
+import random
 import sys
 import time
 import warnings
@@ -38,15 +39,17 @@ from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import rankdata
 
 from search.choosing.asking import asking
+from search.choosing.pausing import Pausing, Ranking
 from search.choosing.proposing import StudyOfLessons, propose
 from search.choosing.pruning import build_pruner
 from search.choosing.samplers import build_sampler
-from search.space.pruners import HyperbandSpec, MedianSpec, NoPruningSpec, PrunerSpec, ReachSpec
+from search.space.pruners import HyperbandSpec, MedianSpec, NoPruningSpec, PauseSpec, PrunerSpec, ReachSpec
 from search.space.samplers import GpSpec, RandomSpec, SamplerSpec, TpeSpec
 from search.space.space import SearchSpace
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from benchmarks.curve_table import Course, Curve, Job, play, quality
+from benchmarks.curve_sceptics import Promoting, rungs_of
+from benchmarks.curve_table import Course, Curve, Job, Searcher, play, quality
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 Floats = npt.NDArray[np.float64]
@@ -55,7 +58,10 @@ BETAS = ("beta1", "beta2")
 LEAST = 5e-6
 """What 1 - beta is taken for where its five digits say 0."""
 SHARES = (0.25, 0.5, 0.75, 1.0)
+SCEPTICS = {"best tenth after one point": (10, True), "promoting ASHA": (3, False)}
+"""See curve_sceptics.py: of how many the best goes on, and whether to its end."""
 CONTENDERS: Mapping[str, tuple[SamplerSpec, PrunerSpec]] = {
+    "gp, pause": (GpSpec(), PauseSpec()),
     "gp, reach (the default)": (GpSpec(), ReachSpec()),
     "gp, median": (GpSpec(), MedianSpec()),
     "gp, no pruning": (GpSpec(), NoPruningSpec()),
@@ -193,6 +199,64 @@ class Ours:
         storage.set_trial_state_values(job.tag, TrialState.PRUNED if stopped else TrialState.COMPLETE, [losses[-1]])
 
 
+class OursPausing(Ours):
+    """The same with trials that pause, which wait for their turn as a slot has them do."""
+
+    def __init__(self, task: Task, seed: int, sampler: SamplerSpec, pruner: PrunerSpec) -> None:
+        super().__init__(task, seed, sampler, pruner)
+        self._space = self._space.model_copy(update={"pruner": pruner})
+        self._pausing = Pausing(self._space)
+        self._next: Ranking | None = None
+        self._jobs: dict[int, Job] = {}
+
+    def ask(self) -> Job:
+        ranking, self._next = self._next or self._ranked(None), None
+        number = ranking.order[0] if ranking.order else None
+        if number is None:
+            job = super().ask()
+            self._jobs[self._study._storage.get_trial(job.tag).number] = job
+            return job
+        trial = self._study.get_trials(deepcopy=False)[number]
+        self._study._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
+        return Job(self._jobs[number].values, first=(trial.last_step or 0) + 1, tag=trial._trial_id)
+
+    def report(self, job: Job, epoch: int, loss: float) -> bool:
+        if not math.isfinite(loss):
+            return False
+        self._study._storage.set_trial_intermediate_value(job.tag, epoch, loss)
+        if epoch not in self._pausing.rungs(self._task.points):
+            return True
+        number = self._study._storage.get_trial(job.tag).number
+        ranking = self._ranked(number)
+        if number in ranking.order[:1]:
+            return True
+        self._next = ranking
+        return False
+
+    def done(self, job: Job, losses: Sequence[float], *, stopped: bool) -> None:
+        if stopped and math.isfinite(losses[-1]):
+            self._study._storage.set_trial_state_values(job.tag, TrialState.WAITING)
+        else:
+            super().done(job, losses, stopped=stopped)
+
+    def _ranked(self, asking: int | None) -> Ranking:
+        trials = self._study.get_trials(deepcopy=False)
+        return self._pausing.rank(trials, may_begin=bool(self._left), asking=asking)
+
+
+def searcher(task: Task, seed: int, name: str) -> Searcher:
+    """The contender of this name."""
+    if name in SCEPTICS:
+        left = list(range(len(task.configurations)))
+        random.Random(seed).shuffle(left)
+        eta, one = SCEPTICS[name]
+        rungs = [1] if one else rungs_of(task.points, eta)
+        return Promoting(lambda: {"index": left.pop()} if left else None, rungs, eta, sign=-1.0)
+    sampler, pruner = CONTENDERS[name]
+    kind = OursPausing if isinstance(pruner, PauseSpec) else Ours
+    return kind(task, seed, sampler, pruner)
+
+
 def lowest(course: Course, moment: float) -> float:
     """The lowest loss of the complete trials by then; infinite if there is none."""
     ends = [trial.quality for trial in course.ended if trial.at <= moment and not trial.stopped]
@@ -200,9 +264,12 @@ def lowest(course: Course, moment: float) -> float:
 
 
 def lost(task: Task, course: Course) -> tuple[int, int]:
-    """Of the best tenth of all configurations, how many were pruned, and how many tried."""
-    good = [trial for trial in course.ended if trial.full_quality <= task.top_tenth]
-    return sum(trial.stopped for trial in good), len(good)
+    """Of the best tenth of all configurations, how many were not trained to their ends, and how many tried."""
+    good: dict[tuple[Any, ...], bool] = {}
+    for trial in course.ended:
+        if trial.full_quality <= task.top_tenth:
+            good[trial.configuration] = good.get(trial.configuration, True) and trial.stopped
+    return sum(good.values()), len(good)
 
 
 def race(tasks: Sequence[Task], contenders: Sequence[str], seeds: int, workers: int, trials: int) -> list[str]:
@@ -217,7 +284,7 @@ def race(tasks: Sequence[Task], contenders: Sequence[str], seeds: int, workers: 
             for name in contenders:
                 began = time.process_time()
                 horizon = trials * float(task.points)
-                course = play(task, Ours(task, seed, *CONTENDERS[name]), workers, horizon)  # type: ignore[arg-type]
+                course = play(task, searcher(task, seed, name), workers, horizon)  # type: ignore[arg-type]
                 took[name] += time.process_time() - began
                 ends = [lowest(course, share * horizon) for share in SHARES]
                 found[name].append([min(1.0, (end - best) / (middle - best)) for end in ends])
@@ -252,7 +319,7 @@ def main() -> None:
     if not files:
         parser.error(f"{arguments.curves} has no *.csv.xz. --help says where the curves are published.")
     words = [word for word in arguments.only.split("/") if word]
-    contenders = [name for name in CONTENDERS if not words or any(word in name for word in words)]
+    contenders = [name for name in (*CONTENDERS, *SCEPTICS) if not words or any(word in name for word in words)]
     warnings.filterwarnings("ignore")
     tasks = [load(file) for file in files]
     print("\n".join(race(tasks, contenders, arguments.seeds, arguments.workers, arguments.trials)))
