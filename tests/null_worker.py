@@ -27,6 +27,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from optuna.trial import FrozenTrial
+
 import search.run.host
 import search.run.matching
 import search.run.slot
@@ -35,6 +37,7 @@ import studies.queue.queue
 import studies.queue.undertaker
 from model.config import EpochMetrics
 from search.base.home import Home
+from search.choosing.pausing import Pausing, Ranking, is_paused
 from search.run.events import Event, Noted, Retried, Returned
 from search.run.request import RunRequest
 from search.space.space import SearchSpace
@@ -102,6 +105,8 @@ class Orders:
     """The played training process of a trial's first run dies after this epoch."""
     grace_seconds: float | None = None
     pruner: str = "none"
+    pauses_best_three: bool = True
+    """With the pruner "pause": goes on by `BestThree`, which leaves some to be settled and thinks in no time."""
     sampler: str = "tpe"
     timeout_seconds: float | None = None
     files: str | None = None
@@ -275,6 +280,29 @@ class WatchedQueue(Queue):
         return held
 
 
+class BestThree(Pausing):
+    """Begins all trials, each for an epoch; then those that reported the best three values go on, and no other."""
+
+    def rungs(self, planned: int) -> tuple[int, ...]:
+        return (1, 2) if planned > 2 else ()
+
+    def rank(
+        self,
+        study_trials: Sequence[FrozenTrial],
+        seconds_per_epoch: Callable[[FrozenTrial], float] | None = None,
+        *,
+        may_begin: bool,
+        asking: int | None = None,
+    ) -> Ranking:
+        del seconds_per_epoch
+        first = {t.number: t.intermediate_values.get(1, 0.0) for t in study_trials}
+        best = sorted(first, key=lambda number: -first[number])[:3]
+        there = [t.number for t in study_trials if is_paused(t) or t.number == asking]
+        going = [number for number in there if number in best]
+        order = (None, *going) if may_begin else tuple(going)
+        return Ranking(order, {}, {number: "three are better" for number in there if number not in best})
+
+
 class NullChild:
     """Plays the training process of a slot."""
 
@@ -395,6 +423,8 @@ def work(orders: Orders) -> None:
         "Queue": WatchedQueue,
         "provenance": functools.partial(dict, host="null"),  # no `git describe` for every worker
     }
+    if orders.pauses_best_three:
+        played["Pausing"] = BestThree
     if orders.grace_seconds is not None:
         played |= {"GRACE_SECONDS": orders.grace_seconds, "BEAT_SECONDS": orders.grace_seconds / 12}
     for name, value in played.items():
