@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from search.retraining.recipe import Recipe
     from search.retraining.verify import Verification
     from search.space.space import SearchSpace
-    from studies.queue.queue import Counts
+    from studies.queue.standing import Counts
     from studies.record.catalog import StudyRecord
     from studies.record.findings import Findings
     from studies.store.storage import Storage

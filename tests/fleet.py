@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from null_worker import Orders, value_of, work
 from optuna.trial import FrozenTrial, TrialState
 
-from studies.queue.queue import RETRIES
+from studies.queue.standing import RETRIES
 from studies.store.opening import open_storage
 from studies.store.schema import EPOCHS, SLOTS
 

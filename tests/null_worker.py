@@ -34,6 +34,7 @@ import search.run.matching
 import search.run.slot
 import search.training.places
 import studies.queue.queue
+import studies.queue.standing
 import studies.queue.undertaker
 from model.config import EpochMetrics
 from search.base.home import Home
@@ -429,7 +430,7 @@ def work(orders: Orders) -> None:
         played |= {"GRACE_SECONDS": orders.grace_seconds, "BEAT_SECONDS": orders.grace_seconds / 12}
     for name, value in played.items():
         run = (search.run.host, search.run.matching, search.run.slot)
-        for module in (*run, studies.queue.queue, studies.queue.undertaker):
+        for module in (*run, studies.queue.queue, studies.queue.standing, studies.queue.undertaker):
             if hasattr(module, name):
                 setattr(module, name, value)
     os.environ[search.training.places.PRETEND] = str(orders.slots)

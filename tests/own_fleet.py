@@ -27,7 +27,7 @@ from null_worker import value_of
 from optuna.trial import FrozenTrial, TrialState
 
 from search.training.own_trial import MARK
-from studies.queue.queue import RETRIES
+from studies.queue.standing import RETRIES
 from studies.store.epochs import epoch_history
 from studies.store.opening import open_storage
 from studies.store.schema import SLOTS

@@ -6,7 +6,8 @@ import pytest
 from optuna.trial import TrialState
 from study_maker import DATA, make_foreign, make_study
 
-from studies.queue.queue import Counts, Queue
+from studies.queue.queue import Queue
+from studies.queue.standing import Counts
 from studies.record.catalog import (
     LISTED,
     StudyError,

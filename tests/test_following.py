@@ -10,7 +10,8 @@ from optuna.trial import TrialState
 from search.run.events import Begun, Completed, EpochDone, FailedForGood, Happening, Pruned, Retried, Returned
 from search.run.following import Follower
 from search.training.messages import Progress
-from studies.queue.queue import RETRIES, Queue
+from studies.queue.queue import Queue
+from studies.queue.standing import RETRIES
 from studies.record.catalog import open_study
 from studies.store.cache import StartedTrials
 from studies.store.opening import open_storage

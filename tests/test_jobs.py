@@ -20,7 +20,7 @@ from search.space.own_files import Own
 from search.training.child import StartError
 from search.training.messages import Ready, Validation
 from search.training.places import Gpu, Place
-from studies.queue.queue import RETRIES
+from studies.queue.standing import RETRIES
 
 GPUS = tuple(Gpu(index, "null", 16384, f"GPU-{index}") for index in range(2))
 

@@ -28,7 +28,7 @@ from search.run.events import (
 from search.screen.live import Screen
 from search.training.messages import Progress
 from search.training.places import Place
-from studies.queue.queue import Counts
+from studies.queue.standing import Counts
 from studies.record.catalog import StudyRecord
 from studies.words import duration
 

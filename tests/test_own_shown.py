@@ -38,7 +38,8 @@ from search.training.messages import Epoch, Started
 from search.training.places import Place
 from studies.draw.study_figures import FIGURES
 from studies.queue.limits import Limits
-from studies.queue.queue import Counts, Queue
+from studies.queue.queue import Queue
+from studies.queue.standing import Counts
 from studies.record.audit import judge
 from studies.record.catalog import StudyRecord, best_over_time, best_trial, find_study, open_study, top_trials
 from studies.record.findings import findings_of

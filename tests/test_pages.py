@@ -23,7 +23,8 @@ from study_maker import EPOCHS, make_foreign, make_study
 from test_dashboard import LOCAL, get, request
 
 from search.screen.serving import dashboard_beside, recipe_text
-from studies.queue.queue import Counts, Queue, SlotStatus
+from studies.queue.queue import Queue
+from studies.queue.standing import Counts, SlotStatus
 from studies.record.catalog import find_study
 from studies.record.pace import pace_of
 from studies.record.retrained import record, summarised

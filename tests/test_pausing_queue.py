@@ -10,7 +10,8 @@ from optuna.trial import TrialState
 
 from studies.queue.limits import Limits
 from studies.queue.pausing import NEXT, PAUSES
-from studies.queue.queue import Counts, Queue, StudyGoneError
+from studies.queue.queue import Queue, StudyGoneError
+from studies.queue.standing import Counts
 from studies.record.catalog import open_study
 from studies.store.attributes import STUDY_SYSTEM, STUDY_USER
 from studies.store.cache import BegunTrials, StartedTrials

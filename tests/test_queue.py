@@ -18,7 +18,8 @@ from optuna.trial import TrialState
 
 import studies.queue.process
 from studies.queue.limits import Limits
-from studies.queue.queue import GRACE_SECONDS, RETRIES, Queue
+from studies.queue.queue import Queue
+from studies.queue.standing import GRACE_SECONDS, RETRIES
 from studies.queue.undertaker import Undertaker
 from studies.record.cost import ledger
 from studies.store.opening import open_storage

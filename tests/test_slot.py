@@ -26,7 +26,8 @@ from search.training.child import ChildError, StartError
 from search.training.messages import Failed
 from search.training.places import Place
 from studies.queue.limits import Limits
-from studies.queue.queue import RETRIES, Counts, Queue
+from studies.queue.queue import Queue
+from studies.queue.standing import RETRIES, Counts
 from studies.record.catalog import open_study
 from studies.record.cost import ledger
 from studies.store.cache import StartedTrials

@@ -25,7 +25,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 import studies.store
 from search.screen.summary import status_document
-from studies.queue.queue import Counts, Queue
+from studies.queue.queue import Queue
+from studies.queue.standing import Counts
 from studies.record.catalog import VERSION as MADE_BY
 from studies.record.catalog import all_studies, best_trial, find_study, last_failures, trial_by_number
 from studies.record.cost import ledger

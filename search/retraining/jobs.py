@@ -32,7 +32,7 @@ from search.training.child import ChildError, Process, RefusedError, Start, Star
 from search.training.messages import Epoch, Failed, Finished, Progress, Ready, Said, Started, Train, Validation, Verdict
 from search.training.places import Gpu, Place, chosen_gpus, plan_places, unusable, visible_gpus
 from search.training.starting import start_process
-from studies.queue.queue import RETRIES
+from studies.queue.standing import RETRIES
 from studies.store.storage import Storage
 
 

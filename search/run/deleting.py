@@ -17,7 +17,8 @@ from search.base.file_store import FilesError, StudyFiles
 from search.base.home import Home
 from search.base.mistakes import InputError
 from search.base.toml import as_shown
-from studies.queue.queue import Counts, Queue, SlotStatus, delete_study
+from studies.queue.queue import Queue, delete_study
+from studies.queue.standing import Counts, SlotStatus
 from studies.record.catalog import StudyRecord, all_studies, described
 from studies.record.cost import ledger
 from studies.store.storage import Storage

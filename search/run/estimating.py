@@ -32,7 +32,8 @@ from search.space.space import SearchSpace
 from search.training.child import ChildError, Process
 from search.training.messages import Epoch, Failed, Finished, Progress, Ready, Train, Verdict
 from search.training.places import Place, chosen_gpus, plan_places, visible_gpus
-from studies.queue.queue import Counts, Queue
+from studies.queue.queue import Queue
+from studies.queue.standing import Counts
 from studies.record.catalog import described
 from studies.store.opening import open_storage
 from studies.store.storage import Storage

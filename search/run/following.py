@@ -32,7 +32,8 @@ from search.space.own import OwnConfig, OwnEpoch, own_epoch
 from search.training.messages import Progress
 from search.training.places import Place
 from studies.queue.pausing import PAUSES
-from studies.queue.queue import ATTEMPTS, Queue, SlotStatus
+from studies.queue.queue import Queue
+from studies.queue.standing import ATTEMPTS, SlotStatus
 from studies.store.cache import StartedTrials
 from studies.store.epochs import epoch_history
 from studies.words import failure_of

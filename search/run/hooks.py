@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 
 from search.run.events import Begun, Completed, Event, FailedForGood, Pruned
 from search.space.hooks import Hook, HooksSpec, is_address
-from studies.queue.queue import Counts
+from studies.queue.standing import Counts
 from studies.record.catalog import StudyRecord, top_trials
 from studies.store.storage import Storage
 from studies.words import one_line

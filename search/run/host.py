@@ -62,7 +62,8 @@ from search.training.places import (
     plan_places,
     visible_gpus,
 )
-from studies.queue.queue import Counts, Queue, StudyGoneError
+from studies.queue.queue import Queue, StudyGoneError
+from studies.queue.standing import Counts
 from studies.queue.undertaker import BEAT_SECONDS, Undertaker
 from studies.record.catalog import StudyRecord, all_studies
 from studies.show.notes import refresh_notes

@@ -18,7 +18,7 @@ from search.training.child import Start
 from search.training.places import Place
 from search.training.starting import start_process
 from studies.queue.limits import Limits
-from studies.queue.queue import Counts
+from studies.queue.standing import Counts
 from studies.record.catalog import StudyRecord
 from studies.store.storage import Storage
 

@@ -70,7 +70,8 @@ from search.training.messages import (
 )
 from search.training.places import Place
 from search.training.starting import start_process
-from studies.queue.queue import RETRIES, Queue, Taken
+from studies.queue.queue import Queue, Taken
+from studies.queue.standing import RETRIES
 from studies.record.metric import Metric
 from studies.words import failure_in_words
 

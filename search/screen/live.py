@@ -33,7 +33,7 @@ from search.run.events import (
 from search.space.own import OwnConfig, OwnEpoch
 from search.training.messages import Progress
 from search.training.places import Place
-from studies.queue.queue import Counts
+from studies.queue.standing import Counts
 from studies.record.catalog import StudyRecord
 from studies.record.metric import ACCURACY, Metric, trains
 from studies.words import duration, failure_in_words, images, one_line

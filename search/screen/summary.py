@@ -14,7 +14,8 @@ from search.base.configs import cell, searched_columns
 from search.base.terminal import plain_table
 from search.screen.live import slots_table
 from search.space.parameters import WORDS
-from studies.queue.queue import Counts, Queue
+from studies.queue.queue import Queue
+from studies.queue.standing import Counts
 from studies.record.catalog import (
     StudyError,
     StudyRecord,

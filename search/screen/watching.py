@@ -15,7 +15,8 @@ from rich.text import Text
 
 from search.base.terminal import Output
 from search.screen.live import WIDE, slots_table, sparkline
-from studies.queue.queue import Counts, Queue, SlotStatus
+from studies.queue.queue import Queue
+from studies.queue.standing import Counts, SlotStatus
 from studies.record.catalog import (
     StudyError,
     StudyRecord,

@@ -9,7 +9,8 @@ from collections.abc import Callable
 import sqlalchemy as sa
 
 from studies.queue.process import is_dead_here, machine
-from studies.queue.queue import GRACE_SECONDS, Queue
+from studies.queue.queue import Queue
+from studies.queue.standing import GRACE_SECONDS
 from studies.store.schema import SLOTS
 
 BEAT_SECONDS = 5.0

@@ -26,7 +26,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import exc, orm
 
-from studies.queue.queue import Counts, Queue
+from studies.queue.queue import Queue
+from studies.queue.standing import Counts
 from studies.record.curves import best_so_far
 from studies.record.metric import UNNAMED, Metric
 from studies.store import shapes

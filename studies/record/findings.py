@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from studies.queue.queue import Counts, Queue
+from studies.queue.queue import Queue
+from studies.queue.standing import Counts
 from studies.record.catalog import StudyRecord
 from studies.record.cost import Ledger, ledger
 from studies.record.curves import best_of, value_of

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import orm
 
-from studies.queue.queue import Counts, SlotStatus
+from studies.queue.standing import Counts, SlotStatus
 from studies.store.reading import read_trials
 from studies.store.storage import Storage
 from studies.store.tables import TRIALS

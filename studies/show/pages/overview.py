@@ -11,7 +11,8 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from studies.queue.pausing import NEXT
-from studies.queue.queue import Counts, Queue, SlotStatus
+from studies.queue.queue import Queue
+from studies.queue.standing import Counts, SlotStatus
 from studies.record.catalog import StudyRecord, all_studies
 from studies.record.cost import ledger
 from studies.record.curves import best_steps, points_of, settled_in_order

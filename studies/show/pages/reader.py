@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from optuna.trial import FrozenTrial, TrialState
 
-from studies.queue.queue import ATTEMPTS
+from studies.queue.standing import ATTEMPTS
 from studies.record import cost
 from studies.record.catalog import StudyError, StudyRecord, all_studies, top_trials
 from studies.record.curves import value_of
