@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.choosing.curve_model import Points, fit
 from search.choosing.pausing import Pausing, Ranking
 from search.space.pruners import PauseSpec
 from search.space.space import SearchSpace
@@ -146,20 +144,6 @@ def test_rungs_are_ever_further_apart_and_before_the_end() -> None:
     assert pausing.rungs(1) == ()
 
 
-def test_model_expects_a_trial_to_stay_above_its_neighbours() -> None:
-    epochs = np.array([1.0, 2, 4, 8] * 4)
-    owners = np.repeat(np.arange(4), 4)
-    ages, rises = np.log(epochs) / math.log(16), 1 - (1 + epochs) ** -0.5
-    points = Points(np.column_stack([ages, np.full(16, 0.5)]), ages, owners, rises, 1)
-    model = fit(points, 0.3 * rises + 0.1 * owners, np.random.default_rng(0))
-    ends = Points(np.array([[1.0, 0.5]] * 3), np.ones(3), np.array([0, 3, -1]), np.full(3, 1 - 17**-0.5), 1)
-
-    (lowest, highest, new), deviations = model.predict(ends)
-
-    assert highest > new > lowest
-    assert (deviations > 0).all()
-
-
 def test_pause_is_a_pruner_of_a_space_file() -> None:
     assert isinstance(space_of().pruner, PauseSpec)
 
@@ -171,3 +155,23 @@ def test_best_of_very_many_trials_is_not_left_out() -> None:
     many[5] = trial_of(space, 5, rising(0.8, 3), params=many[5].params)
 
     assert set(Pausing(space).rank(many, may_begin=False).order[:2]) == {5, 390}
+
+
+def test_first_trials_pause_early_and_the_best_of_them_goes_on_first() -> None:
+    space = space_of()
+    pausing, begun = Pausing(space), [trial_of(space, n, rising(0.1 + 0.1 * n, 2)) for n in range(3)]
+    asking = trial_of(space, 3, rising(0.35, 2), TrialState.RUNNING)
+
+    assert pausing.rank(begun, may_begin=True).order == (None, 2, 1, 0)
+    assert pausing.rank([*begun[:2], asking], may_begin=True, asking=3).order[0] is None
+    assert pausing.rank([*begun, asking], may_begin=True, asking=3).order[0] == 3
+    assert pausing.rank([*begun, trial_of(space, 3, rising(0.2, 2))], may_begin=True).order[0] == 2
+
+
+def test_trial_without_hope_waits_until_a_slow_starter_shows_what_can_be_gained() -> None:
+    space = space_of()
+    fast = [trial_of(space, n, [0.9] * PLANNED, TrialState.COMPLETE) for n in range(4)]
+    low, slow = trial_of(space, 4, [0.2] * 3), trial_of(space, 5, [0.1] * 3 + [0.95] * 7, TrialState.COMPLETE)
+
+    assert Pausing(space).rank([*fast, low], may_begin=True).order == (None, 4)
+    assert Pausing(space).rank([*fast, low, slow], may_begin=True).order == (4, None)

@@ -58,6 +58,9 @@ class CurveSampler(BaseSampler):
     believer" of Ginsbourger, Le Riche and Carraro 2010). The first `n_startup_trials` are points of Sobol's sequence.
     """
 
+    _also: tuple[TrialState, ...] = ()
+    """States it learns from besides; if any, it plans for the most epochs and passes luck over (`PausingSampler`)."""
+
     def __init__(self, space: SearchSpace, number: int, seed: int, attempt: int, n_startup_trials: int) -> None:
         self._space = space
         self._places = Places(space)
@@ -79,11 +82,11 @@ class CurveSampler(BaseSampler):
     ) -> dict[str, Any]:
         """The point of the largest expected improvement; none while there is little to go by."""
         del search_space
-        states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
+        states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING, *self._also)
         trials = [t for t in study.get_trials(deepcopy=False, states=states) if t.number != trial.number and t.params]
         seen = [t for t in trials if t.intermediate_values or t.state != TrialState.RUNNING]
         if len(trials) < self._n_startup_trials or len(seen) < 2:
-            return {}
+            return self._most_epochs()
         inputs, values = self._observations(seen, study.direction)
         if not len(inputs):
             return {}
@@ -103,13 +106,21 @@ class CurveSampler(BaseSampler):
         if not self._space.study.repeats:
             tried = {_as_key(t.params) for t in trials}
             draws = [params for params in draws if _as_key(params) not in tried] or draws
+        if self._also:
+            draws = [self._places.longest(params) for params in draws]
         points = np.array([self._places.point(params, self._space.epochs_of(params)) for params in draws])
         expected, deviations = process.predict(points, return_std=True)
         gain = _expected_improvement(expected, deviations, float(means.max()))
         noise = process.kernel_.k2.noise_level * process._y_train_std**2  # else repeating the best would promise a gain
         certain = np.sqrt(np.maximum(deviations**2 - noise, 1e-18))
-        self.expected_gain = float(_expected_improvement(expected, certain, float(means.max())).max())
-        return draws[int(np.argsort(-gain)[min(self._attempt, len(gain) - 1)])]
+        without_luck = _expected_improvement(expected, certain, float(means.max()))
+        self.expected_gain = float(without_luck.max())
+        order = np.argsort(-(without_luck if self._also else gain))
+        return draws[int(order[min(self._attempt, len(order) - 1)])]
+
+    def _most_epochs(self) -> dict[str, Any]:
+        """What is decided of the trials that the study begins with."""
+        return {}
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
@@ -13,6 +13,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from search.choosing.comparable import OverAll, over_no_epochs
+
+Courses = Sequence[tuple[FrozenTrial, Mapping[int, float]]]
 
 _COUNTED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
 DEEP = 10.0
@@ -76,15 +78,16 @@ class ReachPruner(BasePruner):
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
         """Whether the best is out of reach for `trial`."""
+        sign = -1.0 if study.direction == StudyDirection.MINIMIZE else 1.0
+        trials = study.get_trials(deepcopy=False, states=_COUNTED)
+        return self.is_out_of_reach(trial, courses(trials, sign), sign)
+
+    def is_out_of_reach(self, trial: FrozenTrial, known: Courses, sign: float) -> bool:
+        """The same by the `courses` of trials, of which `trial` may be one; `sign` is -1.0 for a metric to minimise."""
         epoch, planned = trial.last_step, self._epochs_of(trial.params)
         if epoch is None or epoch < self._n_warmup_steps or epoch >= planned:
             return False
-        sign = -1.0 if study.direction == StudyDirection.MINIMIZE else 1.0
-        found = [
-            (other, course)
-            for other in study.get_trials(deepcopy=False, states=_COUNTED)
-            if other.number != trial.number and (course := _course(other, sign))
-        ]
+        found = [(other, course) for other, course in known if other.number != trial.number]
         others = [course for _, course in found]
         mine = _course(trial, sign)
         compared = [course for other, course in found if self._compares(trial, other)]
@@ -107,6 +110,11 @@ class ReachPruner(BasePruner):
         if schedule != self._over_all(other.params):
             return False
         return not schedule or self._epochs_of(trial.params) == self._epochs_of(other.params)
+
+
+def courses(trials: Iterable[FrozenTrial], sign: float) -> Courses:
+    """Each trial that reported a number, and its course: the larger, the better."""
+    return [(trial, course) for trial in trials if (course := _course(trial, sign))]
 
 
 def _course(trial: FrozenTrial, sign: float) -> dict[int, float]:
