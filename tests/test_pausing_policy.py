@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.choosing.pausing import Pausing, Ranking
+from search.choosing.pausing import Pausing, PausingSampler, Ranking
 from search.space.pruners import PauseSpec
 from search.space.space import SearchSpace
 
@@ -175,3 +176,30 @@ def test_trial_without_hope_waits_until_a_slow_starter_shows_what_can_be_gained(
 
     assert Pausing(space).rank([*fast, low], may_begin=True).order == (None, 4)
     assert Pausing(space).rank([*fast, low, slow], may_begin=True).order == (4, None)
+
+
+def test_new_configuration_learns_from_paused_ones_and_is_planned_for_the_most_epochs() -> None:
+    space = SearchSpace.from_dict(
+        {
+            "study": {"name": "s", "trials": 99},
+            "space": {
+                "batch_size": 32,
+                "learning_rate": {"low": 1e-4, "high": 0.1, "log": True},
+                "schedule": "constant",
+                "epochs": {"low": 2, "high": 9},
+            },
+            "sampler": {"name": "gp", "n_startup_trials": 2},
+            "pruner": {"name": "pause"},
+        }
+    )
+    study = optuna.create_study(direction="maximize")
+    for n in range(4):
+        params = {"learning_rate": 10.0 ** -(n % 4 + 1), "epochs": 4}
+        study.add_trial(trial_of(space, n, rising(0.1 + 0.2 * n, 3), params=params))
+    asking = study.get_trials()[0]
+    asking.number = 4
+
+    params = PausingSampler(space, 4, 0, 0, 2).sample_relative(study, asking, {})
+
+    assert params["epochs"] == 9
+    assert params["learning_rate"] < 0.01
