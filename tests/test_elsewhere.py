@@ -25,6 +25,7 @@ def study(tmp_path: Path) -> Study:
     return study_of(tmp_path)
 
 
+@pytest.mark.slow
 def test_killed_worker_is_started_again_and_the_budget_is_exact(study: Study) -> None:
     view = Watching(20, lambda: kill_one(study))
     outcome = study.run(PlayedEngine(2), view)
