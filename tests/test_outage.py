@@ -82,6 +82,7 @@ def test_postgres_crashing_under_a_run_costs_nothing(fleet: Fleet, server: Postg
     assert not away_seconds or trained_between(fleet, begin + 1, end) > 0
 
 
+@pytest.mark.slow
 def test_connections_that_break_at_any_moment_cost_nothing(fleet: Fleet, server: PostgresServer) -> None:
     """Also between a commit and its answer: then the call is repeated, and finds its work done."""
     fleet.orders = replace(fleet.orders, url=server.database(), slots=2, epoch_seconds=0.0)

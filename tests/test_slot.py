@@ -254,6 +254,7 @@ def test_two_trials_that_meet_the_same_error_before_any_epoch_stop_the_run(work:
     assert (work.queue.counts().waiting, work.queue.counts().retried) == (2, 0)
 
 
+@pytest.mark.slow
 def test_crashes_of_different_kinds_or_after_an_epoch_are_the_trials_own(work: Assignment) -> None:
     work.queue.fill(2)
     kinds = ["code 1", "signal 11", "code 1", "signal 11", "code 1", "signal 11", "code 1", "signal 11"]
