@@ -1,6 +1,6 @@
 """How soon does a search find the best of a space, and what does its pruning throw away? Ours against other tools.
 
-    python tests/benchmarks/curve_replay.py                            all tools that are installed, both spaces
+    python tests/benchmarks/curve_replay.py                            all tools that are installed, all spaces
     python tests/benchmarks/curve_replay.py --only alexsearch --seeds 100
     python tests/benchmarks/curve_replay.py --without BORE/Bayesian    two that take ten seconds of a CPU a search
     pip install -r tests/benchmarks/others.lock                        the other tools
@@ -42,6 +42,8 @@ Make = Callable[[Table, int], Searcher]
 NEAR = 0.005
 """Half a point: how close to the best counts as having found it."""
 SHORT = 3
+TABLES = ("seed", "wide", "brief", "long")
+"""What is searched by default was tried on the first two; the others were collected after that."""
 OURS: Mapping[str, Make] = {
     "alexsearch": Ours,
     "alexsearch, pause": OursPausing,
@@ -128,7 +130,7 @@ def lines(table: Table, result: Mapping[str, Mapping[str, Any]], seeds: int, wor
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--space", choices=["seed", "wide", "both"], default="both")
+    parser.add_argument("--space", choices=TABLES, action="append", help="may be given again; all if left out")
     parser.add_argument("--only", default="", metavar="A/B", help="only tools whose name contains A or B")
     parser.add_argument("--without", default="", metavar="A/B", help="no tool whose name contains A or B")
     parser.add_argument("--seeds", type=int, default=20)
@@ -139,7 +141,7 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     tools = contenders(arguments.only, arguments.without)
     results = {}
-    for name in ("seed", "wide") if arguments.space == "both" else (arguments.space,):
+    for name in arguments.space or TABLES:
         table = load_table(name)
         results[name] = race(table, tools, arguments.seeds, arguments.workers, arguments.trials)
         print("\n".join(lines(table, results[name], arguments.seeds, arguments.workers)), flush=True)

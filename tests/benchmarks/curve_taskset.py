@@ -1,7 +1,7 @@
 """How well do searches do on curves that nothing here was tuned on, of a loss, with other parameters? TaskSet's.
 
     python tests/benchmarks/curve_taskset.py --curves FOLDER
-    python tests/benchmarks/curve_taskset.py --curves FOLDER --only gp/random --seeds 3
+    python tests/benchmarks/curve_taskset.py --curves FOLDER --only gp/random --seeds 3 --budgets 5,10,25
 
 FOLDER has six tasks of TaskSet (Metz et al. 2020) as published with the code of DPL (Kadra et al. 2023,
 github.com/machinelearningnuremberg/DPL, data/taskset), which are not part of this repository: a `.csv.xz` a task, with
@@ -10,9 +10,10 @@ training, the first before any step. An empty field is a loss that was not finit
 
 A search proposes any point; the nearest configuration that it has not had is trained, and the study holds that one's
 values. Several workers search by the simulated clock of curve_table.py, on which each point of a curve takes a second.
-Printed, of the means over tasks, seeds and the moments of `SHARES`: the rank among all that were run, and the regret,
-which is how far the lowest loss of a complete trial is from the lowest of all, in parts of the way there from the
-median configuration's; last, how many of the best tenth of all configurations begun were pruned, and what was saved.
+Printed, of the means over tasks, seeds and the budgets, each the time of so many whole curves: the rank among all that
+were run, and the regret, which is how far the lowest loss of a complete trial is from the lowest of all, in parts of
+the way there from the median configuration's; last, how many of the best tenth of all configurations begun were pruned,
+and what was saved.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ Floats = npt.NDArray[np.float64]
 BETAS = ("beta1", "beta2")
 LEAST = 5e-6
 """What 1 - beta is taken for where its five digits say 0."""
-SHARES = (0.25, 0.5, 0.75, 1.0)
+BUDGETS = (5, 10, 25, 50, 100)
+"""In whole curves, of all workers together."""
 SCEPTICS = {"best tenth after one point": (10, True), "promoting ASHA": (3, False)}
 """See curve_sceptics.py: of how many the best goes on, and whether to its end."""
 CONTENDERS: Mapping[str, tuple[SamplerSpec, PrunerSpec]] = {
@@ -272,7 +274,9 @@ def lost(task: Task, course: Course) -> tuple[int, int]:
     return sum(good.values()), len(good)
 
 
-def race(tasks: Sequence[Task], contenders: Sequence[str], seeds: int, workers: int, trials: int) -> list[str]:
+def race(
+    tasks: Sequence[Task], contenders: Sequence[str], seeds: int, workers: int, budgets: Sequence[int]
+) -> list[str]:
     """A line for each contender."""
     found: dict[str, list[list[float]]] = {name: [] for name in contenders}
     losses: dict[str, list[tuple[int, int]]] = {name: [] for name in contenders}
@@ -283,17 +287,17 @@ def race(tasks: Sequence[Task], contenders: Sequence[str], seeds: int, workers: 
         for seed in range(seeds):
             for name in contenders:
                 began = time.process_time()
-                horizon = trials * float(task.points)
-                course = play(task, searcher(task, seed, name), workers, horizon)  # type: ignore[arg-type]
+                whole = task.points / workers  # what one curve takes, by all of them
+                course = play(task, searcher(task, seed, name), workers, max(budgets) * whole)  # type: ignore[arg-type]
                 took[name] += time.process_time() - began
-                ends = [lowest(course, share * horizon) for share in SHARES]
+                ends = [lowest(course, budget * whole) for budget in budgets]
                 found[name].append([min(1.0, (end - best) / (middle - best)) for end in ends])
                 losses[name].append(lost(task, course))
                 saved[name].append(course.saved)
             print(f"{task.name}: seed {seed + 1} of {seeds}", end="\r", file=sys.stderr, flush=True)
     regrets = np.array([found[name] for name in contenders])  # contender, task and seed, moment
     ranks = rankdata(regrets, axis=0)
-    out = [f"{'':28}{'rank':>6}" + "".join(f"{f'at {share:.0%}':>9}" for share in SHARES)]
+    out = [f"{'':28}{'rank':>6}" + "".join(f"{f'at {budget}':>9}" for budget in budgets)]
     out[0] += f"{'regret':>9}{'at the end':>12}{'lost':>8}{'saved':>7}{'CPU s':>7}"
     for name, rank, regret in zip(contenders, ranks, regrets, strict=True):
         pruned, tried = map(sum, zip(*losses[name], strict=True))
@@ -306,6 +310,10 @@ def race(tasks: Sequence[Task], contenders: Sequence[str], seeds: int, workers: 
     return out
 
 
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(","))
+
+
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -313,7 +321,9 @@ def main() -> None:
     parser.add_argument("--only", default="", metavar="A/B", help="only contenders whose name contains A or B")
     parser.add_argument("--seeds", type=int, default=10, help="of each contender on each task, from 0")
     parser.add_argument("--workers", type=int, default=4)
-    parser.add_argument("--trials", type=int, default=6, help="whole curves that each worker has time for")
+    parser.add_argument(
+        "--budgets", type=_numbers, default=BUDGETS, metavar="N,N", help="whole curves there is time for"
+    )
     arguments = parser.parse_args()
     files = sorted(arguments.curves.glob("*.csv.xz"))
     if not files:
@@ -322,7 +332,7 @@ def main() -> None:
     contenders = [name for name in (*CONTENDERS, *SCEPTICS) if not words or any(word in name for word in words)]
     warnings.filterwarnings("ignore")
     tasks = [load(file) for file in files]
-    print("\n".join(race(tasks, contenders, arguments.seeds, arguments.workers, arguments.trials)))
+    print("\n".join(race(tasks, contenders, arguments.seeds, arguments.workers, arguments.budgets)))
 
 
 if __name__ == "__main__":
