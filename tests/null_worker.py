@@ -301,7 +301,7 @@ class BestThree(Pausing):
         there = [t.number for t in study_trials if is_paused(t) or t.number == asking]
         going = [number for number in there if number in best]
         order = (None, *going) if may_begin else tuple(going)
-        return Ranking(order, {}, {number: "three are better" for number in there if number not in best})
+        return Ranking(order, {number: "three are better" for number in there if number not in best})
 
 
 class NullChild:

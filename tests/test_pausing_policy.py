@@ -30,6 +30,23 @@ def space_of(direction: str = "maximize", searched: dict[str, Any] = RATE) -> Se
     )
 
 
+def accurate() -> SearchSpace:
+    """Of the AlexNet, whose metric is an accuracy."""
+    return SearchSpace.from_dict(
+        {
+            "study": {"name": "s", "trials": 99},
+            "space": {
+                "batch_size": 32,
+                "learning_rate": {"low": 1e-4, "high": 1.0, "log": True},
+                "schedule": "constant",
+                "epochs": PLANNED,
+            },
+            "sampler": {"name": "gp", "n_startup_trials": 2},
+            "pruner": {"name": "pause"},
+        }
+    )
+
+
 def trial_of(
     space: SearchSpace,
     number: int,
@@ -37,7 +54,7 @@ def trial_of(
     state: TrialState = TrialState.WAITING,
     params: dict[str, Any] | None = None,
 ) -> FrozenTrial:
-    params = params or {"rate": 10.0 ** -(number % 4)}
+    params = params or {next(iter(space.distributions())): 10.0 ** -(number % 4)}
     distributions = {name: each for name, each in space.distributions().items() if name in params}
     trial = create_trial(
         state=state,
@@ -69,7 +86,6 @@ def test_paused_trial_that_promises_most_is_first(direction: str, sign: float) -
     ranking = Pausing(space).rank(study_of(space, sign), may_begin=False)
 
     assert ranking.order[0] == 3
-    assert ranking.until[3] == 5
 
 
 def test_order_is_the_same_for_the_same_trials() -> None:
@@ -104,7 +120,7 @@ def test_seconds_count_for_what_is_first() -> None:
 def test_begins_with_as_many_new_ones_as_the_sampler_starts_with() -> None:
     space = space_of()
 
-    assert Pausing(space).rank([], may_begin=True) == Ranking((None,), {})
+    assert Pausing(space).rank([], may_begin=True) == Ranking((None,))
     assert Pausing(space).rank([trial_of(space, 0, [0.1])], may_begin=True).order[0] is None
 
 
@@ -139,10 +155,10 @@ def test_trials_need_not_have_the_same_parameters() -> None:
 
 
 def test_rungs_are_ever_further_apart_and_before_the_end() -> None:
-    pausing = Pausing(space_of())
-
-    assert pausing.rungs(24) == (1, 2, 3, 5, 8, 13, 21)
-    assert pausing.rungs(1) == ()
+    assert Pausing(accurate()).rungs(24) == (1, 2, 3, 5, 8, 13, 21)
+    assert Pausing(space_of()).rungs(100) == (1, 10)
+    assert Pausing(space_of()).rungs(101) == (1, 10, 100)
+    assert Pausing(accurate()).rungs(1) == Pausing(space_of()).rungs(1) == ()
 
 
 def test_pause_is_a_pruner_of_a_space_file() -> None:
@@ -159,7 +175,7 @@ def test_best_of_very_many_trials_is_not_left_out() -> None:
 
 
 def test_first_trials_pause_early_and_the_best_of_them_goes_on_first() -> None:
-    space = space_of()
+    space = accurate()
     pausing, begun = Pausing(space), [trial_of(space, n, rising(0.1 + 0.1 * n, 2)) for n in range(3)]
     asking = trial_of(space, 3, rising(0.35, 2), TrialState.RUNNING)
 
@@ -170,12 +186,70 @@ def test_first_trials_pause_early_and_the_best_of_them_goes_on_first() -> None:
 
 
 def test_trial_without_hope_waits_until_a_slow_starter_shows_what_can_be_gained() -> None:
-    space = space_of()
+    space = accurate()
     fast = [trial_of(space, n, [0.9] * PLANNED, TrialState.COMPLETE) for n in range(4)]
     low, slow = trial_of(space, 4, [0.2] * 3), trial_of(space, 5, [0.1] * 3 + [0.95] * 7, TrialState.COMPLETE)
 
     assert Pausing(space).rank([*fast, low], may_begin=True).order == (None, 4)
     assert Pausing(space).rank([*fast, low, slow], may_begin=True).order == (4, None)
+
+
+def ranked(number: int, epochs: int, state: TrialState = TrialState.WAITING) -> FrozenTrial:
+    """The lower the number, the better."""
+    return trial_of(SPACE, number, [1.0 + 0.01 * number] * epochs, state)
+
+
+SPACE = SearchSpace.from_dict(
+    {
+        "study": {"name": "s", "trials": 99},
+        "space": RATE,
+        "train": {"command": ["-"], "metric": "loss", "direction": "minimize", "epochs": 50},
+        "pruner": {"name": "pause"},
+    }
+)
+
+
+def test_of_a_loss_the_best_tenth_of_a_rung_goes_on_and_the_best_of_the_highest_rung_first() -> None:
+    looked = [ranked(n, 1) for n in range(3, 25)]
+    further = [ranked(1, 10), ranked(2, 10), ranked(0, 50, TrialState.COMPLETE)]
+
+    order = Pausing(SPACE).rank([*looked, *further], may_begin=True).order
+
+    # 25 came to epoch 1, so the best two go on, which did; of the three that came to epoch 10 only the best does.
+    assert order[0] is None
+    order = Pausing(SPACE).rank([*looked, *further, *(ranked(n, 1) for n in range(30, 55))], may_begin=True).order
+    assert order[:3] == (3, 4, None)
+    better = trial_of(SPACE, 2, [0.9] * 10)
+    order = Pausing(SPACE).rank([*looked, further[0], better, further[2]], may_begin=True).order
+    assert order[:2] == (2, None)
+
+
+def test_of_a_loss_ten_are_looked_at_before_one_goes_on() -> None:
+    nine, asking = [ranked(n, 1) for n in range(9)], ranked(9, 1, TrialState.RUNNING)
+
+    assert Pausing(SPACE).rank(nine, may_begin=True).order[0] is None
+    assert Pausing(SPACE).rank([*nine[:8], ranked(8, 1, TrialState.RUNNING)], may_begin=True, asking=8).order[0] is None
+    assert Pausing(SPACE).rank([*nine, asking], may_begin=True, asking=9).order[:2] == (0, None)
+
+
+def test_of_a_loss_one_that_is_past_its_rung_is_judged_by_what_it_had_there() -> None:
+    """A run that was stopped gave it back, or training did not wait for the answer."""
+    past = trial_of(SPACE, 0, [0.5, 9.0, 9.0])
+    late = trial_of(SPACE, 1, [7.0, 0.1])
+
+    assert Pausing(SPACE).rank([past, late, *(ranked(n, 1) for n in range(2, 12))], may_begin=True).order[:2] == (
+        0,
+        None,
+    )
+
+
+def test_of_a_loss_reach_says_at_the_end_who_may_still_be_the_best() -> None:
+    complete = [ranked(n, 50, TrialState.COMPLETE) for n in range(6)]
+    worse = trial_of(SPACE, 9, [1.04] * 10)
+
+    assert Pausing(SPACE).rank([*complete, worse], may_begin=True).order == (None, 9)
+    ranking = Pausing(SPACE).rank([*complete, worse], may_begin=False)
+    assert set(ranking.order) | set(ranking.hopeless) == {9}
 
 
 def test_new_configuration_learns_from_paused_ones_and_is_planned_for_the_most_epochs() -> None:

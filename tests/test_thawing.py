@@ -59,7 +59,7 @@ class Told(Pausing):
     ) -> Ranking:
         self.asked.append((asking, may_begin))
         self.paces += [seconds_per_epoch(trial) for trial in study_trials] if seconds_per_epoch else []
-        return Ranking(tuple(self._told(asking, may_begin)), {}, {1: "out of reach"})
+        return Ranking(tuple(self._told(asking, may_begin)), {1: "out of reach"})
 
 
 @pytest.fixture
