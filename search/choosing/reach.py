@@ -26,13 +26,15 @@ class ReachPruner(BasePruner):
 
     What follows is said of a metric that is maximised; one that is minimised is judged by its negative.
 
-    At epoch e a trial that plans E epochs has its highest value so far, a. Every trial that was trained for E epochs
-    or more gained something between e and E: the rise of its own highest value. With m the largest of those n gains,
-    the trial is pruned where
+    At epoch e a trial that plans E epochs has its highest value so far, a. Every other gained something between e and
+    E: the rise of its own highest value. With m the largest of those gains, and n the number of trials that were
+    trained for E epochs or more, the trial is pruned where
 
         a + m (1 - confidence) ** (-1 / n) < best - margin.
 
-    m alone is what was seen, not what is possible. Were gains spread evenly up to some t, the largest of n would be at
+    A trial that ended before E counts with what it had gained by then, since its gain up to E would not have been
+    smaller: else a study whose first long trial learnt nothing would take it that long ones gain nothing, and prune
+    all that could show otherwise. m alone is what was seen, not what is possible. Were gains spread evenly up to some t, the largest of n would be at
     most m with probability (m / t) ** n, so t lies below the bound used here with the given confidence. So the first
     trials are judged with caution, later ones by what the study has shown, and a trial with few epochs left sooner than
     one with many. Of accuracies nothing else is compared: neither a trial's rank, which gets worse for everybody once a
@@ -100,8 +102,9 @@ class ReachPruner(BasePruner):
         ends = [course[max(course)] for course in others]
         spread = max(ends) - median(ends)
         least = -math.inf if self._bounded or not spread else max(ends) - DEEP * spread
-        gains = [max(least, _highest(course, planned)) - max(least, _highest(course, epoch)) for course in long]
-        possible: float = max(gains) * (1 - self._confidence) ** (-1 / len(gains))
+        seen = [course for course in compared if min(course) <= epoch]
+        gains = [max(least, _highest(course, planned)) - max(least, _highest(course, epoch)) for course in seen]
+        possible: float = max(gains) * (1 - self._confidence) ** (-1 / len(long))
         margin = self._margin_share * spread if self._margin is None else self._margin
         return max(least, so_far) + possible < max(ends) - margin
 
