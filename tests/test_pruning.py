@@ -133,8 +133,8 @@ def test_reach_has_learnt_from_a_slow_starter_what_is_possible() -> None:
 def test_reach_does_not_take_it_from_a_first_trial_at_chance_that_nothing_can_be_gained() -> None:
     """Shorter ones rose meanwhile; else all that could show more would be pruned, and the study never learn of it."""
     at_chance, short, flat = [0.1] * 4, [0.25, 0.35, 0.45], [0.45] * 3
-    assert pruned_at(study_with(ReachSpec(), [at_chance, short]), [0.25, 0.3, 0.35], planned=4) is None
-    assert pruned_at(study_with(ReachSpec(), [at_chance, flat]), [0.25, 0.3, 0.35], planned=4) == 1
+    assert pruned_at(study_with(ReachSpec(), [at_chance, short]), [0.25, 0.3, 0.41], planned=4) is None
+    assert pruned_at(study_with(ReachSpec(), [at_chance, flat]), [0.25, 0.3, 0.41], planned=4) == 1
 
 
 def test_reach_trusts_the_largest_gain_the_more_the_more_trials_it_was_seen_in() -> None:
