@@ -33,12 +33,12 @@ class ReachPruner(BasePruner):
         a + m (1 - confidence) ** (-1 / n) < best - margin.
 
     A trial that ended before E counts with what it had gained by then, since its gain up to E would not have been
-    smaller: else a study whose first long trial learnt nothing would take it that long ones gain nothing, and prune
-    all that could show otherwise. m alone is what was seen, not what is possible. Were gains spread evenly up to some t, the largest of n would be at
-    most m with probability (m / t) ** n, so t lies below the bound used here with the given confidence. So the first
-    trials are judged with caution, later ones by what the study has shown, and a trial with few epochs left sooner than
-    one with many. Of accuracies nothing else is compared: neither a trial's rank, which gets worse for everybody once a
-    sampler has found the good values, nor what trials of another length came to.
+    smaller: else a study whose first long trial learnt nothing would take it that long ones gain nothing, and prune all
+    that could show otherwise. m alone is what was seen, not what is possible. Were gains spread evenly up to some t,
+    the largest of n would be at most m with probability (m / t) ** n, so t lies below the bound used here with the
+    given confidence. So the first trials are judged with caution, later ones by what the study has shown, and a trial
+    with few epochs left sooner than one with many. Of accuracies nothing else is compared: neither a trial's rank,
+    which gets worse for everybody once a sampler has found the good values, nor what trials of another length came to.
 
     Under a schedule that depends on the planned epochs, gains are those of trials with the same schedule and as many
     planned epochs, and no other's: what a longer one gained meanwhile is not what this one can.
