@@ -13,6 +13,7 @@ import argparse
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -132,6 +133,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE.png")
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that its searches end with it
     with tempfile.TemporaryDirectory() as temporary:
         home = asked.home or Path(temporary)
         home.mkdir(parents=True, exist_ok=True)
