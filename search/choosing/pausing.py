@@ -37,8 +37,7 @@ Seconds = Callable[[FrozenTrial], float]
 Trials = Sequence[FrozenTrial]
 
 BREADTH, FIRST_LOOK = 2, 2
-"""At the start, trials are paused after so many epochs: as many as take no more of them than one whole trial, but not
-fewer than the sampler's quasi-random ones, nor more than so many times as many."""
+"""So many times as many trials as the sampler's quasi-random ones are paused after so many epochs, at the start."""
 SHARE = 10
 """Of a metric that is no accuracy: one of so many goes on, to so many times as many epochs."""
 
@@ -121,8 +120,7 @@ class _ByReach:
     def __init__(self, space: SearchSpace, sign: float) -> None:
         self._space, self._sign, self._over_all = space, sign, over_all_epochs(space)
         sampler = space.sampler if isinstance(space.sampler, GpSpec) else GpSpec()
-        fewest = sampler.n_startup_trials
-        self.at_the_start = min(BREADTH * fewest, max(fewest, space.max_epochs // FIRST_LOOK))
+        self.at_the_start = BREADTH * sampler.n_startup_trials
         accuracy = not space.trains_own
         spec = ReachSpec().for_metric(accuracy=accuracy)
         self._reach = ReachPruner(
