@@ -1,6 +1,6 @@
 """What is proposed and pruned where an accuracy is maximised: as it was before any other metric could be searched.
 
-But for the gains of trials that ended earlier, which `reach` counts since: its verdicts came later by that, none sooner.
+But for the gains of trials that ended earlier, which `reach` counts since: verdicts came later by it, none sooner.
 """
 
 from __future__ import annotations
