@@ -38,6 +38,7 @@ def test_loaded_are_all_points_but_the_first(task: Task) -> None:
     assert task.top_tenth == sorted(task.ends)[4]
 
 
+@pytest.mark.slow
 def test_race_gives_a_line_for_each_contender_and_a_column_for_each_budget(task: Task) -> None:
     names = ["random, no pruning", "best tenth after one point", "gp, pause"]
     head, *lines = curve_taskset.race([task], names, seeds=1, workers=2, budgets=(3, 12))
