@@ -89,17 +89,19 @@ class Pausing:
         paused.sort(key=lambda t: (-_goodness(t, self._sign), self._left(t, seconds_per_epoch), t.number))
         judge = self._judge if may_begin else self._reach
         worth: list[int | None] = [*judge.worth(paused, begun)]
+        going = set(worth)
+        rest = [t for t in paused if t.number not in going]
         if not may_begin:
             best = max((_goodness(t, self._sign) for t in begun), default=0.0)
-            order = _first(asking, worth) if asking in worth else worth
-            return Ranking(tuple(order), {t.number: self._reason(t, best) for t in paused if t.number not in worth})
+            order = _first(asking, worth) if asking in going else worth
+            return Ranking(tuple(order), {t.number: self._reason(t, best) for t in rest})
         starting = len(begun) < judge.at_the_start
         looked = any(t.number == asking and (t.last_step or 0) >= judge.first_look for t in paused)
-        if asking is not None and asking in worth and not (starting and looked):
+        if asking is not None and asking in going and not (starting and looked):
             worth = _first(asking, worth)
             starting = False
         order = [None, *worth] if starting else [*worth, None]
-        return Ranking((*order, *(t.number for t in paused if t.number not in worth)))
+        return Ranking((*order, *(t.number for t in rest)))
 
     def _left(self, trial: FrozenTrial, seconds: Seconds | None) -> float:
         left = self._space.epochs_of(trial.params) - (trial.last_step or 0)
