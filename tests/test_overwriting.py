@@ -150,7 +150,10 @@ LONG = "x" * 300
         ("run", "quick", "--home", f"a/{LONG}/b"),
     ],
 )
-def test_name_that_is_too_long_is_one_line(command: tuple[str, ...]) -> None:
+def test_name_that_is_too_long_is_one_line(
+    command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     told = alexsearch(*command, code=2).splitlines()[-1]
     assert "File name too long" in told
 

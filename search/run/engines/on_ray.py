@@ -34,6 +34,8 @@ CLOSE_SECONDS = 5.0
 """How long actors may take to say that they have ended their process."""
 WAIT_SECONDS = 1.0
 """How long an actor waits for its process at a call, and so until it hears the next one."""
+PLACED_SECONDS = 2.0
+"""How long a stop waits to hear of actors whether they have a place: one that has just begun ends in order."""
 OBJECT_STORE_BYTES = 80 * 2**20
 """Of a cluster that is started here: workers pass nothing through it but a few words."""
 HOW_TO = (
@@ -192,12 +194,17 @@ class Actors:
             self._ray.kill(self._actors.pop(number))
 
     def stop(self) -> None:
+        unheard = [answer for answer, number in self._answers.items() if number not in self._placed]
+        if unheard:
+            with contextlib.suppress(Exception):
+                heard, _ = self._ray.wait(unheard, num_returns=len(unheard), timeout=PLACED_SECONDS)
+                self._placed |= {self._answers[answer] for answer in heard}
         for number, actor in self._actors.items():
             with contextlib.suppress(Exception):  # `ended` tells of one that is lost
                 if number in self._placed:
                     actor.stop.remote()
                 else:
-                    self._ray.kill(actor)  # it waits for a place, or its process has just begun and ends with it
+                    self._ray.kill(actor)  # it waits for a place
 
     def close(self) -> None:
         with contextlib.suppress(Exception):
