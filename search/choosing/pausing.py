@@ -28,7 +28,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.choosing.comparable import over_all_epochs
 from search.choosing.gp import CurveSampler
-from search.choosing.reach import ReachPruner, courses
+from search.choosing.reach import ReachPruner
 from search.space.pruners import ReachSpec
 from search.space.samplers import GpSpec
 from search.space.space import SearchSpace
@@ -142,14 +142,14 @@ class _ByReach:
 
         Of trials that differ in nothing else that counts, a better one is not out of reach where a worse one is not.
         """
-        known = courses(begun, self._sign)
+        known = self._reach.courses(begun, self._sign)
         alike: dict[tuple[Any, ...], list[FrozenTrial]] = {}
         for trial in paused:
             key = trial.last_step, self._space.epochs_of(trial.params), self._over_all(trial.params)
             alike.setdefault(key, []).append(trial)
         out: set[int] = set()
         for group in alike.values():
-            first = bisect_left(group, True, key=lambda t: self._reach.is_out_of_reach(t, known, self._sign))
+            first = bisect_left(group, True, key=lambda t: self._reach.is_out_of_reach(t, known))
             out |= {t.number for t in group[first:]}
         return [t.number for t in paused if t.number not in out]
 

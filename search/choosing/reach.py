@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from statistics import median
+from bisect import bisect_right
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import optuna
 from optuna.pruners import BasePruner
 from optuna.study import StudyDirection
@@ -14,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.choosing.comparable import OverAll, over_no_epochs
 
-Courses = Sequence[tuple[FrozenTrial, Mapping[int, float]]]
+Floats = npt.NDArray[np.float64]
 
 _COUNTED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
 DEEP = 10.0
@@ -81,50 +84,75 @@ class ReachPruner(BasePruner):
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
         """Whether the best is out of reach for `trial`."""
         sign = -1.0 if study.direction == StudyDirection.MINIMIZE else 1.0
-        trials = study.get_trials(deepcopy=False, states=_COUNTED)
-        return self.is_out_of_reach(trial, courses(trials, sign), sign)
+        return self.is_out_of_reach(trial, self.courses(study.get_trials(deepcopy=False, states=_COUNTED), sign))
 
-    def is_out_of_reach(self, trial: FrozenTrial, known: Courses, sign: float) -> bool:
-        """The same by the `courses` of trials, of which `trial` may be one; `sign` is -1.0 for a metric to minimise."""
+    def courses(self, trials: Iterable[FrozenTrial], sign: float) -> Courses:
+        """What is known of these trials; `sign` is -1.0 for a metric to minimise."""
+        return Courses(trials, sign, self._kind)
+
+    def is_out_of_reach(self, trial: FrozenTrial, known: Courses) -> bool:
+        """The same by what is known of trials, of which `trial` may be one."""
         epoch, planned = trial.last_step, self._epochs_of(trial.params)
-        if epoch is None or epoch < self._n_warmup_steps or epoch >= planned:
+        mine = _course(trial, known.sign)
+        if epoch is None or epoch < self._n_warmup_steps or epoch >= planned or not mine:
             return False
-        found = [(other, course) for other, course in known if other.number != trial.number]
-        others = [course for _, course in found]
-        mine = _course(trial, sign)
-        compared = [course for other, course in found if self._compares(trial, other)]
-        long = [course for course in compared if max(course) >= planned and min(course) <= epoch]
-        if len(long) < self._n_min_trials or not mine:
+        others = known.numbers != trial.number
+        seen = others & (known.first <= epoch) & known.are_of(self._kind(trial))
+        long = seen & (known.last >= planned)
+        count = np.count_nonzero(long)
+        if not count or count < self._n_min_trials:
             return False
-        so_far = _highest(mine, epoch)
-        if not self._bounded and so_far >= median(_highest(course, epoch) for course in long):
+        so_far = max(mine.values())
+        at, then = known.highest(epoch), known.highest(planned)
+        if not self._bounded and so_far >= np.median(at[long]):
             return False
-        ends = [course[max(course)] for course in others]
-        spread = max(ends) - median(ends)
-        least = -math.inf if self._bounded or not spread else max(ends) - DEEP * spread
-        seen = [course for course in compared if min(course) <= epoch]
-        gains = [max(least, _highest(course, planned)) - max(least, _highest(course, epoch)) for course in seen]
-        possible: float = max(gains) * (1 - self._confidence) ** (-1 / len(long))
+        ends = known.ends[others]
+        best = ends.max()
+        spread = best - np.median(ends)
+        least = -math.inf if self._bounded or not spread else best - DEEP * spread
+        gains = np.maximum(least, then[seen]) - np.maximum(least, at[seen])
+        possible = gains.max() * (1 - self._confidence) ** (-1 / count)
         margin = self._margin_share * spread if self._margin is None else self._margin
-        return max(least, so_far) + possible < max(ends) - margin
+        return bool(max(least, so_far) + possible < best - margin)
 
-    def _compares(self, trial: FrozenTrial, other: FrozenTrial) -> bool:
+    def _kind(self, trial: FrozenTrial) -> Hashable:
+        """The same for trials that may be compared: the schedule and its epochs, where it depends on them."""
         schedule = self._over_all(trial.params)
-        if schedule != self._over_all(other.params):
-            return False
-        return not schedule or self._epochs_of(trial.params) == self._epochs_of(other.params)
+        return schedule and (schedule, self._epochs_of(trial.params))
 
 
-def courses(trials: Iterable[FrozenTrial], sign: float) -> Courses:
-    """Each trial that reported a number, and its course: the larger, the better."""
-    return [(trial, course) for trial in trials if (course := _course(trial, sign))]
+class Courses:
+    """What trials came to after which epoch, of those that reported a number. The larger, the better.
+
+    All arrays have one element a trial.
+    """
+
+    def __init__(self, trials: Iterable[FrozenTrial], sign: float, kind: Callable[[FrozenTrial], Hashable]) -> None:
+        """`sign` is -1.0 for a metric to minimise; trials of one `kind` may be compared at the same epoch."""
+        self.sign = sign
+        found = [(trial, sorted(course.items())) for trial in trials if (course := _course(trial, sign))]
+        self.numbers = np.array([trial.number for trial, _ in found], dtype=int)
+        self.first = np.array([course[0][0] for _, course in found], dtype=int)
+        self.last = np.array([course[-1][0] for _, course in found], dtype=int)
+        self.ends = np.array([course[-1][1] for _, course in found])
+        self._steps = [[step for step, _ in course] for _, course in found]
+        self._tops = [[-math.inf, *itertools.accumulate((value for _, value in course), max)] for _, course in found]
+        self._kinds: dict[Hashable, int] = {}
+        self._of = np.array([self._kinds.setdefault(kind(trial), len(self._kinds)) for trial, _ in found], dtype=int)
+        self._highest: dict[int, Floats] = {}
+
+    def are_of(self, kind: Hashable) -> npt.NDArray[np.bool_]:
+        of: npt.NDArray[np.bool_] = self._of == self._kinds.get(kind, -1)
+        return of
+
+    def highest(self, epoch: int) -> Floats:
+        """The highest of each trial up to this epoch, minus infinity before its first."""
+        if epoch not in self._highest:
+            until = (bisect_right(steps, epoch) for steps in self._steps)
+            self._highest[epoch] = np.array([tops[index] for tops, index in zip(self._tops, until, strict=True)])
+        return self._highest[epoch]
 
 
 def _course(trial: FrozenTrial, sign: float) -> dict[int, float]:
     """What it reported after which epoch, as far as that is a number: the larger, the better."""
     return {step: sign * value for step, value in trial.intermediate_values.items() if math.isfinite(value)}
-
-
-def _highest(course: Mapping[int, float], epoch: int) -> float:
-    """The highest value up to this epoch."""
-    return max(value for step, value in course.items() if step <= epoch)
