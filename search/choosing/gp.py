@@ -25,8 +25,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from search.choosing.designs import quasi_random
+from search.choosing.likelihood import log_likelihood
 from search.choosing.places import Places
-from search.choosing.quiet import without_warnings
 from search.space.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ MOST_POINTS = 300
 SHARES = (1.0, 0.5, 0.25)
 """After which parts of its epochs a trial is observed."""
 FIT_STEPS = 30
+NO_SPREAD = 10 * float(np.finfo(float).eps)
 LOG_SCALE, LOG_SCALE_VARIANCE = math.sqrt(2), 3.0
 """Of the logarithm of a length scale, before anything is seen: mean, to which half the logarithm of the number of
 dimensions is added, and variance (Hvarfner, Hellsten and Nardi 2024, "Vanilla Bayesian Optimization Performs Great in
@@ -96,7 +97,9 @@ class CurveSampler(BaseSampler):
         running = [t for t in trials if t.state == TrialState.RUNNING]
         if running:
             pending = np.array([self._places.point(t.params, self._space.epochs_of(t.params)) for t in running])
-            process = self._refitted(process, np.vstack([inputs, pending]), np.append(values, process.predict(pending)))
+            process = self._with(
+                process.kernel_, np.vstack([inputs, pending]), np.append(values, process.predict(pending))
+            )
         best = sorted(range(len(seen)), key=lambda index: -means[index])[:BEST]
         draws = self._places.drawn(self._rng, {}, CANDIDATES)
         for index in best:
@@ -157,34 +160,29 @@ class CurveSampler(BaseSampler):
 
     def _fitted(self, inputs: Floats, values: Floats) -> GaussianProcessRegressor:
         from scipy.optimize import minimize
-        from sklearn.gaussian_process import GaussianProcessRegressor
         from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
         dimensions = inputs.shape[1]
         expected = LOG_SCALE + math.log(dimensions) / 2
+        spread = values.std()
+        normalized = (values - values.mean()) / (spread if spread > NO_SPREAD else 1.0)  # as `normalize_y` does
 
-        def few_steps(objective: Any, start: Floats, bounds: Any) -> tuple[Floats, float]:
-            def with_prior(theta: Floats) -> tuple[float, Floats]:
-                value, gradient = objective(theta)
-                off = theta[1 : 1 + dimensions] - expected  # between the constant's and the noise's logarithm
-                slope = np.concatenate([[0.0], off, [0.0]]) / LOG_SCALE_VARIANCE
-                return value + off @ off / (2 * LOG_SCALE_VARIANCE), gradient + slope
-
-            found = minimize(with_prior, start, jac=True, bounds=bounds, options={"maxiter": FIT_STEPS})
-            return found.x, found.fun
+        def loss(theta: Floats) -> tuple[float, Floats]:
+            value, gradient = log_likelihood(theta, inputs, normalized)
+            off = theta[1 : 1 + dimensions] - expected  # between the constant's and the noise's logarithm
+            slope = np.concatenate([[0.0], off, [0.0]]) / LOG_SCALE_VARIANCE
+            return float(off @ off) / (2 * LOG_SCALE_VARIANCE) - value, slope - gradient
 
         scales = np.full(dimensions, min(3.0, math.exp(expected)))
         kernel = ConstantKernel(1.0, (0.1, 10.0)) * Matern(scales, (0.05, 100.0), nu=2.5)
-        process = GaussianProcessRegressor(
-            kernel + WhiteKernel(0.03, (1e-3, 0.3)), optimizer=few_steps, normalize_y=True
-        )
-        with without_warnings():  # a length scale at its bound: a parameter that does not matter
-            return process.fit(inputs, values)
+        kernel += WhiteKernel(0.03, (1e-3, 0.3))
+        best = minimize(loss, kernel.theta, jac=True, bounds=kernel.bounds, options={"maxiter": FIT_STEPS})
+        return self._with(kernel.clone_with_theta(best.x), inputs, values)
 
-    def _refitted(self, process: GaussianProcessRegressor, inputs: Floats, values: Floats) -> GaussianProcessRegressor:
+    def _with(self, kernel: Any, inputs: Floats, values: Floats) -> GaussianProcessRegressor:
         from sklearn.gaussian_process import GaussianProcessRegressor
 
-        return GaussianProcessRegressor(process.kernel_, optimizer=None, normalize_y=True).fit(inputs, values)
+        return GaussianProcessRegressor(kernel, optimizer=None, normalize_y=True).fit(inputs, values)
 
 
 def _as_key(params: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
