@@ -17,6 +17,7 @@ from search.choosing import gp
 from search.choosing.gp import CurveSampler, Floats
 from search.choosing.proposing import StudyOfLessons
 from search.choosing.samplers import build_sampler
+from search.space.pruners import PauseSpec
 from search.space.space import SearchSpace
 
 SPACE: dict[str, Any] = {
@@ -200,6 +201,19 @@ def test_what_was_tried_is_not_proposed_again_unless_repeats_are_wanted(repeats:
     for rate, epochs in ((0.01, 2), (0.1, 2), (0.001, 2), (0.01, 1), (0.001, 1)):
         told(study, space, peaked, {"learning_rate": rate, "epochs": epochs})
     assert (proposed(study, space) == {"learning_rate": 0.1, "epochs": 1}) == (not repeats)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_was_tried_is_not_proposed_again_either_where_each_is_planned_for_the_most_epochs(seed: int) -> None:
+    rates = [0.0001, 0.001, 0.003, 0.01, 0.02, 0.03, 1.0]
+    space = space_of({"batch_size": 8, "learning_rate": {"choices": rates}, "epochs": {"low": 1, "high": 4}})
+    study = study_of()
+    for rate in rates[:-1]:
+        told(study, space, peaked, {"learning_rate": rate, "epochs": 4})
+    assert proposed(study, space.model_copy(update={"pruner": PauseSpec()}), seed) == {
+        "learning_rate": 1.0,
+        "epochs": 4,
+    }
 
 
 def test_trial_that_took_over_a_result_counts_as_what_it_is() -> None:

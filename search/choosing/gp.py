@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -68,7 +69,7 @@ class CurveSampler(BaseSampler):
         self._rng = np.random.default_rng(seed)
         self._attempt = attempt
         self._n_startup_trials = n_startup_trials
-        self._start = quasi_random(space, number, attempt, "sobol")
+        self._number = number
         self.expected_gain: float | None = None
         """How much better than the best so far it expects its proposal to be, in the metric's unit, were nothing of a
         result left to chance; None if it had nothing to go by."""
@@ -106,11 +107,11 @@ class CurveSampler(BaseSampler):
             draws += self._places.drawn(self._rng, seen[index].params, NEIGHBOURS)
         if not draws:
             return {}
+        if self._also:
+            draws = [self._places.longest(params) for params in draws]
         if not self._space.study.repeats:
             tried = {_as_key(t.params) for t in trials}
             draws = [params for params in draws if _as_key(params) not in tried] or draws
-        if self._also:
-            draws = [self._places.longest(params) for params in draws]
         points = np.array([self._places.point(params, self._space.epochs_of(params)) for params in draws])
         expected, deviations = process.predict(points, return_std=True)
         gain = _expected_improvement(expected, deviations, float(means.max()))
@@ -130,6 +131,10 @@ class CurveSampler(BaseSampler):
     ) -> Any:
         """A point of the sequence that the study begins with."""
         return self._start.sample_independent(study, trial, param_name, param_distribution)
+
+    @cached_property
+    def _start(self) -> BaseSampler:
+        return quasi_random(self._space, self._number, self._attempt, "sobol")
 
     def _observations(self, trials: Sequence[FrozenTrial], direction: StudyDirection) -> tuple[Floats, Floats]:
         """Points, and how good what was observed there is: the larger, the better, whatever the study's direction."""
