@@ -24,6 +24,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
+from threadpoolctl import threadpool_limits
 
 from search.choosing.designs import quasi_random
 from search.choosing.likelihood import log_likelihood
@@ -181,7 +182,8 @@ class CurveSampler(BaseSampler):
         scales = np.full(dimensions, min(3.0, math.exp(expected)))
         kernel = ConstantKernel(1.0, (0.1, 10.0)) * Matern(scales, (0.05, 100.0), nu=2.5)
         kernel += WhiteKernel(0.03, (1e-3, 0.3))
-        best = minimize(loss, kernel.theta, jac=True, bounds=kernel.bounds, options={"maxiter": FIT_STEPS})
+        with threadpool_limits(1, "blas"):  # more threads wait for each other: twice the time on two cores
+            best = minimize(loss, kernel.theta, jac=True, bounds=kernel.bounds, options={"maxiter": FIT_STEPS})
         return self._with(kernel.clone_with_theta(best.x), inputs, values)
 
     def _with(self, kernel: Any, inputs: Floats, values: Floats) -> GaussianProcessRegressor:

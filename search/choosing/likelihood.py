@@ -29,22 +29,26 @@ def log_likelihood(theta: Floats, inputs: Floats, values: Floats) -> tuple[float
 
     constant, scales, noise = math.exp(theta[0]), np.exp(theta[1:-1]), math.exp(theta[-1])
     scaled = inputs / scales
-    distances = math.sqrt(5) * squareform(pdist(scaled))
+    distances = math.sqrt(5) * pdist(scaled)  # of each pair once
     falling = constant * np.exp(-distances)
-    smooth = (1 + distances + distances**2 / 3) * falling
-    covariance = smooth.copy()
+    smooth = squareform((1 + distances + distances**2 / 3) * falling)
+    np.fill_diagonal(smooth, constant)
+    covariance = smooth.copy(order="F")
     covariance[np.diag_indices_from(covariance)] += noise + JITTER
     try:
-        lower = cholesky(covariance, lower=True, overwrite_a=True)
+        lower = cholesky(covariance, lower=True, overwrite_a=True, check_finite=False)
     except np.linalg.LinAlgError:
         return -math.inf, np.zeros_like(theta)
-    weights = cho_solve((lower, True), values)
+    weights = cho_solve((lower, True), values, check_finite=False)
     value = -0.5 * values @ weights - np.log(np.diag(lower)).sum() - len(values) / 2 * math.log(2 * math.pi)
-    half, _ = lapack.dpotri(lower, lower=1)
-    inverse = np.tril(half) + np.tril(half, -1).T
+    half, _ = lapack.dpotri(lower, lower=1, overwrite_c=1)
     # The gradient is half the sum over (weights weights' - inverse) times the slope of the covariance. That of a length
     # scale's logarithm is 5/3 (1 + distance) falling (a - b)^2, whose square is taken apart into a^2 - 2ab + b^2.
-    by = np.outer(weights, weights) - inverse
-    of_squares = by * falling * (1 + distances) * (5 / 3)
+    by = np.outer(weights, weights)
+    by -= half
+    by -= half.T
+    np.fill_diagonal(by, weights**2 - np.diag(half))
+    of_squares = squareform(5 / 3 * (1 + distances) * falling)
+    of_squares *= by
     of_scales = of_squares.sum(axis=0) @ scaled**2 - np.einsum("nd,nd->d", scaled, of_squares @ scaled)
-    return float(value), np.concatenate([[np.sum(by * smooth) / 2], of_scales, [noise * np.trace(by) / 2]])
+    return float(value), np.concatenate([[np.vdot(by, smooth) / 2], of_scales, [noise * np.trace(by) / 2]])
