@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import optuna
@@ -215,6 +216,20 @@ def test_reach_counts_gains_of_as_many_epochs_under_a_schedule_that_depends_on_t
         trial.report(accuracy, epoch)
         found = found or (epoch if trial.should_prune() else None)
     assert found == pruned
+
+
+@pytest.mark.parametrize("bounded", [True, False])
+def test_reach_takes_values_as_far_apart_as_floats_go_without_a_warning(bounded: bool) -> None:
+    pruner = ReachPruner(lambda _: 4, None, bounded=bounded, confidence=0.5)
+    study = optuna.create_study(direction="maximize", pruner=pruner)
+    for values in ([-1.7e308, 1.7e308], [1.7e308, -1.7e308], [-1.7e308, -1.7e308]):
+        reports = {1: values[0], 4: values[1]}
+        study.add_trial(optuna.trial.create_trial(value=values[1], intermediate_values=reports))
+    trial = study.ask()
+    trial.report(-1.7e308, 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not trial.should_prune()
 
 
 @pytest.mark.parametrize("name", ["median", "percentile", "patient", "successive_halving", "hyperband", "wilcoxon"])

@@ -90,6 +90,7 @@ class ReachPruner(BasePruner):
         """What is known of these trials; `sign` is -1.0 for a metric to minimise."""
         return Courses(trials, sign, self._kind)
 
+    @np.errstate(over="ignore")  # losses of 1e308 are far apart
     def is_out_of_reach(self, trial: FrozenTrial, known: Courses) -> bool:
         """The same by what is known of trials, of which `trial` may be one."""
         epoch, planned = trial.last_step, self._epochs_of(trial.params)
