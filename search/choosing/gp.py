@@ -46,7 +46,6 @@ MOST_POINTS = 300
 SHARES = (1.0, 0.5, 0.25)
 """After which parts of its epochs a trial is observed."""
 FIT_STEPS = 30
-NO_SPREAD = 10 * float(np.finfo(float).eps)
 LOG_SCALE, LOG_SCALE_VARIANCE = math.sqrt(2), 3.0
 """Of the logarithm of a length scale, before anything is seen: mean, to which half the logarithm of the number of
 dimensions is added, and variance (Hvarfner, Hellsten and Nardi 2024, "Vanilla Bayesian Optimization Performs Great in
@@ -170,8 +169,7 @@ class CurveSampler(BaseSampler):
 
         dimensions = inputs.shape[1]
         expected = LOG_SCALE + math.log(dimensions) / 2
-        spread = values.std()
-        normalized = (values - values.mean()) / (spread if spread > NO_SPREAD else 1.0)  # as `normalize_y` does
+        normalized = (values - values.mean()) / (values.std() or 1.0)  # as `normalize_y` does
 
         def loss(theta: Floats) -> tuple[float, Floats]:
             value, gradient = log_likelihood(theta, inputs, normalized)
