@@ -180,7 +180,7 @@ class CurveSampler(BaseSampler):
         scales = np.full(dimensions, min(3.0, math.exp(expected)))
         kernel = ConstantKernel(1.0, (0.1, 10.0)) * Matern(scales, (0.05, 100.0), nu=2.5)
         kernel += WhiteKernel(0.03, (1e-3, 0.3))
-        with threadpool_limits(1, "blas"):  # more threads wait for each other: twice the time on two cores
+        with threadpool_limits(1, "blas"):  # more threads wait for each other
             best = minimize(loss, kernel.theta, jac=True, bounds=kernel.bounds, options={"maxiter": FIT_STEPS})
         return self._with(kernel.clone_with_theta(best.x), inputs, values)
 

@@ -1,7 +1,7 @@
 """The likelihood by which the Gaussian process of `gp` is fitted, and its slope.
 
 scikit-learn's own gives the same numbers, by a matrix for each dimension; here a product of two matrices stands for all
-of them, a tenth of the time at 300 points in 17 dimensions. A study's proposals are made while a device waits for them.
+of them, in a fraction of the time. A study's proposals are made while a device waits for them.
 """
 
 from __future__ import annotations
