@@ -59,3 +59,11 @@ def test_lowest_counts_complete_trials_alone_and_those_that_ended_by_then(task: 
     first = min(trial.at for trial in complete)
     assert math.isinf(curve_taskset.lowest(course, first - 1))
     assert curve_taskset.lowest(course, 40.0) == min(trial.quality for trial in complete)
+
+
+@pytest.mark.parametrize("name", ["random, no pruning", "gp, pause", "best tenth after one point"])
+def test_search_that_has_begun_all_there_is_waits_for_their_ends(task: Task, name: str) -> None:
+    searcher = curve_taskset.searcher(task, 0, name)
+    course = play(task, searcher, 2, 10 * 40 * 6.0)  # type: ignore[arg-type]
+    assert searcher.ask() is None
+    assert len({trial.configuration for trial in course.ended}) == 40

@@ -153,7 +153,7 @@ def test_folded_convolution_is_resize_and_11x11_in_one(net: keras.Model, images:
     np.testing.assert_allclose(folded, plain, atol=1e-5)
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(tf.float32, 1e-5), (tf.bfloat16, 0.01)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(tf.float32, 1e-5), (tf.bfloat16, 0.02)])
 def test_fast_inference_gives_the_networks_probabilities(
     net: keras.Model, images: Images, dtype: tf.DType, tolerance: float
 ) -> None:

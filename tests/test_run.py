@@ -54,7 +54,7 @@ learning_rate = 0.01
 epochs = 3
 schedule = "constant"
 """
-SLOW = SPACE.replace("train_images = 320", "train_images = 1900").replace("epochs = 3", "epochs = 4")
+SLOW = SPACE.replace("train_images = 320", "train_images = 1000").replace("epochs = 3", "epochs = 4")
 SLOW = SLOW.replace("trials = 2", "trials = 1")
 
 

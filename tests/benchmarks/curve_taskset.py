@@ -23,13 +23,15 @@ import copy
 import csv
 import lzma
 import math
+import multiprocessing
 import random
 import sys
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -174,7 +176,9 @@ class Ours:
         built = build_pruner(pruner, task.points, accuracy=False, epochs_of=self._space.epochs_of)
         self._study = StudyOfLessons(made.study_name, storage, pruner=built)
 
-    def ask(self) -> Job:
+    def ask(self) -> Job | None:
+        if not self._left:
+            return None
         storage = self._study._storage
         trial_id = storage.create_new_trial(self._study._study_id)
         number, taken = storage.get_trial(trial_id).number, []  # type: ignore[var-annotated]
@@ -211,12 +215,13 @@ class OursPausing(Ours):
         self._next: Ranking | None = None
         self._jobs: dict[int, Job] = {}
 
-    def ask(self) -> Job:
+    def ask(self) -> Job | None:
         ranking, self._next = self._next or self._ranked(None), None
         number = ranking.order[0] if ranking.order else None
         if number is None:
             job = super().ask()
-            self._jobs[self._study._storage.get_trial(job.tag).number] = job
+            if job is not None:
+                self._jobs[self._study._storage.get_trial(job.tag).number] = job
             return job
         trial = self._study.get_trials(deepcopy=False)[number]
         self._study._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
@@ -274,38 +279,68 @@ def lost(task: Task, course: Course) -> tuple[int, int]:
     return sum(good.values()), len(good)
 
 
+class Search(NamedTuple):
+    """How one went: a task, a seed and a contender."""
+
+    regrets: list[float]
+    """At each budget, in parts of the way from the lowest loss to the median configuration's; at most 1."""
+    lost: int
+    tried: int
+    saved: float
+    processor: float
+    """Seconds that it took, of which next to all went into thinking."""
+
+
+def search(task: Task, seed: int, name: str, workers: int, budgets: Sequence[int]) -> Search:
+    """One of them."""
+    warnings.filterwarnings("ignore")
+    began = time.process_time()
+    whole = task.points / workers  # what one curve takes, by all of them
+    course = play(task, searcher(task, seed, name), workers, max(budgets) * whole)  # type: ignore[arg-type]
+    best, middle = float(task.ends.min()), float(np.median(task.ends))
+    regrets = [min(1.0, (lowest(course, budget * whole) - best) / (middle - best)) for budget in budgets]
+    return Search(regrets, *lost(task, course), course.saved, time.process_time() - began)
+
+
 def race(
-    tasks: Sequence[Task], contenders: Sequence[str], seeds: int, workers: int, budgets: Sequence[int]
+    tasks: Sequence[Task],
+    contenders: Sequence[str],
+    seeds: int,
+    workers: int,
+    budgets: Sequence[int],
+    processes: int = 1,
 ) -> list[str]:
     """A line for each contender."""
-    found: dict[str, list[list[float]]] = {name: [] for name in contenders}
-    losses: dict[str, list[tuple[int, int]]] = {name: [] for name in contenders}
-    saved: dict[str, list[float]] = {name: [] for name in contenders}
-    took = dict.fromkeys(contenders, 0.0)
-    for task in tasks:
-        best, middle = float(task.ends.min()), float(np.median(task.ends))
-        for seed in range(seeds):
-            for name in contenders:
-                began = time.process_time()
-                whole = task.points / workers  # what one curve takes, by all of them
-                course = play(task, searcher(task, seed, name), workers, max(budgets) * whole)  # type: ignore[arg-type]
-                took[name] += time.process_time() - began
-                ends = [lowest(course, budget * whole) for budget in budgets]
-                found[name].append([min(1.0, (end - best) / (middle - best)) for end in ends])
-                losses[name].append(lost(task, course))
-                saved[name].append(course.saved)
-            print(f"{task.name}: seed {seed + 1} of {seeds}", end="\r", file=sys.stderr, flush=True)
-    regrets = np.array([found[name] for name in contenders])  # contender, task and seed, moment
+    rounds = [(task, seed) for seed in range(seeds) for task in tasks]
+    # Forked ones would have the threads' locks of this one; a process a search keeps none of another's memory.
+    spawning = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, spawning, max_tasks_per_child=1) as pool:
+        of = {
+            pool.submit(search, task, seed, name, workers, budgets): (task.name, seed, name)
+            for task, seed in rounds
+            for name in contenders
+        }
+        try:
+            for count, future in enumerate(as_completed(of), 1):
+                task_name, seed, name = of[future]
+                shown = ", ".join(f"{regret:.4f}" for regret in future.result().regrets)
+                print(f"{count} of {len(of)}: {task_name}, seed {seed}, {name}: {shown}", file=sys.stderr, flush=True)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # hours may be left to do, for nothing
+            raise
+    of_each = {name: [future.result() for future, made in of.items() if made[2] == name] for name in contenders}
+    regrets = np.array([[each.regrets for each in of_each[name]] for name in contenders])
     ranks = rankdata(regrets, axis=0)
     out = [f"{'':28}{'rank':>6}" + "".join(f"{f'at {budget}':>9}" for budget in budgets)]
     out[0] += f"{'regret':>9}{'at the end':>12}{'lost':>8}{'saved':>7}{'CPU s':>7}"
     for name, rank, regret in zip(contenders, ranks, regrets, strict=True):
-        pruned, tried = map(sum, zip(*losses[name], strict=True))
+        found = of_each[name]
         out.append(
             f"{name:28}{rank.mean():6.2f}"
             + "".join(f"{each:9.2f}" for each in rank.mean(axis=0))
-            + f"{regret.mean():9.4f}{regret[:, -1].mean():12.4f}{pruned / max(1, tried):8.1%}"
-            f"{np.mean(saved[name]):7.0%}{took[name]:7.0f}"
+            + f"{regret.mean():9.4f}{regret[:, -1].mean():12.4f}"
+            f"{sum(each.lost for each in found) / max(1, sum(each.tried for each in found)):8.1%}"
+            f"{np.mean([each.saved for each in found]):7.0%}{sum(each.processor for each in found):7.0f}"
         )
     return out
 
@@ -320,7 +355,8 @@ def main() -> None:
     parser.add_argument("--curves", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--only", default="", metavar="A/B", help="only contenders whose name contains A or B")
     parser.add_argument("--seeds", type=int, default=10, help="of each contender on each task, from 0")
-    parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--workers", type=int, default=4, help="of each search")
+    parser.add_argument("--processes", type=int, default=1, help="so many searches at a time")
     parser.add_argument(
         "--budgets", type=_numbers, default=BUDGETS, metavar="N,N", help="whole curves there is time for"
     )
@@ -330,9 +366,9 @@ def main() -> None:
         parser.error(f"{arguments.curves} has no *.csv.xz. --help says where the curves are published.")
     words = [word for word in arguments.only.split("/") if word]
     contenders = [name for name in (*CONTENDERS, *SCEPTICS) if not words or any(word in name for word in words)]
-    warnings.filterwarnings("ignore")
     tasks = [load(file) for file in files]
-    print("\n".join(race(tasks, contenders, arguments.seeds, arguments.workers, arguments.budgets)))
+    lines = race(tasks, contenders, arguments.seeds, arguments.workers, arguments.budgets, arguments.processes)
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":
