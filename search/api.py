@@ -135,8 +135,10 @@ def run(
     from search.run.stopping import Stopping
     from search.screen.live import Screen
     from search.screen.summary import show_what_was_before
+    from search.space.files import is_preset, load_space
+    from search.space.fitting import fitted, over
     from search.space.own_files import own_of
-    from search.space.space import SearchSpace, fitted, is_preset, load_space, parse_space
+    from search.space.space import SearchSpace, parse_space
     from studies.store.opening import open_storage
     from studies.store.urls import storage_url
 
@@ -154,7 +156,7 @@ def run(
         name=study,
     )
     numbers = {"train_images": train_images, "validation_images": validation_images}
-    loaded = asked.over(data, **numbers, skip_unreadable=skip_unreadable or None, fit_batches=is_preset(space))
+    loaded = over(asked, data, **numbers, skip_unreadable=skip_unreadable or None, fit_batches=is_preset(space))
     home = Path(home)
     opened = open_storage(storage_url(storage, home))
     request = RunRequest(

@@ -17,8 +17,8 @@ from studies.store.storage import Storage
 
 @pytest.fixture(scope="session", autouse=True)
 def migrations_are_read_once() -> Iterator[None]:
-    """Optuna runs its twenty migration scripts, to know their order, twice for each database that it makes: a quarter of
-    the processor's time that tests of the queue took.
+    """Optuna runs its twenty migration scripts, to know their order, twice for each database that it makes: a quarter
+    of the processor's time that tests of the queue took.
     """
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(alembic.util, "load_python_file", functools.cache(alembic.util.load_python_file))

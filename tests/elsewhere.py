@@ -16,8 +16,8 @@ from search.run.engines.engine import Engine
 from search.run.events import EpochDone, Event
 from search.run.host import run_search
 from search.run.request import RunOutcome, RunRequest
+from search.space.files import load_space
 from search.space.own_files import own_of
-from search.space.space import load_space
 from studies.queue.queue import Queue
 from studies.record.catalog import all_studies
 from studies.store.opening import open_storage

@@ -10,6 +10,7 @@ import pytest
 from search.base.mistakes import InputError
 from search.choosing.designs import grid, most_trials
 from search.screen.reporting import space_toml
+from search.space.fitting import over
 from search.space.space import SearchSpace, differences
 
 SPACE: dict[str, Any] = {
@@ -80,5 +81,5 @@ def test_mistake_is_told_with_the_number_of_its_baseline() -> None:
 
 
 def test_batches_of_all_are_fitted_to_small_data() -> None:
-    space = space_of([FIRST, SECOND]).over("digits", train_images=40, validation_images=20, fit_batches=True)
+    space = over(space_of([FIRST, SECOND]), "digits", train_images=40, validation_images=20, fit_batches=True)
     assert [each["batch_size"] for each in space.baseline_params()] == [16, 32]

@@ -6,7 +6,7 @@ import pytest
 from benchmarks.deciding import made_up, measured
 
 from search.choosing.pausing import is_paused
-from search.space.space import load_space
+from search.space.files import load_space
 
 
 @pytest.mark.parametrize("preset", ["hour", "beyond"])

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from search.space.files import load_space
 from search.space.own import Program
 from search.space.own_files import own_of
-from search.space.space import load_space, parse_space
+from search.space.space import parse_space
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "docs" / "examples"

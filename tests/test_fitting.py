@@ -11,8 +11,10 @@ from PIL import Image
 
 from search.base.mistakes import InputError
 from search.cli.main import main
+from search.space.files import load_space
+from search.space.fitting import fitted, over
 from search.space.parameters import Choices, Range
-from search.space.space import SearchSpace, fitted, load_space, parse_space
+from search.space.space import SearchSpace, parse_space
 
 NONE = {"train_images": None, "validation_images": None}
 
@@ -30,7 +32,7 @@ def data(tmp_path: Path) -> str:
 
 def test_preset_fits_itself_to_a_small_folder_and_says_so(data: str) -> None:
     quick = load_space("quick")
-    small = quick.over(data, fit_batches=True)
+    small = over(quick, data, fit_batches=True)
     assert (small.data.train_images, small.data.validation_images) == (None, 7)
     assert small.parameters()["batch_size"] == 16
     assert small.baseline is not None
@@ -41,21 +43,21 @@ def test_preset_fits_itself_to_a_small_folder_and_says_so(data: str) -> None:
 
 def test_numbers_that_are_asked_for_are_kept_and_the_others_fit(data: str) -> None:
     quick = load_space("quick")
-    small = quick.over(data, train_images=9, validation_images=12, fit_batches=True)
+    small = over(quick, data, train_images=9, validation_images=12, fit_batches=True)
     assert (small.data.train_images, small.data.validation_images, small.parameters()["batch_size"]) == (9, 12, 8)
     note = f"{data} has fewer images than the space asks for: batch_size is 8, the baseline's is 8"
     assert fitted(quick, small, {"train_images": 9, "validation_images": 12}) == (note,)
-    assert quick.over(data, train_images=20, fit_batches=True).data.validation_images == 7
-    assert quick.over(data, validation_images=20, fit_batches=True).data.train_images is None
+    assert over(quick, data, train_images=20, fit_batches=True).data.validation_images == 7
+    assert over(quick, data, validation_images=20, fit_batches=True).data.train_images is None
 
 
 def test_numbers_without_data_are_checked_like_the_files(data: str) -> None:
     quick = load_space("quick")
-    assert quick.over(None, train_images=2000, validation_images=500).data.train_images == 2000
+    assert over(quick, None, train_images=2000, validation_images=500).data.train_images == 2000
     with pytest.raises(InputError, match="--train-images: must be >= 1, but is 0"):
-        quick.over(None, train_images=0)
+        over(quick, None, train_images=0)
     with pytest.raises(InputError, match="--validation-images: must be >= 1, but is -3"):
-        quick.over(data, validation_images=-3)
+        over(quick, data, validation_images=-3)
 
 
 def test_enough_images_change_nothing(tmp_path: Path) -> None:
@@ -65,19 +67,18 @@ def test_enough_images_change_nothing(tmp_path: Path) -> None:
         y_train=np.arange(5000) % 10,
     )
     quick = load_space("quick")
-    assert quick.over(str(tmp_path / "data.npz"), fit_batches=True).digest() == quick.digest()
-    assert quick.over("cifar10", fit_batches=True) == quick
-    assert quick.over(None, fit_batches=True) == quick
-    assert fitted(quick, quick.over("cifar10", fit_batches=True), NONE) == ()
+    assert over(quick, str(tmp_path / "data.npz"), fit_batches=True).digest() == quick.digest()
+    assert over(quick, "cifar10", fit_batches=True) == quick
+    assert over(quick, None, fit_batches=True) == quick
+    assert fitted(quick, over(quick, "cifar10", fit_batches=True), NONE) == ()
 
 
 def test_validation_set_that_is_brought_along_leaves_all_training_images(tmp_path: Path) -> None:
     parts = {f"{letter}_{part}": np.arange(4000) % 10 for letter in "y" for part in ("train", "val")}
     parts |= {f"x_{part}": np.zeros((4000, 2, 2), np.uint8) for part in ("train", "val")}
     np.savez(tmp_path / "data.npz", **parts, allow_pickle=False)
-    assert load_space("quick").over(str(tmp_path / "data.npz"), fit_batches=True) == load_space("quick").with_overrides(
-        source=str(tmp_path / "data.npz")
-    )
+    source = str(tmp_path / "data.npz")
+    assert over(load_space("quick"), source, fit_batches=True) == load_space("quick").with_overrides(source=source)
 
 
 def with_batches(batch_size: object, baseline: int) -> SearchSpace:
@@ -101,21 +102,21 @@ def with_batches(batch_size: object, baseline: int) -> SearchSpace:
     ],
 )
 def test_no_batch_is_larger_than_what_is_left(batch_size: object, baseline: int, fits: object, data: str) -> None:
-    small = with_batches(batch_size, baseline).over(data, fit_batches=True)
+    small = over(with_batches(batch_size, baseline), data, fit_batches=True)
     assert small.parameters()["batch_size"] == fits
     assert small.baseline is not None
     assert int(str(small.baseline[0].given()["batch_size"])) <= min(baseline, 29)
 
 
 def test_batches_of_a_users_own_file_are_left_alone(data: str) -> None:
-    assert with_batches(100, 100).over(data).parameters()["batch_size"] == 100
+    assert over(with_batches(100, 100), data).parameters()["batch_size"] == 100
 
 
 def test_passing_over_unreadable_images_is_stored_only_where_it_was_asked_for(data: str) -> None:
     quick = load_space("quick")
-    skipping = quick.over(data, fit_batches=True, skip_unreadable=True)
+    skipping = over(quick, data, fit_batches=True, skip_unreadable=True)
     assert skipping.data.skip_unreadable is True
-    assert "skip_unreadable" not in quick.over(data).to_dict()["data"]
+    assert "skip_unreadable" not in over(quick, data).to_dict()["data"]
     values = quick.to_dict()
     values["data"]["skip_unreadable"] = False
     assert parse_space(values, "space").digest() == quick.digest()

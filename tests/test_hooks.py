@@ -26,8 +26,10 @@ from search.run.hooks import HookError, Hooks, deliver
 from search.run.host import run_search
 from search.run.request import RunRequest
 from search.screen.reporting import space_toml
+from search.space.files import load_space
+from search.space.fitting import over
 from search.space.hooks import HooksSpec
-from search.space.space import SearchSpace, load_space
+from search.space.space import SearchSpace
 from search.training.places import Place
 from studies.queue.queue import Queue
 from studies.record.catalog import find_study
@@ -239,7 +241,7 @@ def test_hooks_come_from_a_file_alone_and_are_no_part_of_the_question(tmp_path: 
     assert hooked.hooks is not None
     assert hooked.digest() == plain.digest()
     assert hooked.to_dict() == plain.to_dict()
-    assert hooked.with_overrides(trials=9).over("synthetic").with_data(plain.data).hooks == hooked.hooks
+    assert over(hooked.with_overrides(trials=9), "synthetic").with_data(plain.data).hooks == hooked.hooks
     stored = {**plain.to_dict(), "hooks": {"best": ["touch", "owned"]}}  # as somebody else may write it
     assert SearchSpace.from_dict(stored).hooks is None
     assert "owned" not in space_toml(stored)

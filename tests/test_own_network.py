@@ -40,8 +40,8 @@ from model.own_engine import OwnEngine
 from model.saved import load_model, save_model
 from search.base.home import Home
 from search.retraining import using
+from search.space.files import load_space
 from search.space.own_files import own_of
-from search.space.space import load_space
 
 CPU = Device("cpu", "this CPU", "float32", xla=False, threads=2)
 OWN = (None, None, None)

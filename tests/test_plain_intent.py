@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.engine import URL, make_url
 
 from search.base.mistakes import InputError
-from search.space.space import load_space
+from search.space.files import load_space
 from search.training.messages import DataFound
 from studies.store.urls import redacted
 

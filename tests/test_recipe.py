@@ -17,8 +17,8 @@ from model.config import DataSpec, EpochMetrics, TrainConfig
 from search.base.mistakes import InputError
 from search.retraining.recipe import Recipe, make_recipe, read_recipe, recipe_toml, write_recipe
 from search.retraining.recipes import write_recipes
+from search.space.files import load_space
 from search.space.parameters import contains
-from search.space.space import load_space
 
 
 def recipe_of(**changes: Any) -> Recipe:

@@ -23,7 +23,8 @@ from test_study_figures import made
 from search.cli.main import main
 from search.cli.show import FIGURE_NAMES
 from search.screen.reporting import space_toml, study_figure, write_report
-from search.space.space import load_space, parse_space
+from search.space.files import load_space
+from search.space.space import parse_space
 from studies.draw.study_figures import FIGURES
 from studies.record.catalog import StudyRecord, find_study
 from studies.record.findings import findings_of

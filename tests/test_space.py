@@ -20,18 +20,12 @@ from model.config import BEYOND, DataSpec, Frozen, TrainConfig, beyond
 from search.base.mistakes import InputError
 from search.space.budget import StudySpec
 from search.space.constraints import ConstraintsSpec
+from search.space.files import list_presets, load_space
+from search.space.fitting import over
 from search.space.hooks import HooksSpec
 from search.space.own import ModelSpec, TrainSpec
 from search.space.parameters import Choices, Fixed, Range
-from search.space.space import (
-    NetworkSpace,
-    OwnSpace,
-    SearchSpace,
-    differences,
-    list_presets,
-    load_space,
-    parse_space,
-)
+from search.space.space import NetworkSpace, OwnSpace, SearchSpace, differences, parse_space
 from search.space.tables import SpaceTable
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -574,8 +568,8 @@ def test_bundled_images_keep_the_files_split_where_it_fits(
 ) -> None:
     space = parse_space(tomllib.loads(GOOD), "good.toml")
     data = space.data.model_copy(update={"train_images": asked[0], "validation_images": asked[1]})
-    over = space.with_data(data).over("synthetic").data
-    assert (over.source, over.train_images, over.validation_images) == ("synthetic", *kept)
+    found = over(space.with_data(data), "synthetic").data
+    assert (found.source, found.train_images, found.validation_images) == ("synthetic", *kept)
 
 
 def test_document_names_every_key_of_every_table_with_its_default() -> None:

@@ -181,8 +181,9 @@ def run(
     from search.base.home import Home
     from search.run.mlflow import Server
     from search.run.request import RunRequest
+    from search.space.files import is_preset, load_space
+    from search.space.fitting import fitted, over
     from search.space.own_files import own_of
-    from search.space.space import fitted, is_preset, load_space
 
     asked = load_space(space).with_overrides(
         trials=trials,
@@ -194,7 +195,7 @@ def run(
         name=study,
     )
     numbers = {"train_images": train_images, "validation_images": validation_images}
-    loaded = asked.over(data or None, **numbers, skip_unreadable=skip_unreadable or None, fit_batches=is_preset(space))
+    loaded = over(asked, data or None, **numbers, skip_unreadable=skip_unreadable or None, fit_batches=is_preset(space))
     request_of = partial(
         RunRequest,
         space=loaded,

@@ -87,7 +87,7 @@ class Space(click.types.StringParamType):
     name = "space"
 
     def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:
-        from search.space.space import list_presets
+        from search.space.files import list_presets
 
         del param, ctx
         presets = ", ".join(preset.name for preset in list_presets())
@@ -96,7 +96,7 @@ class Space(click.types.StringParamType):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[click.shell_completion.CompletionItem]:
-        from search.space.space import list_presets
+        from search.space.files import list_presets
 
         item = click.shell_completion.CompletionItem
         presets = [item(preset.name, help=preset.question) for preset in list_presets()]

@@ -25,8 +25,8 @@ from search.base.mistakes import MAX_FILE_BYTES, InputError
 from search.base.overwriting import check_folder
 from search.retraining.jobs import Client, Means, Workshop
 from search.retraining.view import SILENT, Happening, Job, Trained, View
+from search.space.files import load_space
 from search.space.own import OwnEpoch
-from search.space.space import load_space
 from search.training.messages import DataFound, DeviceFound, Epoch, Ready, Started
 from studies.record.published import CIFAR10_SHAPE, PAPER_ACCURACY, PAPER_LOSS, PAPER_SCORE
 

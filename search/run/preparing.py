@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from search.base.mistakes import InputError
 from search.run.matching import existing_study
 from search.run.request import RunError, RunRequest, View
+from search.space.fitting import over
 from search.space.own import Program
 from search.training.child import Process, RefusedError, StartError
 from search.training.messages import Ready
@@ -63,7 +64,7 @@ def prepare(request: RunRequest, places: tuple[Place, ...], view: View, stopping
             "CIFAR-10 could not be downloaded: these are scikit-learn's handwritten digits instead, in a study of "
             "their own. With the real images, run again with --data FILE.npz or an image folder."
         )
-        space = space.over("digits").with_overrides(name=f"{space.study.name}-digits")
+        space = over(space, "digits").with_overrides(name=f"{space.study.name}-digits")
         request = replace(request, space=space, digits_without_download=False)
         existing_study(request)
     except StartError as error:

@@ -1,6 +1,6 @@
 """The search space of a study: a TOML file in, a frozen and wholly checked `SearchSpace` out.
 
-    space = load_space("quick")                  # a preset's name, or the path of a TOML file
+    space = parse_space(document, "my.toml")     # files.py knows what a file is called, and the presets
     config = space.config(trial.params, seed=7)  # what this Optuna trial trains
 
 A file has eight tables: `[study]` name, seed, number of trials and other limits (see `space.budget`); `[data]` as in
@@ -22,13 +22,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cached_property
-from importlib import resources
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args
 
 from pydantic import (
     TypeAdapter,
@@ -38,8 +34,8 @@ from pydantic import (
     model_validator,
 )
 
-from model.config import BUNDLED_IMAGES, DataSpec, Frozen, TrainConfig
-from search.base.mistakes import InputError, closest, explain, read_toml, sentences
+from model.config import DataSpec, Frozen, TrainConfig
+from search.base.mistakes import InputError, closest, explain, sentences
 from search.base.toml import as_toml, with_tuples
 from search.space.agreement import completed, disagreements
 from search.space.budget import OwnStudySpec, StudySpec
@@ -62,7 +58,6 @@ from search.space.parameters import (
 from search.space.pruners import PrunerSpec, ReachSpec
 from search.space.samplers import GpSpec, SamplerSpec, refuse_pickling
 from search.space.tables import Baseline, NetworkBaseline, NetworkTable, OwnBaseline, OwnTable, SpaceTable
-from studies.words import listed
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -266,6 +261,10 @@ class SearchSpace(Frozen):
         """The space of these values, with the hooks of this one."""
         return parse_space(values, called, options).model_copy(update={"hooks": self.hooks})
 
+    def from_command_line(self, values: Mapping[str, Any]) -> SearchSpace:
+        """The space of what `to_dict` gave and options changed, by which mistakes are called. Raises InputError."""
+        return self._changed(values, "command line", _OPTIONS)
+
     def digest(self) -> str:
         """Sixteen hexadecimal digits that change with anything that `differences` would name, and with nothing else."""
         return hashlib.sha256(json.dumps(self._essence(), sort_keys=True).encode()).hexdigest()[:16]
@@ -306,101 +305,11 @@ class SearchSpace(Frozen):
         for (table, key), value in given.items():
             if value is not None:
                 values.setdefault(table, {})[key] = value
-        return self._changed(values, "command line", _OPTIONS)
-
-    def over(
-        self,
-        source: str | None,
-        *,
-        train_images: int | None = None,
-        validation_images: int | None = None,
-        skip_unreadable: bool | None = None,
-        fit_batches: bool = False,
-    ) -> SearchSpace:
-        """The space over what --data names, with these numbers of images; what is None stays. Raises InputError.
-
-        Of a source that has fewer images than the space asks for, as many as fit: a fifth of them are held out. With
-        `fit_batches`, batches are no larger than what is left to train on. `fitted` says what was changed.
-        """
-        values = self.to_dict()
-        asked = {
-            "source": source,
-            "train_images": train_images,
-            "validation_images": validation_images,
-            "skip_unreadable": skip_unreadable,
-        }
-        if self.trains_own:
-            if given := [_OPTIONS.get(("data", key), "--skip-unreadable") for key in asked if asked[key] is not None]:
-                raise InputError(f"{listed(given)}: training of one's own ([train]) reads its own data. Leave it out.")
-            return self
-        data: dict[str, Any] = values["data"]
-        data |= {key: value for key, value in asked.items() if value is not None}
-        training, own_validation, classes = (None if source is None else _counts(source)) or (sys.maxsize, False, 0)
-        if data.get("train_images", 1) + (0 if own_validation else data["validation_images"]) > training:
-            if train_images is None:
-                data.pop("train_images", None)
-            if validation_images is None and not own_validation:
-                data["validation_images"] = max(training // 5, classes)
-        if fit_batches:
-            left = training - (0 if own_validation else data["validation_images"])
-            baselines = values.get("baseline", {})
-            _fit_batches(
-                values["space"],
-                baselines if isinstance(baselines, list) else [baselines],
-                max(1, data.get("train_images", left)),
-            )
-        return self._changed(values, "command line", _OPTIONS)
+        return self.from_command_line(values)
 
     def with_data(self, data: DataSpec) -> SearchSpace:
         """The space over other data. Raises InputError if it doesn't fit: a batch above the training images."""
         return self._changed({**self.to_dict(), "data": data.model_dump(exclude_none=True)}, "data")
-
-
-def _counts(source: str) -> tuple[int, bool, int] | None:
-    """See `model.sources.Counts`, no image being opened; None where that can't be told."""
-    if source in BUNDLED_IMAGES:
-        return BUNDLED_IMAGES[source], False, 10
-    from model.data import counted  # NumPy and Pillow, which only a path waits for
-
-    return counted(source)
-
-
-def _fit_batches(space: dict[str, Any], baselines: list[dict[str, Any]], most: int) -> None:
-    """Have no batch of a space, as `to_dict` gives it, exceed `most` images."""
-    power = 2 ** (most.bit_length() - 1)
-    match space["batch_size"]:
-        case {"choices": choices}:
-            left = [choice for choice in choices if choice <= most] or [power]
-            space["batch_size"] = {"choices": left} if len(left) > 1 else left[0]
-            largest_left = max(left)
-        case {"low": low, "high": high, **rest} if low < most:
-            step = rest.get("step") or 1
-            largest_left = min(high, low + (most - low) // step * step)
-            space["batch_size"] = {**space["batch_size"], "high": largest_left} if largest_left > low else low
-        case {"low": low}:
-            space["batch_size"] = largest_left = low if low == most else power
-        case fixed:
-            space["batch_size"] = largest_left = min(fixed, power)
-    for baseline in baselines:
-        if baseline.get("batch_size", 0) > largest_left:
-            baseline["batch_size"] = largest_left
-
-
-def fitted(asked: SearchSpace, now: SearchSpace, numbers: Mapping[str, int | None]) -> tuple[str, ...]:
-    """A note on what `over` made of a space, beyond the `numbers` of images that it was given; none if nothing."""
-    changed = []
-    if now.data.train_images is None is not asked.data.train_images and numbers["train_images"] is None:
-        changed.append("all that are left are trained on")
-    if now.data.validation_images != asked.data.validation_images and numbers["validation_images"] is None:
-        changed.append(f"{now.data.validation_images} are held out")
-    if now.space != asked.space:
-        changed.append(f"batch_size is {as_toml(now.to_dict()['space']['batch_size'])}")
-    if now.baseline != asked.baseline and now.baseline is not None:
-        smaller = [str(each.given()["batch_size"]) for each in now.baseline if "batch_size" in each.given()]
-        changed.append(f"the baseline's is {listed(smaller)}")
-    if not changed:
-        return ()
-    return (f"{now.data.source} has fewer images than the space asks for: {', '.join(changed)}",)
 
 
 def differences(old: SearchSpace, new: SearchSpace) -> list[str]:
@@ -518,46 +427,6 @@ def _counts_from_one(parameter: Parameter) -> bool:
 def space_kind(document: Mapping[str, Any]) -> type[SearchSpace]:
     """Which of them a document is."""
     return OwnSpace if "train" in document else NetworkSpace if "model" in document else SearchSpace
-
-
-class Preset(NamedTuple):
-    """A space that ships with the project."""
-
-    name: str
-    question: str
-    """The first line of its file."""
-
-
-def list_presets() -> tuple[Preset, ...]:
-    """The presets by name."""
-    files = [file for file in resources.files("studies.presets").iterdir() if file.name.endswith(".toml")]
-    found = [(file.name.removesuffix(".toml"), file.read_text("utf-8").partition("\n")[0]) for file in files]
-    return tuple(Preset(name, line.lstrip("# ")) for name, line in sorted(found))
-
-
-def is_preset(space: object) -> bool:
-    """Whether this names a space that ships with the project."""
-    return space in [preset.name for preset in list_presets()]
-
-
-def load_space(name_or_path: str) -> SearchSpace:
-    """The space of a preset's name or of a TOML file; a preset's name wins over a file called the same.
-
-    Raises InputError with all mistakes.
-    """
-    presets = [preset.name for preset in list_presets()]
-    if name_or_path in presets:
-        with resources.as_file(resources.files("studies.presets") / f"{name_or_path}.toml") as path:
-            return parse_space(read_toml(path, path.name), path.name)
-    path = Path(name_or_path)
-    looks_like_path = name_or_path.endswith(".toml") or os.sep in name_or_path or path.is_file()
-    if not looks_like_path:
-        raise InputError(
-            f"there is no preset {as_toml(name_or_path, 80)}.{closest(name_or_path, presets)} Presets: "
-            f"{', '.join(presets)}. A file of your own is named by its path, e.g. my.toml."
-        )
-    document = read_toml(path)
-    return parse_space(document, str(path))
 
 
 def parse_space(

@@ -21,8 +21,9 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any, Protocol
 
+from search.space.files import load_space
 from search.space.parameters import Choices, Range, Value, values_of
-from search.space.space import SearchSpace, load_space
+from search.space.space import SearchSpace
 
 FOLDER = Path(__file__).parent / "curves"
 START_SECONDS = 0.2

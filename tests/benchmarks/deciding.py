@@ -23,7 +23,8 @@ from threadpoolctl import threadpool_limits
 from search.choosing.gp import CurveSampler
 from search.choosing.pausing import Pausing, PausingSampler
 from search.choosing.places import Places
-from search.space.space import SearchSpace, load_space
+from search.space.files import load_space
+from search.space.space import SearchSpace
 
 
 def made_up(space: SearchSpace, count: int) -> optuna.Study:

@@ -25,7 +25,7 @@ from pathlib import Path
 from optuna.trial import FrozenTrial, TrialState
 
 from search import api
-from search.space.space import load_space
+from search.space.files import load_space
 from studies.draw.picture import BLUE, GREEN, ORANGE, RED, in_our_style, new_picture, percent
 from studies.record.catalog import StudyError
 from studies.store.errors import StorageError
