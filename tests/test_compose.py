@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import http.client
-import importlib.util
 import ipaddress
 import json
 import os
@@ -271,14 +270,6 @@ def test_image_is_built_from_files_that_exist_and_reach_the_builder() -> None:
 # ---- the very commands
 
 
-def cli_missing() -> bool:
-    return importlib.util.find_spec("search.cli.main") is None
-
-
-needs_cli = pytest.mark.skipif(cli_missing(), reason="search.cli.main is not written yet")
-
-
-@needs_cli
 @pytest.mark.parametrize("name", OURS)
 def test_command_is_one_of_ours_with_options_it_knows(name: str) -> None:
     program, command, *arguments = services()[name]["command"]
@@ -362,7 +353,6 @@ class Host:
 
 
 @pytest.mark.slow
-@needs_cli
 def test_services_search_and_show_one_study_by_their_own_commands(tmp_path: Path, postgres_url: str) -> None:
     host = Host(tmp_path, postgres_url)
     make_role(postgres_url, host.secrets / "dashboard_database_password")

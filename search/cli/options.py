@@ -26,6 +26,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 DEFAULT_HOME = Path("runs")
 PASSWORD_FILE = "ALEXSEARCH_STORAGE_PASSWORD_FILE"  # noqa: S105 - where one is
+OTHERS = "Name another with --study: `alexsearch studies` says which are ours."
 
 
 class Commands(click.Group):

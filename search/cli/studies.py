@@ -1,4 +1,4 @@
-"""Commands about one study as a whole: its trials as a table, what is put into its queue, its move, its end."""
+"""Commands about a study as a whole, and the database it lies in: trials as a table, the move, the end, the upgrade."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from search.cli.options import (
     open_database,
     storage_options,
     study_option,
-    typed_options,
 )
 
 if TYPE_CHECKING:
@@ -73,53 +72,6 @@ def trials(
     if str(output) != "-":
         lines = f"{len(table.rows):,} {'epoch' if epochs else 'trial'}{'s' * (len(table.rows) != 1)}"
         click.echo(f"{lines} of study {found.shown}: {output}")
-
-
-@click.command()
-@click.argument("values", nargs=-1, required=True, metavar="NAME=VALUE...")
-@study_option
-@storage_options
-@click.option(
-    "--outside",
-    is_flag=True,
-    help="Allow values beyond the ranges or constraints of the space, if they can be trained with.",
-)
-def enqueue(values: tuple[str, ...], study: str | None, home: Path, storage: str | None, outside: bool) -> None:
-    """Put a point that you know into a study's queue.
-
-    It is one trial more than the study's total, and is taken before those that wait: by a run or worker that is at it,
-    or by the next. What the study searches and you leave out, its sampler chooses. What is not searched can't be given.
-
-    \b
-    alexsearch enqueue --study quick batch_size=64 learning_rate=0.01
-    alexsearch enqueue schedule=step 'step_epochs=[3, 4]'
-    alexsearch enqueue learning_rate=0.5 --outside
-    """
-    from search.base.mistakes import InputError
-    from search.choosing.given import given_params, left_out
-    from search.space.stored import stored_space
-    from studies.queue.queue import Queue
-    from studies.record.catalog import described, find_study
-    from studies.words import listed, settings
-
-    opened = open_database(home, storage)
-    found = find_study(opened, study)
-    if not found.is_ours:
-        raise InputError(f"study {found.shown!r} was not made by alexsearch, so none of our workers would train it.")
-    space = stored_space(found)
-    params = given_params(space, values, outside=outside)
-    queue = Queue(opened, found.study_id)
-    number = queue.enqueue(params)
-    output = console()
-    output.print(
-        f"study {found.shown}: trial {number} is next: {settings(params) or 'nothing is given'}", soft_wrap=True
-    )
-    if rest := left_out(space, params):
-        output.print(f"the sampler chooses {listed(rest)}", soft_wrap=True)
-    output.print(described(queue.counts()), soft_wrap=True)
-    if not any(not slot.stale for slot in queue.slots()):
-        where = f" --study {shlex.quote(found.shown)}{typed_options(home, opened)}"
-        output.print(f"next: the same `alexsearch run` as before, or alexsearch worker{where}", soft_wrap=True)
 
 
 @click.command()
@@ -264,4 +216,21 @@ def _no_terminal() -> bool:
     return not sys.stderr.isatty()
 
 
-STUDY: Final = (trials, enqueue, delete, migrate)
+@click.command()
+@storage_options
+def upgrade(home: Path, storage: str | None) -> None:
+    """Upgrade a database that an earlier alexsearch made.
+
+    `run`, `worker` and whatever else writes do so by themselves; commands that only read don't. End the earlier one's
+    workers before, and keep a copy: an earlier alexsearch can't read it any more.
+
+    \b
+    alexsearch upgrade --storage postgresql://me@db/alexsearch
+    """
+    from studies.store.schema import LATEST
+
+    opened = open_database(home, storage)
+    console().print(f"{opened.name} has version {LATEST}", soft_wrap=True)
+
+
+STUDY: Final = (trials, delete, migrate, upgrade)
