@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from search.retraining.recipe import Recipe
     from search.retraining.verify import Verification
+    from search.run.engines.engine import Engine
     from search.space.space import SearchSpace
     from studies.queue.standing import Counts
     from studies.record.catalog import StudyRecord
@@ -115,12 +116,15 @@ def run(
     target: float | None = None,
     patience: int | None = None,
     seed: int | None = None,
+    engine: Engine | None = None,
     quiet: bool = False,
 ) -> Study:
     """Search `space` to the end of its budget, or go on with it where it was.
 
     `space` is a preset's name, a file, or what a file would hold; `learns_from` are earlier studies (--from), the
-    rest as for `alexsearch run`. `trials_per_gpu` None chooses by the GPU's memory. `quiet` prints nothing.
+    rest as for `alexsearch run`. `trials_per_gpu` None chooses by the GPU's memory. `engine` has the workers elsewhere:
+    an `OnRay()` or `OnSlurm("partition=gpu")` from `search.run.engines`, which `on_ray` and `on_slurm` there describe.
+    `quiet` prints nothing.
     Interrupted (Ctrl-C, a notebook's stop button), running trials go back into the queue with their checkpoints, and
     KeyboardInterrupt is raised: run it again to go on.
 
@@ -159,6 +163,8 @@ def run(
     loaded = over(asked, data, **numbers, skip_unreadable=skip_unreadable or None, fit_batches=is_preset(space))
     home = Path(home)
     opened = open_storage(storage_url(storage, home))
+    code = Path(space).parent if isinstance(space, (str, Path)) else Path()
+    own = own_of(loaded, (code,))
     request = RunRequest(
         space=loaded,
         home=Home(home),
@@ -172,7 +178,9 @@ def run(
         digits_without_download=space == "quick" and not data,
         notes=fitted(asked, loaded, numbers),
         files=files,
-        own=own_of(loaded, (Path(space).parent if isinstance(space, (str, Path)) else Path(),)),
+        own=own,
+        engine=engine,
+        code=code,
     )
     output = Output(quiet=quiet)
     output.is_interactive = False  # lines, not a live table: a cell's output is no terminal

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from elsewhere import Study, Watching, kill_one, study_of
 from played_engine import PlayedEngine
 
+from search import api
 from search.base.mistakes import InputError
 from search.cli.main import main
 from search.run.events import Begun, Completed, EpochDone
@@ -78,6 +79,14 @@ def test_nothing_is_begun_where_the_engine_lacks_room_or_an_sqlite_file_would_be
         with pytest.raises(InputError, match=told):
             study.run(engine, Watching())
     assert all_studies(study.storage) == []
+
+
+def test_python_has_its_workers_elsewhere_too(study: Study, tmp_path: Path) -> None:
+    file, home = study.fleet.folder / "s.toml", tmp_path / "home"
+    engine = PlayedEngine(2)
+    done = api.run(file, home=home, storage=study.fleet.url, trials=2, workers=2, engine=engine, quiet=True)
+    assert (done.counts.complete, done.counts.settled) == (2, 2)
+    assert engine.staff
 
 
 @pytest.mark.parametrize(
