@@ -32,7 +32,7 @@ import search.run.doctor
 from search.cli.main import main
 from search.retraining.jobs import Means
 from search.retraining.using import convert_model, evaluate_model, predict_images, start_tensorflow
-from search.training.child import Child
+from search.training.starting import start_process
 from studies.store.opening import open_storage
 
 PASSWORD = f"{CANARY}@it/self"
@@ -263,8 +263,9 @@ def play_trainings(networks: list[Path], monkeypatch: pytest.MonkeyPatch) -> Non
         shutil.copyfile(networks[0], path)
 
     played = Played(save=save, fingerprint=fingerprint())
-    instead: list[tuple[object, object]] = [(Child, played.start), (start_tensorflow, lambda _home: None)]
+    instead: list[tuple[object, object]] = [(start_process, played.start), (start_tensorflow, lambda _home: None)]
     given = Means.__init__.__defaults__ or ()
+    assert all(known in given for known, _ in instead)
     defaults = [next((other for known, other in instead if known is each), each) for each in given]
     monkeypatch.setattr(Means.__init__, "__defaults__", tuple(defaults))
     for function in (evaluate_model, predict_images, convert_model):
