@@ -6,8 +6,10 @@ import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import alembic.util
+import optuna
 import pytest
 from postgres_server import new_database
 
@@ -16,12 +18,20 @@ from studies.store.storage import Storage
 
 
 @pytest.fixture(scope="session", autouse=True)
-def migrations_are_read_once() -> Iterator[None]:
+def optunas_migrations_are_read_once() -> Iterator[None]:
     """Optuna runs its twenty migration scripts, to know their order, twice for each database that it makes: a quarter
-    of the processor's time that tests of the queue took.
+    of the processor's time that tests of the queue took. Any other script, as ours and `env.py`, is run as ever.
     """
+    load = alembic.util.load_python_file
+    kept = functools.cache(load)
+    optunas = str(Path(optuna.__file__).parent)
+
+    def reading(folder: str, file: str) -> ModuleType:
+        is_kept = str(folder).startswith(optunas) and str(folder).endswith("versions")
+        return (kept if is_kept else load)(folder, file)
+
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(alembic.util, "load_python_file", functools.cache(alembic.util.load_python_file))
+        patched.setattr(alembic.util, "load_python_file", reading)
         yield
 
 
