@@ -1,6 +1,6 @@
 """Which space a name is of: a preset's, or a file's.
 
-space = load_space("quick")
+    space = load_space("quick")  # or load_space("my.toml")
 """
 
 from __future__ import annotations
