@@ -1,7 +1,4 @@
-"""Which space a name is of: a preset's, or a file's.
-
-    space = load_space("quick")  # or load_space("my.toml")
-"""
+"""Which space a name is of, a preset's or a file's: `load_space("quick")`, `load_space("my.toml")`."""
 
 from __future__ import annotations
 
