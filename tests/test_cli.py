@@ -481,12 +481,14 @@ def test_first_signal_asks_for_an_end_and_handlers_come_back(home: Path, number:
     storage = open_storage(f"sqlite:///{home / 'alexsearch.db'}")
     inherited = signal.signal(number, signal.default_int_handler)  # what is ignored, as nohup has it, stays so
     before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
-    with Stopping(storage) as stopping:
-        signal.raise_signal(number)
-        assert stopping.event.is_set()
-    assert stopping.exit_code == 128 + number
-    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
-    signal.signal(number, inherited)
+    try:
+        with Stopping(storage) as stopping:
+            signal.raise_signal(number)
+            assert stopping.event.is_set()
+        assert stopping.exit_code == 128 + number
+        assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
+    finally:
+        signal.signal(number, inherited)
 
 
 def test_signal_that_nohup_ignores_stays_ignored(home: Path) -> None:

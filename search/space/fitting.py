@@ -9,15 +9,8 @@ from typing import Any
 from model.config import BUNDLED_IMAGES
 from search.base.mistakes import InputError
 from search.base.toml import as_toml
-from search.space.space import SearchSpace
+from search.space.space import OPTIONS, SearchSpace
 from studies.words import listed
-
-_OPTIONS = {
-    "source": "--data",
-    "train_images": "--train-images",
-    "validation_images": "--validation-images",
-    "skip_unreadable": "--skip-unreadable",
-}
 
 
 def over(
@@ -42,7 +35,7 @@ def over(
         "skip_unreadable": skip_unreadable,
     }
     if space.trains_own:
-        if given := [_OPTIONS[key] for key in asked if asked[key] is not None]:
+        if given := [OPTIONS.get(("data", key), "--skip-unreadable") for key in asked if asked[key] is not None]:
             raise InputError(f"{listed(given)}: training of one's own ([train]) reads its own data. Leave it out.")
         return space
     data: dict[str, Any] = values["data"]

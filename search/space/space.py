@@ -62,7 +62,7 @@ from search.space.tables import Baseline, NetworkBaseline, NetworkTable, OwnBase
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-_OPTIONS: dict[tuple[str | int, ...], str] = {
+OPTIONS: dict[tuple[str | int, ...], str] = {
     ("study", "name"): "--study",
     ("study", "trials"): "--trials",
     ("study", "timeout"): "--timeout",
@@ -74,6 +74,7 @@ _OPTIONS: dict[tuple[str | int, ...], str] = {
     ("data", "train_images"): "--train-images",
     ("data", "validation_images"): "--validation-images",
 }
+"""What the command line calls the keys that its options change."""
 
 
 class SearchSpace(Frozen):
@@ -262,8 +263,8 @@ class SearchSpace(Frozen):
         return parse_space(values, called, options).model_copy(update={"hooks": self.hooks})
 
     def from_command_line(self, values: Mapping[str, Any]) -> SearchSpace:
-        """The space of what `to_dict` gave and options changed, by which mistakes are called. Raises InputError."""
-        return self._changed(values, "command line", _OPTIONS)
+        """The space of what `to_dict` gave, as options changed it. Raises InputError, which names these options."""
+        return self._changed(values, "command line", OPTIONS)
 
     def digest(self) -> str:
         """Sixteen hexadecimal digits that change with anything that `differences` would name, and with nothing else."""
